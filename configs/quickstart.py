@@ -1,0 +1,20 @@
+"""48 species of drawn birds, the built-in encoder, a sparse concept bottleneck; no download.
+
+    jaxcbm train --config=configs/quickstart.py --workdir=runs/quickstart
+
+Expected time and metrics: docs/results.md.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxcbm.commands.experiment import default_config
+
+
+def get_config() -> ConfigDict:
+    """The defaults, spelled out where a reader may want to change them."""
+    config = default_config()
+    config.data.name = "birds"
+    config.concepts = "birds"
+    config.encoder.name = "jaxcbm/tiny"
+    config.training.epochs = 60
+    return config

@@ -1,0 +1,1 @@
+"""Systems to compare with, each a small module on the same features."""

@@ -1,0 +1,134 @@
+"""Which concepts belong to which image: the pairs that the `paired` objectives pull together.
+
+Every function returns a mask in {0, 1}, float32. In order of preference: annotations, where the
+data has them; class-concept text similarity, where only labels are known; the image's own top
+scores, where nothing is.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcbm.bottleneck.samplers import top_k_mask
+
+
+def from_annotations(
+    annotations_NxA: jax.Array | np.ndarray, columns_D: jax.Array | np.ndarray | None = None
+) -> jax.Array:
+    """Positives from per-image annotations.
+
+    Args:
+        annotations_NxA: [N, A]; above 0.5 is present; NaN (unknown) counts as absent.
+        columns_D: int [D], for each concept the annotation that states it, or -1 where none does
+            (see `match_phrases`). None: concept d is annotation d.
+
+    Returns:
+        float32 [N, D] in {0, 1}; a concept without an annotation is positive nowhere.
+
+    >>> from_annotations(np.array([[1.0, np.nan], [0.0, 1.0]]), np.array([1, -1, 0])).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    # A comparison with NaN is false.
+    present_NxA = (jnp.asarray(annotations_NxA) > 0.5).astype(jnp.float32)
+    if columns_D is None:
+        return present_NxA
+    columns_D = jnp.asarray(columns_D)
+    known_D = (columns_D >= 0).astype(jnp.float32)
+    return jnp.take(present_NxA, jnp.maximum(columns_D, 0), axis=1) * known_D[None, :]
+
+
+def match_phrases(concepts: Sequence[str], annotations: Sequence[str]) -> np.ndarray:
+    """For each concept phrase, the index of the annotation with the same words, or -1.
+
+    Case and surplus blanks do not matter.
+
+    >>> match_phrases(["Red  crown", "long tail"], ["a beak", "red crown"]).tolist()
+    [1, -1]
+    """
+    where = {_canonical(phrase): i for i, phrase in reversed(list(enumerate(annotations)))}
+    return np.array([where.get(_canonical(phrase), -1) for phrase in concepts], np.int32)
+
+
+def from_class_similarity(
+    labels_N: jax.Array | np.ndarray,
+    class_concept_similarity_KxD: jax.Array,
+    *,
+    k: int | None = None,
+    threshold: float | None = None,
+    centred: bool = True,
+) -> jax.Array:
+    """Positives from the label: the concepts whose text is close to the text of the class.
+
+    Args:
+        labels_N: int [N] in [0, K).
+        class_concept_similarity_KxD: cosine between class and concept text embeddings, [K, D].
+        k, threshold, centred: as in `class_positives`.
+
+    Returns:
+        float32 [N, D] in {0, 1}.
+
+    >>> from_class_similarity(np.array([1, 0]), jnp.array([[0.9, 0.1], [0.2, 0.8]]), k=1).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    positives_KxD = class_positives(
+        class_concept_similarity_KxD, k=k, threshold=threshold, centred=centred
+    )
+    return positives_KxD[jnp.asarray(labels_N)]
+
+
+def class_positives(
+    class_concept_similarity_KxD: jax.Array,
+    *,
+    k: int | None = None,
+    threshold: float | None = None,
+    centred: bool = True,
+) -> jax.Array:
+    """The concepts that belong to each class, by the similarity of their texts.
+
+    Args:
+        class_concept_similarity_KxD: [K, D].
+        k: keep the k most similar concepts of each class.
+        threshold: keep the concepts at least this similar. Exactly one of k and threshold.
+        centred: subtract each concept's mean over classes first, so that a phrase which is close
+            to every class (a hub of the text space) is not everybody's positive.
+
+    Returns:
+        float32 [K, D] in {0, 1}.
+
+    Raises:
+        ValueError: both of k and threshold are given, or neither.
+
+    >>> class_positives(jnp.array([[0.9, 0.8], [0.9, 0.1]]), k=1).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    if (k is None) == (threshold is None):
+        raise ValueError(f"give one of k and threshold, not both: k={k}, threshold={threshold}")
+    similarity_KxD = class_concept_similarity_KxD.astype(jnp.float32)
+    if centred and similarity_KxD.shape[0] > 1:
+        similarity_KxD = similarity_KxD - similarity_KxD.mean(axis=0, keepdims=True)
+    if k is not None:
+        return top_k_mask(similarity_KxD, k)
+    return (similarity_KxD >= threshold).astype(jnp.float32)
+
+
+def from_scores(psi_BxD: jax.Array, k: int) -> jax.Array:
+    """Positives from the image's own k largest scores. No gradient flows through the choice.
+
+    Args:
+        psi_BxD: concept scores [B, D], best standardised per concept: raw scores share a large
+            common part, and the same few phrases would win everywhere.
+        k: concepts an image; k >= D marks all of them.
+
+    Returns:
+        float32 [B, D] in {0, 1}, k ones a row.
+
+    >>> from_scores(jnp.array([[0.1, 2.0, 1.0]]), k=2).tolist()
+    [[0.0, 1.0, 1.0]]
+    """
+    return top_k_mask(jax.lax.stop_gradient(psi_BxD), k)
+
+
+def _canonical(phrase: str) -> str:
+    return " ".join(phrase.lower().split())

@@ -1,0 +1,1 @@
+"""One module a command: reads a config, calls the library, writes a work directory."""

@@ -1,0 +1,80 @@
+"""Experiment files: Python with `get_config()`, overridden from the command line."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+
+from jaxcbm.atomic import write_json
+from jaxcbm.errors import UserError
+
+
+def read_config(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a config file and apply `--config.a.b=value` overrides.
+
+    Args:
+        path: a Python file whose `get_config()` returns a ConfigDict.
+        overrides: as typed; each must name a field that the file has, with a value of its type.
+
+    Returns:
+        The settings as nested plain dicts.
+
+    Raises:
+        UserError: no such file, unknown field, or a value of another type.
+    """
+    if not Path(path.split(":")[0]).is_file():
+        raise UserError(f"no such config file: {path} (the shipped ones are in configs/)")
+    if strange := [arg for arg in overrides if not arg.startswith("--config.")]:
+        raise UserError(f"unknown argument {strange[0]} (overrides look like --config.name=value)")
+    if bare := [arg for arg in overrides if "=" not in arg]:
+        raise UserError(f"{bare[0]}: give a value with =, as in {bare[0]}=VALUE")
+    argv = ["jaxcbm", f"--config={path}", *overrides]
+    values = flags.FlagValues()
+    flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        # A fault inside the config file itself is a bug with a traceback, not a wrong override.
+        if not overrides:
+            raise
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+    config = flag.value
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: get_config() must return an ml_collections.ConfigDict")
+    return config.to_dict()
+
+
+def settle_workdir(workdir: Path, config: dict[str, Any]) -> None:
+    """Bind a work directory to one config; running again with the same one resumes.
+
+    Raises:
+        UserError: the directory holds a run of another config; names the first difference.
+    """
+    file = workdir / "config.json"
+    wanted = json.loads(json.dumps(config))
+    if file.exists():
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found != wanted:
+            raise UserError(
+                f"{workdir} holds a run of another config ({_difference(found, wanted)}): "
+                "choose another --workdir, or delete it"
+            )
+        return
+    if workdir.is_file():
+        raise UserError(f"--workdir={workdir} is a file: name a folder")
+    write_json(file, wanted)
+
+
+def _difference(found: Any, wanted: Any, place: str = "config") -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for name in [*found, *wanted]:
+            inner = f"{place}.{name}"
+            if name not in found or name not in wanted:
+                return f"{inner} is {'new' if name in wanted else 'gone'}"
+            if found[name] != wanted[name]:
+                return _difference(found[name], wanted[name], inner)
+    return f"{place} is {found!r} there, {wanted!r} here"

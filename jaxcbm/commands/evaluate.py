@@ -1,0 +1,87 @@
+"""`jaxcbm evaluate`: every metric of a finished model on its test split."""
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcbm.atomic import write_json
+from jaxcbm.commands.experiment import Experiment, Prepared, prepare, read_experiment
+from jaxcbm.errors import UserError
+from jaxcbm.evaluation import plots
+from jaxcbm.evaluation.metrics import confusion_matrix, evaluate_prediction
+from jaxcbm.bottleneck.positives import match_phrases
+from jaxcbm.serving.model import Model, load_model
+
+
+def run(workdir: Path) -> dict[str, Any]:
+    """Evaluate the model of a work directory; writes metrics.json and the confusion matrix."""
+    file = workdir / "config.json"
+    if not file.exists():
+        raise UserError(f"no run in {workdir}: start one with `jaxcbm train --workdir={workdir}`")
+    experiment = read_experiment(json.loads(file.read_text(encoding="utf-8")))
+    model = load_model(workdir)
+    return evaluate_model(model, experiment, prepare(experiment, workdir), workdir)
+
+
+def evaluate_model(
+    model: Model, experiment: Experiment, prepared: Prepared, workdir: Path
+) -> dict[str, Any]:
+    """Metrics of the test split, with everything needed to say what they are metrics of."""
+    test = prepared.splits.test
+    if prepared.encoder.content_hash != model.encoder_hash:
+        raise UserError(
+            f"encoder {experiment.encoder.name} is not what the model in {workdir} was trained on"
+        )
+    prediction = model.predict_embeddings(test.embeddings)
+    present = present_concepts(test.annotations, test.annotation_phrases, model.concepts.phrases)
+    labels = np.asarray(test.labels)
+    metrics = {
+        "test": evaluate_prediction(prediction, labels, model.head, present),
+        "validation": dict(model.metrics),
+        "data": {
+            "name": experiment.data.name,
+            "protocol": experiment.data.protocol,
+            "seed": experiment.data.seed,
+            "train": len(prepared.splits.train),
+            "valid": len(prepared.splits.valid),
+            "test": len(test),
+            "skipped": len(test.skipped) + len(prepared.splits.train.skipped),
+        },
+        "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
+        "concepts": {"count": len(model.concepts), "hash": model.concepts.content_hash},
+        "hardware": {
+            "platform": jax.default_backend(),
+            "devices": jax.device_count(),
+            "machine": platform.machine(),
+        },
+    }
+    write_json(workdir / "metrics.json", metrics)
+    (workdir / "plots").mkdir(exist_ok=True)
+    counts = confusion_matrix(labels, prediction.label_ids, len(model.classes))
+    plots.confusion(counts, model.classes, workdir / "plots" / "confusion.png")
+    return metrics
+
+
+def present_concepts(
+    annotations: np.ndarray | None, annotated: tuple[str, ...], phrases: tuple[str, ...]
+) -> np.ndarray | None:
+    """Annotations in the order of the concepts, NaN where nothing is known; None without any."""
+    if annotations is None:
+        return None
+    columns = match_phrases(phrases, annotated)
+    present = np.where(columns[None, :] >= 0, annotations[:, np.maximum(columns, 0)], np.nan)
+    return present.astype(np.float32)
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The test metrics as aligned lines."""
+    rows = [(name, value) for name, value in metrics["test"].items()]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(
+        f"{name:<{width}}  {value:.0f}" if name == "images" else f"{name:<{width}}  {value:.4f}"
+        for name, value in rows
+    )

@@ -1,0 +1,1 @@
+"""Where images come from: built-in and real datasets, folders, and the feature store."""

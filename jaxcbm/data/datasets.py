@@ -1,0 +1,106 @@
+"""The datasets an experiment can name: from settings to the official train and test images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.errors import UserError
+
+TrainTest = tuple[ImageSet, ImageSet | None]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split.
+
+    Attributes:
+        name: `birds`, `fashion_mnist`, `folder` or `tfds`.
+        root: `folder`: the directory of class folders, perhaps under train/ and test/;
+            `fashion_mnist`: the folder of IDX files ("" for the Debian package's).
+        tfds_name: `tfds`: the builder, such as `cifar10`.
+        tfds_data_dir: `tfds`: where it was prepared ("" for the TFDS default).
+        train_split: `tfds`: name of the official train split.
+        test_split: `tfds`: name of the official test split.
+        classes: `tfds`: a file of class names, one a line ("" for the builder's own).
+        images_per_class: `birds`: train images of each species; test has half as many.
+        seed: of the split and of the birds.
+        valid_fraction: part of train held out for validation, stratified.
+        test_fraction: part held out for test where the data has no official test split.
+        protocol: `official`, or `released` (pooled and re-split as the released code does).
+        check_overlap: fail if one picture lies in two splits.
+    """
+
+    name: Literal["birds", "fashion_mnist", "folder", "tfds"] = "birds"
+    root: str = ""
+    tfds_name: str = ""
+    tfds_data_dir: str = ""
+    train_split: str = "train"
+    test_split: str = "test"
+    classes: str = ""
+    images_per_class: int = 60
+    seed: int = 0
+    valid_fraction: float = 0.15
+    test_fraction: float = 0.2
+    protocol: Literal["official", "released"] = "official"
+    check_overlap: bool = True
+
+
+def load_dataset(config: DataConfig) -> TrainTest:
+    """Official train and test images; test is None where the data has no such split.
+
+    Raises:
+        UserError: a setting is missing, or the data is not there.
+    """
+    return LOADERS[config.name](config)
+
+
+def _birds(config: DataConfig) -> TrainTest:
+    from jaxcbm.data.birds.birds import load_birds
+
+    count, seed = config.images_per_class, config.seed
+    train = load_birds("train", seed=seed, images_per_class=count)
+    return train, load_birds("test", seed=seed, images_per_class=max(count // 2, 1))
+
+
+def _fashion_mnist(config: DataConfig) -> TrainTest:
+    from jaxcbm.data.fashion_mnist import load_fashion_mnist
+
+    where = {"folder": Path(config.root)} if config.root else {}
+    return load_fashion_mnist("train", **where), load_fashion_mnist("test", **where)
+
+
+def _folder(config: DataConfig) -> TrainTest:
+    from jaxcbm.data.folder import load_folder
+
+    if not config.root:
+        raise UserError("config.data.root is empty: give --config.data.root=FOLDER")
+    root = Path(config.root)
+    if (root / "train").is_dir() and (root / "test").is_dir():
+        return load_folder(root, "train"), load_folder(root, "test")
+    return load_folder(root), None
+
+
+def _tfds(config: DataConfig) -> TrainTest:
+    from jaxcbm.data.tfds_source import load_tfds
+
+    if not config.tfds_name:
+        raise UserError("config.data.tfds_name is empty: give --config.data.tfds_name=cifar10")
+    names = None
+    if config.classes:
+        names = Path(config.classes).read_text(encoding="utf-8").split("\n")
+        names = tuple(name.strip() for name in names if name.strip())
+    options = {"data_dir": config.tfds_data_dir or None, "class_names": names}
+    return tuple(
+        load_tfds(config.tfds_name, split, **options)
+        for split in (config.train_split, config.test_split)
+    )
+
+
+LOADERS: dict[str, Callable[[DataConfig], TrainTest]] = {
+    "birds": _birds,
+    "fashion_mnist": _fashion_mnist,
+    "folder": _folder,
+    "tfds": _tfds,
+}

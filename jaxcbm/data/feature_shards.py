@@ -1,0 +1,108 @@
+"""One shard of a feature store: an array file, and a small record that says it is whole.
+
+The array stands in a file named after its own checksum; the record is written after it and names
+it. So a shard either is there whole or is not there, also when two processes write the same shard
+at once on machines whose arithmetic differs in the last bit: whichever record stays names a file
+that exists and matches it.
+"""
+
+import hashlib
+import io
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxcbm.atomic import atomic_file
+
+# A temporary file this old belongs to no living writer: a shard takes seconds to write.
+_ABANDONED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """Embeddings of the readable images among a run of consecutive images.
+
+    Args:
+      rows: [n, E], memory-mapped.
+      skipped: offset within the run and reason, for each image that could not be read.
+    """
+
+    rows: np.ndarray
+    skipped: tuple[tuple[int, str], ...]
+
+
+def write_shard(
+    folder: Path, number: int, rows: np.ndarray, skipped: tuple[tuple[int, str], ...]
+) -> None:
+    """Write one shard: the array first, then the record that makes it count.
+
+    Raises:
+      UserError: the disk is full or the folder cannot be written.
+    """
+    content = _npy(rows)
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"shard-{number:05d}-{digest[:16]}.npy"
+    with atomic_file(folder / name) as temporary:
+        temporary.write_bytes(content)
+    record = {"file": name, "bytes": len(content), "sha256": digest, "skipped": skipped}
+    with atomic_file(_record_path(folder, number)) as temporary:
+        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+def read_shard(folder: Path, number: int, images: int, width: int, dtype: np.dtype) -> Shard | None:
+    """Open one shard, memory-mapped, if it is there and every byte is what was written.
+
+    Args:
+      folder: the store.
+      number: which shard.
+      images: how many images it covers.
+      width: E.
+      dtype: what the rows were written as.
+
+    Returns:
+      The shard, or None where it is missing, cut off, changed or of another shape.
+    """
+    try:
+        record = json.loads(_record_path(folder, number).read_text(encoding="utf-8"))
+        path = folder / record["file"]
+        if path.parent != folder or path.stat().st_size != record["bytes"]:
+            return None
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
+                return None
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        skipped = tuple((int(offset), str(reason)) for offset, reason in record["skipped"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if rows.dtype != _stored(dtype) or rows.shape != (images - len(skipped), width):
+        return None
+    return Shard(rows.view(dtype), skipped)
+
+
+def sweep_abandoned(folder: Path) -> None:
+    """Remove what writers that died left half-written; those at work are left alone."""
+    for path in folder.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
+        except OSError:  # another process was quicker, or the store is read-only
+            continue
+
+
+def _record_path(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.json"
+
+
+def _stored(dtype: np.dtype) -> np.dtype:
+    """The .npy format has no name for bfloat16: its bits are stored as integers."""
+    return np.dtype(np.uint16) if dtype.name == "bfloat16" else dtype
+
+
+def _npy(rows: np.ndarray) -> bytes:
+    # In memory first: NumPy's own writing to a file forgets why the system refused.
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(rows).view(_stored(rows.dtype)), allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,118 @@
+"""What training sees of a dataset: one embedding an image, and what is known about the image."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jaxcbm.data.sharded_rows import ShardedRows
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Image embeddings with their labels; images that could not be read are left out.
+
+    Args:
+      embeddings: [N, E] unit-norm, an array or memory-mapped rows; float32, bfloat16 or float16.
+      labels: int32 [N], positions in `classes`; -1 where the class is unknown.
+      digests: uint8 [N, 32], SHA-256 of each image's content.
+      classes: the names of the K classes.
+      annotations: float32 [N, A]: 1 present, 0 absent, NaN unknown; None without annotations.
+      annotation_phrases: what each of the A columns says.
+      skipped: name and reason of each image that could not be read.
+      key: identifies the embeddings: encoder, preprocessing, images, order and dtype.
+    """
+
+    embeddings: np.ndarray | ShardedRows
+    labels: np.ndarray
+    digests: np.ndarray
+    classes: tuple[str, ...]
+    annotations: np.ndarray | None = None
+    annotation_phrases: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    key: str = ""
+
+    def __post_init__(self):
+        count = self.embeddings.shape[0]
+        if self.embeddings.ndim != 2:
+            raise ValueError(f"embeddings must be [N, E], not {self.embeddings.shape}")
+        if self.labels.shape != (count,) or self.labels.dtype != np.int32:
+            raise ValueError(f"labels must be int32 [{count}], not {_kind(self.labels)}")
+        if count and not -1 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise ValueError(f"labels must lie in -1 .. {len(self.classes) - 1}")
+        if self.digests.shape != (count, 32) or self.digests.dtype != np.uint8:
+            raise ValueError(f"digests must be uint8 [{count}, 32], not {_kind(self.digests)}")
+        width = None if self.annotations is None else (count, len(self.annotation_phrases))
+        if self.annotations is not None and self.annotations.shape != width:
+            raise ValueError(f"annotations must be {width}, not {self.annotations.shape}")
+
+    @classmethod
+    def from_arrays(
+        cls,
+        embeddings: np.ndarray,
+        labels: Sequence[int] | np.ndarray,
+        classes: Sequence[str],
+        *,
+        annotations: np.ndarray | None = None,
+        annotation_phrases: Sequence[str] = (),
+        digests: np.ndarray | None = None,
+    ) -> "Features":
+        """Features from arrays that somebody already has, without a store.
+
+        Args:
+          embeddings: [N, E], unit-norm.
+          labels: integers [N] in -1 .. K - 1.
+          classes: K names.
+          annotations: [N, A] in {0, 1} or NaN.
+          annotation_phrases: A phrases.
+          digests: uint8 [N, 32] of the images; without them, equal rows count as equal images.
+
+        >>> features = Features.from_arrays(np.eye(3, dtype=np.float32), [0, 1, 0], ["owl", "wren"])
+        >>> features.select([2, 1]).labels.tolist()
+        [0, 1]
+        """
+        embeddings = np.ascontiguousarray(embeddings)
+        if digests is None:
+            digests = digest_rows(embeddings)
+        key = hashlib.sha256(b"arrays" + embeddings.tobytes()).hexdigest()
+        return cls(
+            embeddings=embeddings,
+            labels=np.asarray(labels, np.int32),
+            digests=digests,
+            classes=tuple(classes),
+            annotations=None if annotations is None else np.asarray(annotations, np.float32),
+            annotation_phrases=tuple(annotation_phrases),
+            key=key,
+        )
+
+    def __len__(self) -> int:
+        return self.embeddings.shape[0]
+
+    def as_array(self, dtype: str | np.dtype = "float32") -> np.ndarray:
+        """All embeddings in memory, [N, E]."""
+        return np.asarray(self.embeddings).astype(dtype, copy=False)
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> "Features":
+        """The images at these positions, in this order; memory-mapped rows stay on disk."""
+        positions = np.asarray(indices, np.int64)
+        if positions.size and not 0 <= positions.min() <= positions.max() < len(self):
+            raise IndexError(f"positions must lie in 0 .. {len(self) - 1}")
+        rows = self.embeddings
+        return replace(
+            self,
+            embeddings=rows.take(positions) if isinstance(rows, ShardedRows) else rows[positions],
+            labels=self.labels[positions],
+            digests=self.digests[positions],
+            annotations=None if self.annotations is None else self.annotations[positions],
+        )
+
+
+def digest_rows(rows: np.ndarray) -> np.ndarray:
+    """SHA-256 of each row's bytes -> uint8 [N, 32]."""
+    digests = b"".join(hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in rows)
+    return np.frombuffer(digests, np.uint8).reshape(len(rows), 32)
+
+
+def _kind(array: np.ndarray) -> str:
+    return f"{array.dtype} {array.shape}"

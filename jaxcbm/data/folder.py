@@ -1,0 +1,133 @@
+"""Pictures sorted into one folder a class, with or without folders for splits above them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from jaxcbm.data.image_set import FileImages, ImageSet
+from jaxcbm.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    ".bmp .gif .jfif .jpeg .jpg .jp2 .pgm .png .ppm .tif .tiff .webp .avif".split()
+)
+# Folder names that mean a split, and the name each split goes by here.
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def load_folder(root: Path | str, split: str | None = None) -> ImageSet:
+    """Read `root/CLASS/*.jpg`, or `root/SPLIT/CLASS/*.jpg` where there are folders for splits.
+
+    Classes are the folder names in alphabetical order, over all splits together, so that a class
+    has the same number in each. Pictures may lie deeper than their class folder. Hidden files and
+    files that are no pictures are ignored; pictures are opened only when they are needed.
+
+    Args:
+      root: the folder.
+      split: "train", "valid" or "test"; None where `root` has no folders for splits.
+
+    Returns:
+      An `ImageSet` in alphabetical order of the paths.
+
+    Raises:
+      UserError: no such folder or split, no images, or fewer than two classes.
+    """
+    root = Path(root)
+    splits = folder_splits(root)
+    homes = list(splits.values()) or [root]
+    if split is None:
+        if splits:
+            raise UserError(f"{root} has splits ({', '.join(splits)}): say which one to read")
+        home = root
+    else:
+        wanted = _SPLITS.get(split, split)
+        if wanted not in splits:
+            there = f"splits {', '.join(splits)}" if splits else "class folders and no splits"
+            raise UserError(f"no split {split!r} in {root}: it has {there}")
+        home = splits[wanted]
+    files = {folder: _pictures_by_class(folder) for folder in homes}
+    classes = sorted({name for by_class in files.values() for name in by_class})
+    _refuse_unusable(root, home, classes, files[home])
+    numbered = [(path, classes.index(name)) for name, paths in files[home].items() for path in paths]
+    numbered.sort(key=lambda pair: pair[0].relative_to(home).as_posix())
+    return ImageSet(
+        source=FileImages(tuple(path for path, _ in numbered), root),
+        labels=np.array([label for _, label in numbered], np.int32),
+        classes=tuple(classes),
+    )
+
+
+def folder_splits(root: Path | str) -> dict[str, Path]:
+    """The splits that a folder is divided into, and where each lies; empty if it is not.
+
+    Raises:
+      UserError: no such folder, or two folders for one split.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        what = "not a folder" if root.exists() else "no such folder"
+        raise UserError(f"{what}: {root} (give a folder that holds one folder of pictures a class)")
+    folders = _subfolders(root)
+    # A class may be called "test": only a folder divided into nothing but splits counts.
+    if not folders or not all(f.name.lower() in _SPLITS and _subfolders(f) for f in folders):
+        return {}
+    splits: dict[str, Path] = {}
+    for folder in folders:
+        name = _SPLITS[folder.name.lower()]
+        if name in splits:
+            raise UserError(f"{splits[name]} and {folder} are both the {name} split: keep one")
+        splits[name] = folder
+    return {name: splits[name] for name in ("train", "valid", "test") if name in splits}
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """All pictures below a folder by their suffix, in alphabetical order of their paths."""
+    found = []
+    for place, inner, names in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        found += [
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    found = [f for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
+    return sorted(found, key=lambda f: f.name)
+
+
+def _pictures_by_class(home: Path) -> dict[str, list[Path]]:
+    by_class = {folder.name: find_pictures(folder) for folder in _subfolders(home)}
+    empty = [name for name, paths in by_class.items() if not paths]
+    if empty:
+        logging.warning(
+            "%d of %d folders in %s hold no pictures and are no classes (first: %s)",
+            *(len(empty), len(by_class), home, empty[0]),
+        )
+    return {name: paths for name, paths in by_class.items() if paths}
+
+
+def _refuse_unusable(
+    root: Path, home: Path, classes: list[str], by_class: dict[str, list[Path]]
+) -> None:
+    if not by_class:
+        loose = [path for path in home.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+        hint = (
+            f"{len(loose)} pictures lie in it directly; put each class into a folder of its own"
+            if loose
+            else f"looked for {', '.join(sorted(IMAGE_SUFFIXES))} in one folder a class"
+        )
+        raise UserError(f"no images in {home}: {hint}")
+    if len(classes) == 1:
+        raise UserError(f"{root} has only one class ({classes[0]}): a classifier needs two or more")

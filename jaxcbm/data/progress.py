@@ -1,0 +1,75 @@
+"""How far a long job is: one moving line on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+_REDRAW_SECONDS = 0.2
+_PLAIN_SECONDS = 10.0
+
+
+class ProgressLine:
+    """Says what is done, how fast, and how long the rest takes.
+
+    Call it with what is done and what there is. The rate counts only what was done since the
+    first call, so that work found finished does not flatter it.
+
+    Args:
+      label: the first word of every line.
+      unit: what is counted.
+      stream: where to write; standard error unless told.
+      patience: seconds before the first word; a job that ends earlier says nothing.
+      clock: seconds, rising.
+
+    >>> line = ProgressLine("encode", "images", stream=sys.stdout, clock=iter([0.0, 2.0]).__next__)
+    >>> line(0, 100); line(100, 100)
+    encode: 100 images in 2 s (50.0 images/s)
+    """
+
+    def __init__(
+        self,
+        label: str,
+        unit: str,
+        stream: TextIO | None = None,
+        patience: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.label, self.unit, self.patience, self.clock = label, unit, patience, clock
+        self.stream = stream if stream is not None else sys.stderr
+        self.moving = self.stream.isatty()
+        self.begun: float | None = None
+        self.already = 0
+        self.spoken = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = self.clock()
+        if self.begun is None:
+            self.begun, self.already, self.spoken = now, done, now
+            return
+        seconds, new = now - self.begun, done - self.already
+        if seconds < self.patience:
+            return
+        rate = new / seconds if seconds > 0 else 0.0
+        if done >= total:
+            ending = f"{self.label}: {new} {self.unit} in {_duration(seconds)} ({self._rate(rate)})"
+            self.stream.write(f"\r\x1b[K{ending}\n" if self.moving else f"{ending}\n")
+        elif now - self.spoken >= (_REDRAW_SECONDS if self.moving else _PLAIN_SECONDS):
+            self.spoken = now
+            left = _duration((total - done) / rate) if rate else "?"
+            text = f"{self.label}: {done}/{total} {self.unit}, {self._rate(rate)}, {left} left"
+            self.stream.write(f"\r\x1b[K{text}" if self.moving else f"{text}\n")
+        self.stream.flush()
+
+    def _rate(self, rate: float) -> str:
+        return f"{rate:.3g} {self.unit}/s" if rate < 10 else f"{rate:.1f} {self.unit}/s"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for people: '42 s', '3 min 20 s', '2 h 05 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,1 @@
+"""Dual encoders: towers, their files, their preprocessing, and one class that runs them."""

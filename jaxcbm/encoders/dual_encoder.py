@@ -1,0 +1,265 @@
+"""The frozen image-text encoder as everything else uses it: pictures and phrases to vectors."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from PIL import Image
+
+from jaxcbm.encoders.flat_params import merge_flat
+from jaxcbm.encoders.preprocess import ImageLike, Preprocess
+from jaxcbm.encoders.tokenizer import Tokenizer
+from jaxcbm.errors import UserError
+
+# Rows of a text batch are cut to the shortest of these lengths that holds them.
+_TEXT_LENGTHS = (8, 16, 32, 64)
+# Two threads decode ahead of the device; PIL releases the interpreter while it works.
+_DECODERS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class DualEncoder:
+    """Two towers, their weights, and how pictures and phrases enter them.
+
+    Made by `jaxcbm.load_encoder`. The weights are float32; `dtype` is the type of the operands of
+    matrix products, whose sums are float32 always.
+
+    Attributes:
+        name: what the user called it.
+        family: model type, such as "clip".
+        config: sizes of the towers.
+        graph, params: the module taken apart by `split_flat`.
+        preprocess: pictures to uint8 pixels, and their normalisation.
+        tokenizer: phrases to ids.
+        dtype: "float32" or "bfloat16".
+        mesh: where batches are spread over the axis "data"; None for one device.
+    """
+
+    name: str
+    family: str
+    config: Any
+    graph: nnx.GraphDef
+    params: Mapping[str, jax.Array]
+    preprocess: Preprocess
+    tokenizer: Tokenizer
+    dtype: str = "float32"
+    mesh: Mesh | None = None
+
+    @property
+    def embed_dim(self) -> int:
+        """E, the width of the shared space."""
+        return self.config.embed_dim
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures that the image tower takes."""
+        return self.config.vision.image_size
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """s: the factor between cosines and logits."""
+        return float(np.exp(np.float64(self.params["logit_scale"])))
+
+    @cached_property
+    def logit_bias(self) -> float:
+        """b: added to the logits; 0 for families without one."""
+        return float(self.params["logit_bias"]) if "logit_bias" in self.params else 0.0
+
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 of weights, sizes, tokenizer and preprocessing, hex: the same encoder anywhere."""
+        digest = hashlib.sha256()
+        described = [self.family, asdict(self.config), asdict(self.preprocess)]
+        digest.update(json.dumps([*described, self.tokenizer.digest], sort_keys=True).encode())
+        for name in sorted(self.params):
+            array = np.ascontiguousarray(self.params[name])
+            digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
+            digest.update(array.reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
+    def on_mesh(self, mesh: Mesh) -> "DualEncoder":
+        """The same encoder with its weights on every device of a mesh with an axis "data"."""
+        placed = jax.device_put(dict(self.params), NamedSharding(mesh, P()))
+        return replace(self, params=placed, mesh=mesh)
+
+    def embed_images(
+        self, images: Sequence[ImageLike] | np.ndarray, batch_size: int = 32
+    ) -> np.ndarray:
+        """Embed pictures.
+
+        Args:
+            images: PIL pictures, paths or bytes of any mode and size, or uint8 [N, H, W, 3].
+            batch_size: pictures a step, over all devices; 16 to 64 is fastest on a CPU.
+
+        Returns:
+            float32 [N, E] of unit norm.
+
+        Raises:
+            UserError: one of them cannot be read as a picture.
+        """
+        if isinstance(images, np.ndarray) and images.ndim != 4:
+            raise UserError(f"images of shape {list(images.shape)}; give uint8 [N, H, W, 3]")
+        if isinstance(images, str | bytes | PathLike | Image.Image):
+            raise UserError("embed_images takes several pictures; put a single one in a list")
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            batches = (
+                np.stack(list(pool.map(self.preprocess, images[i : i + batch_size])))
+                for i in range(0, len(images), batch_size)
+            )
+            return self._run(self._image_tower, batches, len(images), batch_size)
+
+    def embed_pixels(self, pixels: np.ndarray, batch_size: int = 32) -> np.ndarray:
+        """Embed pictures that `preprocess` has already resized and cropped.
+
+        Args:
+            pixels: uint8 [N, S, S, 3], S the `image_size`.
+            batch_size: pictures a step, over all devices. Every step has this many, the last one
+                filled up, so that the tower is compiled once.
+
+        Returns:
+            float32 [N, E] of unit norm.
+        """
+        size = self.image_size
+        if pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"{pixels.dtype} {pixels.shape} is not uint8 [N, {size}, {size}, 3]")
+        batches = (pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size))
+        return self._run(self._image_tower, batches, len(pixels), batch_size)
+
+    def embed_texts(self, phrases: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Embed phrases; one longer than the context is cut, as the reference cuts it.
+
+        Args:
+            phrases: D texts.
+            batch_size: phrases a step, over all devices.
+
+        Returns:
+            float32 [D, E] of unit norm.
+        """
+        ids = self.tokenizer.ids(phrases)
+        lengths = np.array([self._row_length(len(row)) for row in ids], np.int64)
+        embeddings_DxE = np.empty((len(ids), self.embed_dim), np.float32)
+        # Behind its end a text is invisible to a causal tower, so short phrases, which concepts
+        # are, go in short rows. The length depends on the phrase alone and not on its company.
+        for length in np.unique(lengths):
+            (where,) = np.nonzero(lengths == length)
+            rows_NxT = self.tokenizer.pad([ids[i] for i in where], int(length))
+            batches = (rows_NxT[i : i + batch_size] for i in range(0, len(where), batch_size))
+            embeddings_DxE[where] = self._run(self._text_tower, batches, len(where), batch_size)
+        return embeddings_DxE
+
+    def scores(
+        self, image_embeddings: np.ndarray | jax.Array, text_embeddings: np.ndarray | jax.Array
+    ) -> np.ndarray:
+        """The encoder's own logits, s e(x) C^T + b.
+
+        Args:
+            image_embeddings: float32 [N, E] of unit norm.
+            text_embeddings: float32 [D, E] of unit norm.
+
+        Returns:
+            float32 [N, D].
+        """
+        cosines_NxD = _cosines(jnp.asarray(image_embeddings), jnp.asarray(text_embeddings))
+        scores_NxD = np.asarray(cosines_NxD) * np.float32(self.logit_scale)
+        return scores_NxD + np.float32(self.logit_bias)
+
+    def _row_length(self, tokens: int) -> int:
+        limit = self.tokenizer.context_length
+        return min(limit, next((n for n in _TEXT_LENGTHS if n >= tokens), limit))
+
+    @cached_property
+    def _operands(self) -> dict[str, jax.Array]:
+        """The weights with the matrices in the compute type: cast once, not at every step."""
+        dtype = jnp.dtype(self.dtype)
+        return {
+            name: array.astype(dtype) if name.endswith(".kernel") else array
+            for name, array in self.params.items()
+        }
+
+    @cached_property
+    def _image_tower(self) -> Callable[..., jax.Array]:
+        graph, dtype, how = self.graph, jnp.dtype(self.dtype), self.preprocess
+
+        @jax.jit
+        def encode(params: dict[str, jax.Array], pixels_BxSxSx3: jax.Array) -> jax.Array:
+            pixels_BxSxSx3 = pixels_BxSxSx3.astype(jnp.float32) * jnp.float32(how.scale)
+            mean, std = (jnp.asarray(c, jnp.float32)[None, None, None] for c in (how.mean, how.std))
+            return merge_flat(graph, params).encode_image((pixels_BxSxSx3 - mean) / std, dtype)[0]
+
+        return encode
+
+    @cached_property
+    def _text_tower(self) -> Callable[..., jax.Array]:
+        graph, dtype = self.graph, jnp.dtype(self.dtype)
+
+        @jax.jit
+        def encode(params: dict[str, jax.Array], ids_BxT: jax.Array) -> jax.Array:
+            return merge_flat(graph, params).encode_text(ids_BxT, dtype)[0]
+
+        return encode
+
+    def _run(
+        self,
+        tower: Callable[..., jax.Array],
+        batches: Iterable[np.ndarray],
+        count: int,
+        batch_size: int,
+    ) -> np.ndarray:
+        """Embed batches of one compiled size; the device works while the next one is made."""
+        size = self._step_size(count, batch_size)
+        embeddings_NxE = np.empty((count, self.embed_dim), np.float32)
+        done = 0
+        for result_BxE, valid in _one_ahead(self._dispatch(tower, batches, size)):
+            embeddings_NxE[done : done + valid] = np.asarray(result_BxE)[:valid]
+            done += valid
+        return embeddings_NxE
+
+    def _dispatch(
+        self, tower: Callable[..., jax.Array], batches: Iterable[np.ndarray], size: int
+    ) -> Iterator[tuple[jax.Array, int]]:
+        for batch in batches:
+            valid = len(batch)
+            padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
+            padded[:valid] = batch
+            if self.mesh is not None:
+                padded = jax.device_put(padded, NamedSharding(self.mesh, P("data")))
+            yield tower(self._operands, padded), valid
+
+    def _step_size(self, count: int, batch_size: int) -> int:
+        # One picture must not cost thirty-two: short inputs round up to a power of two instead.
+        size = min(batch_size, 1 << max(count - 1, 0).bit_length())
+        devices = 1 if self.mesh is None else self.mesh.shape["data"]
+        return -(-size // devices) * devices
+
+
+def _one_ahead(
+    results: Iterable[tuple[jax.Array, int]],
+) -> Iterator[tuple[jax.Array, int]]:
+    """Hand a result on only when the next one has been started."""
+    last = None
+    for result in results:
+        if last is not None:
+            yield last
+        last = result
+    if last is not None:
+        yield last
+
+
+@jax.jit
+def _cosines(images_NxE: jax.Array, texts_DxE: jax.Array) -> jax.Array:
+    return jnp.matmul(
+        images_NxE.astype(jnp.float32),
+        texts_DxE.astype(jnp.float32).T,
+        precision=jax.lax.Precision.HIGHEST,
+    )

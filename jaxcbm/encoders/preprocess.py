@@ -1,0 +1,240 @@
+"""From a picture to the pixels an image tower was trained on, equal to transformers' PIL processor.
+
+The costly half, resize and crop, works on uint8 with PIL alone, so that it runs in threads and
+worker processes; rescaling and normalising happen on the device.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxcbm.encoders.open_image import ImageLike, open_image
+from jaxcbm.errors import UserError
+
+__all__ = ["ImageLike", "Preprocess", "open_image"]
+
+# What a preprocessor file that leaves a key out means by it, by the kind of processor.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "CLIP": {
+        "do_resize": True,
+        "size": {"shortest_edge": 224},
+        "default_to_square": False,
+        "resample": Image.Resampling.BICUBIC,
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    },
+    "ViT": {
+        "do_resize": True,
+        "size": {"height": 224, "width": 224},
+        "default_to_square": True,
+        "resample": Image.Resampling.BILINEAR,
+        "do_center_crop": False,
+        "crop_size": None,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    },
+}
+PREPROCESS_FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pictures become pixels.
+
+    Attributes:
+        shortest_edge: pixels of the shorter edge after resizing, or None.
+        longest_edge: upper limit of the longer edge, or None; only with `shortest_edge`.
+        resize: (height, width) after resizing, where `shortest_edge` is None; None: no resizing.
+        crop: (height, width) cut from the middle, padded with black; None: no crop.
+        resample: PIL's filter.
+        scale: factor from bytes to floats.
+        mean, std: per colour, subtracted and divided after scaling.
+
+    >>> clip = Preprocess.square(4)
+    >>> clip(np.zeros((8, 6, 3), np.uint8)).shape
+    (4, 4, 3)
+    """
+
+    shortest_edge: int | None
+    longest_edge: int | None
+    resize: tuple[int, int] | None
+    crop: tuple[int, int] | None
+    resample: int
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def square(cls, size: int) -> "Preprocess":
+        """CLIP's own preprocessing for square pictures of `size` pixels."""
+        return cls.from_hf({"size": size, "crop_size": size})
+
+    @classmethod
+    def from_hf(cls, settings: Mapping[str, Any], where: str = "preprocessor") -> "Preprocess":
+        """Read the content of a preprocessor_config.json.
+
+        Args:
+            settings: the parsed file; keys left out have the defaults of its processor type.
+            where: what to call the file in a message.
+
+        Raises:
+            UserError: a processor type or a form of size that is not supported.
+        """
+        c = {**_defaults(settings, where), **{k: v for k, v in settings.items() if v is not None}}
+        if c.get("do_pad"):
+            raise UserError(f"{where}: do_pad is not supported; only resize and centre crop are")
+        edge = longest = resize = None
+        if c["do_resize"]:
+            edge, longest, resize = _size(c["size"], c["default_to_square"], where)
+        crop = _size(c["crop_size"], True, where)[2] if c["do_center_crop"] else None
+        plain = not c["do_normalize"]
+        return cls(
+            shortest_edge=edge,
+            longest_edge=longest,
+            resize=resize,
+            crop=crop,
+            resample=int(c["resample"]),
+            scale=float(c["rescale_factor"]) if c["do_rescale"] else 1.0,
+            mean=(0.0, 0.0, 0.0) if plain else _colours(c["image_mean"]),
+            std=(1.0, 1.0, 1.0) if plain else _colours(c["image_std"]),
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "Preprocess":
+        """Read a checkpoint's own file, `preprocessor_config.json` or `processor_config.json`."""
+        for name in PREPROCESS_FILES:
+            path = folder / name
+            if not path.is_file():
+                continue
+            try:
+                settings = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
+            settings = settings.get("image_processor", settings)
+            if name == PREPROCESS_FILES[0] or settings.keys() & {"size", "image_mean", "crop_size"}:
+                return cls.from_hf(settings, str(path))
+        raise UserError(
+            f"{folder}: no {' or '.join(PREPROCESS_FILES)}; download the checkpoint's own, "
+            "it says how pictures are resized and normalised"
+        )
+
+    def to_hf(self) -> dict[str, Any]:
+        """The content of a preprocessor_config.json that transformers reads the same way."""
+        size: dict[str, int] = {}
+        if self.shortest_edge is not None:
+            size["shortest_edge"] = self.shortest_edge
+        if self.longest_edge is not None:
+            size["longest_edge"] = self.longest_edge
+        if self.resize is not None:
+            size = _height_width(self.resize)
+        return {
+            "image_processor_type": "CLIPImageProcessor",
+            "do_convert_rgb": True,
+            "do_resize": bool(size),
+            **({"size": size} if size else {}),
+            "resample": self.resample,
+            "do_center_crop": self.crop is not None,
+            **({"crop_size": _height_width(self.crop)} if self.crop else {}),
+            "do_rescale": True,
+            "rescale_factor": self.scale,
+            "do_normalize": True,
+            "image_mean": list(self.mean),
+            "image_std": list(self.std),
+        }
+
+    @property
+    def output_size(self) -> tuple[int, int] | None:
+        """(height, width) of every result, or None where it depends on the picture."""
+        return self.crop or self.resize
+
+    def __call__(self, source: ImageLike) -> np.ndarray:
+        """Open, resize and crop: anything `open_image` takes -> uint8 [H, W, 3]."""
+        return self.resize_and_crop(open_image(source))
+
+    def resize_and_crop(self, image: Image.Image) -> np.ndarray:
+        """Resize and crop an RGB picture -> uint8 [H, W, 3]."""
+        if (resized := self._resized(image.height, image.width)) is not None:
+            height, width = resized
+            image = image.resize((width, height), resample=Image.Resampling(self.resample))
+        pixels_HxWx3 = np.asarray(image)
+        return pixels_HxWx3 if self.crop is None else _centre_crop(pixels_HxWx3, self.crop)
+
+    def normalise(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [..., 3] -> float32 [..., 3]; the towers do the same on the device."""
+        scaled = pixels.astype(np.float32) * np.float32(self.scale)
+        return (scaled - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+    def _resized(self, height: int, width: int) -> tuple[int, int] | None:
+        if self.shortest_edge is None:
+            return self.resize
+        short, long = min(height, width), max(height, width)
+        edge: float = self.shortest_edge
+        # With a limit the short edge is rounded, but the long edge comes from its exact value.
+        if self.longest_edge is not None and long / short * edge > self.longest_edge:
+            edge = self.longest_edge * short / long
+        new_short, new_long = round(edge), int(edge * long / short)
+        if self.longest_edge is not None and short == new_short:
+            return height, width
+        return (new_long, new_short) if width <= height else (new_short, new_long)
+
+
+def _centre_crop(pixels_HxWx3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The middle of a picture, its corner floored; a picture too small is padded with black."""
+    height, width = pixels_HxWx3.shape[:2]
+    padding: list[tuple[int, int]] = []
+    corner: list[int] = []
+    for have, want in ((height, size[0]), (width, size[1])):
+        before = -((have - want) // 2) if want > have else 0  # rounded up
+        padding.append((before, max(want - have - before, 0)))
+        corner.append(max(have - want, 0) // 2)
+    padded = np.pad(pixels_HxWx3, [*padding, (0, 0)])
+    return padded[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+
+
+def _defaults(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    kind = settings.get("image_processor_type") or settings.get("feature_extractor_type") or "CLIP"
+    for ending in ("Pil", "Fast", "ImageProcessor", "FeatureExtractor"):
+        kind = kind.removesuffix(ending)
+    if kind not in _DEFAULTS:
+        raise UserError(
+            f"{where}: unknown image processor {kind!r} (supported: {', '.join(_DEFAULTS)})"
+        )
+    return _DEFAULTS[kind]
+
+
+def _size(
+    size: Any, square: bool, where: str
+) -> tuple[int | None, int | None, tuple[int, int] | None]:
+    """A size in any of its historic forms -> (shortest edge, longest edge, (height, width))."""
+    if isinstance(size, int):
+        return (None, None, (size, size)) if square else (size, None, None)
+    if isinstance(size, list | tuple) and len(size) == 2:
+        return None, None, (size[0], size[1])
+    if isinstance(size, Mapping):
+        if size.get("shortest_edge"):
+            return size["shortest_edge"], size.get("longest_edge"), None
+        if size.get("height") and size.get("width"):
+            return None, None, (size["height"], size["width"])
+    raise UserError(f"{where}: size {size!r} is not supported; give shortest_edge or height, width")
+
+
+def _height_width(size: tuple[int, int]) -> dict[str, int]:
+    return {"height": size[0], "width": size[1]}
+
+
+def _colours(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (values,) * 3 if isinstance(values, int | float) else values
+    return float(red), float(green), float(blue)

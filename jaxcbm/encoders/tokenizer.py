@@ -1,0 +1,172 @@
+"""Phrases to token ids by the checkpoint's own tokenizer, and training a new one from captions."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcbm.errors import UserError
+
+# The files that decide what a tokenizer does; one of the complete sets must be there.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """Turns phrases into rows of token ids that all have the same length.
+
+    Attributes:
+        backend: the transformers tokenizer.
+        context_length: T, the smaller of the tokenizer's limit and the model's positions.
+        end_of_text_id: the last token of every phrase; rows are filled up with it. Behind the end
+            of a text a causal tower sees nothing, so what fills a row never shows.
+        digest: sha256 of the tokenizer's files, hex.
+    """
+
+    backend: Any
+    context_length: int
+    end_of_text_id: int
+    digest: str
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, positions: int, vocab_size: int) -> "Tokenizer":
+        """Load a checkpoint's tokenizer.
+
+        Args:
+            folder: holds `tokenizer.json`, or `vocab.json` and `merges.txt`.
+            positions: the most tokens the model can take.
+            vocab_size: rows of the model's token table.
+
+        Raises:
+            UserError: files are missing, or the vocabulary is not the model's.
+        """
+        present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+        if "tokenizer.json" not in present and not {"vocab.json", "merges.txt"} <= set(present):
+            raise UserError(
+                f"{folder}: the tokenizer lacks its files (tokenizer.json, or vocab.json and "
+                "merges.txt); download them from the checkpoint's page"
+            )
+        backend = _read_backend(folder)
+        # Tables are padded to round sizes, so fewer tokens are fine; but a tokenizer that did not
+        # find its vocabulary comes up with a handful.
+        if not vocab_size // 2 <= len(backend) <= vocab_size:
+            raise UserError(
+                f"{folder}: the tokenizer has {len(backend)} tokens but config.json says "
+                f"vocab_size {vocab_size}; use the tokenizer files these weights came with"
+            )
+        if not (empty := backend("")["input_ids"]):
+            raise UserError(
+                f"{folder}: the tokenizer puts no end of text behind a phrase, so a CLIP tower "
+                "cannot pool there; use the tokenizer files these weights came with"
+            )
+        digest = hashlib.sha256()
+        for name in present:
+            content = (folder / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        return cls(
+            backend=backend,
+            context_length=min(positions, backend.model_max_length),
+            end_of_text_id=empty[-1],
+            digest=digest.hexdigest(),
+        )
+
+    def ids(self, phrases: Sequence[str]) -> list[list[int]]:
+        """Token ids of each phrase, cut to the context length with the end of text kept."""
+        if not phrases:
+            return []
+        return self.backend(list(phrases), truncation=True, max_length=self.context_length)[
+            "input_ids"
+        ]
+
+    def pad(self, ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
+        """Rows of ids filled up with the end of text -> int32 [N, length]."""
+        rows_NxT = np.full((len(ids), length), self.end_of_text_id, np.int32)
+        for row_T, phrase in zip(rows_NxT, ids, strict=True):
+            row_T[: len(phrase)] = phrase
+        return rows_NxT
+
+    def __call__(self, phrases: Sequence[str]) -> np.ndarray:
+        """Phrases -> int32 [N, T], T the context length."""
+        return self.pad(self.ids(phrases), self.context_length)
+
+
+def _read_backend(folder: Path) -> Any:
+    from transformers import AutoTokenizer, CLIPTokenizer
+
+    try:
+        # AutoTokenizer wants a config that names the tokenizer or the family.
+        named = any((folder / n).is_file() for n in ("tokenizer_config.json", "config.json"))
+        reader = AutoTokenizer if named else CLIPTokenizer
+        return reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(
+            f"{folder}: the tokenizer files cannot be read ({reason}); download them again"
+        ) from error
+
+
+def train_tokenizer(
+    captions: Iterable[str], vocab_size: int, folder: Path, *, context_length: int = 77
+) -> Tokenizer:
+    """Learn a byte-pair vocabulary with CLIP's conventions and write it to a folder.
+
+    Lower case; `<|startoftext|>` and `<|endoftext|>` are the last two ids; every byte has a token,
+    so no text is unknown. `transformers.CLIPTokenizer` reads the folder.
+
+    Args:
+        captions: texts to learn from.
+        vocab_size: most tokens, at least 514 (256 bytes inside and at the end of words, 2 special);
+            fewer where the captions do not have as many pairs.
+        folder: created if need be.
+        context_length: most tokens of a text, the two special ones included.
+
+    Returns:
+        The tokenizer; `len(tokenizer.backend)` is the vocabulary size to build the model with.
+    """
+    from tokenizers import Tokenizer as Backend
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.trainers import BpeTrainer
+    from transformers import CLIPTokenizer
+
+    suffix, special = "</w>", ["<|startoftext|>", "<|endoftext|>"]
+    letters = sorted(ByteLevel.alphabet())
+    alphabet = letters + [letter + suffix for letter in letters]
+    merge_count = vocab_size - len(alphabet) - len(special)
+    if merge_count < 0:
+        raise ValueError(f"vocab_size {vocab_size} is below {len(alphabet) + len(special)}")
+
+    pattern = CLIPTokenizer().backend_tokenizer
+    learner = Backend(BPE(end_of_word_suffix=suffix))
+    learner.normalizer, learner.pre_tokenizer = pattern.normalizer, pattern.pre_tokenizer
+    trainer = BpeTrainer(
+        # The learner counts only the letters it meets; asking for more merges than needed is cheap.
+        vocab_size=vocab_size,
+        initial_alphabet=letters,
+        end_of_word_suffix=suffix,
+        show_progress=False,
+    )
+    learner.train_from_iterator(captions, trainer)
+    merges: list[Any] = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]][
+        :merge_count
+    ]
+    tokens = dict.fromkeys([*alphabet, *("".join(pair) for pair in merges), *special])
+    backend = CLIPTokenizer(
+        vocab={token: i for i, token in enumerate(tokens)},
+        merges=merges,
+        model_max_length=context_length,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    backend.save_pretrained(str(folder))
+    return Tokenizer.from_folder(folder, positions=context_length, vocab_size=len(tokens))

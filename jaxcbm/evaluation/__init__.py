@@ -1,0 +1,1 @@
+"""Honest splits, metrics over the whole split, and reports."""

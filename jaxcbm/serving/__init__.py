@@ -1,0 +1,1 @@
+"""Prediction, explanation and the model on disk."""

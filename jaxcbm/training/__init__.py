@@ -1,0 +1,1 @@
+"""Fitting: the step, the loop, checkpoints, and contrastive pre-training."""

@@ -1,0 +1,67 @@
+"""Checkpoints of a fit, through Orbax; the only module that knows its interface."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from orbax.checkpoint import v1 as ocp
+
+
+class Checkpoints:
+    """The newest checkpoint of a run, written in the background.
+
+    A checkpoint becomes visible by one rename, so a run killed at any moment finds a whole one.
+    """
+
+    def __init__(self, folder: Path | str):
+        self._checkpointer = ocp.training.Checkpointer(
+            Path(folder).absolute(),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=ocp.training.preservation_policies.LatestN(1),
+        )
+
+    @property
+    def latest_step(self) -> int | None:
+        """Step of the newest checkpoint asked for."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def save(self, step: int, tree: Any, metadata: dict[str, Any]) -> None:
+        """Save a pytree of arrays and a JSON object; returns once the arrays are copied."""
+        # The caller goes on and donates these buffers to the next step: write from copies.
+        copied = jax.tree.map(jnp.copy, flatten(tree))
+        self._checkpointer.save_checkpointables_async(
+            step, {"state": copied}, custom_metadata=metadata
+        )
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest checkpoint in the shape, type and placement of `like`; None if there is none.
+
+        Args:
+            like: a pytree of arrays, or of ShapeDtypeStruct with shardings.
+        """
+        latest = self._checkpointer.latest
+        if latest is None:
+            return None
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+            flatten(like),
+        )
+        loaded = self._checkpointer.load_checkpointables(latest.step, {"state": target})
+        leaves = [loaded["state"][name] for name in flatten(like)]
+        metadata = self._checkpointer.checkpointables_metadata(latest.step).custom_metadata
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), dict(metadata or {})
+
+    def close(self) -> None:
+        """Wait until everything is on disk."""
+        self._checkpointer.close()
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+    """Leaves under their path names, so that the file does not depend on container classes.
+
+    >>> flatten({"a": (1, 2)})
+    {"['a'][0]": 1, "['a'][1]": 2}
+    """
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}

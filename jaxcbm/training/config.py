@@ -1,0 +1,166 @@
+"""The settings of a fit, as frozen dataclasses; config files are converted to these once."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """One optax optimizer and its schedule.
+
+    Attributes:
+        name: `adam`, `adamw` or `sgd`.
+        learning_rate: peak, per step.
+        schedule: `constant`, `cosine` (to zero), or `exponential` (to a hundredth).
+        warmup: part of all steps spent rising linearly from zero, 0 to 1.
+        weight_decay: decoupled, `adamw` only.
+        momentum: `sgd` only.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "exponential"] = "cosine"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop around the step.
+
+    Attributes:
+        epochs: passes over the train features.
+        batch_size: images a step, over all devices; at most the number of train images.
+        seed: of parameters, shuffles and noise.
+        cbl: optimizer of the Concept Bottleneck Layer.
+        head: optimizer of the head.
+        objective_weight: of the CBL objective beside the sampler's KL and the cross-entropy.
+        ce_to_cbl: whether the cross-entropy's gradient also reaches the CBL.
+        train_head: False keeps the head at its random start, as the released code does.
+        kl_weight: of the sampler's divergence from its prior.
+        patience: epochs without a better validation loss before stopping; 0 never stops early.
+        checkpoint_every: epochs between checkpoints.
+    """
+
+    epochs: int = 60
+    batch_size: int = 512
+    seed: int = 0
+    cbl: OptimizerConfig = field(default_factory=OptimizerConfig)
+    head: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-2))
+    objective_weight: float = 1.0
+    ce_to_cbl: bool = False
+    train_head: bool = True
+    kl_weight: float = 1e-3
+    patience: int = 0
+    checkpoint_every: int = 5
+
+
+@dataclass(frozen=True)
+class SparseHeadConfig:
+    """The elastic-net head that replaces the trained one.
+
+    Attributes:
+        enabled: solve the path and keep the chosen head; False keeps the trained head.
+        l1_ratio: share of l1 in the elastic net.
+        path_length: penalties on the path.
+        tolerance: relative certificate at which a solution counts as optimal.
+        max_iterations: per penalty.
+        within: choose the sparsest head whose validation accuracy is within this of the best.
+    """
+
+    enabled: bool = True
+    l1_ratio: float = 0.99
+    path_length: int = 25
+    tolerance: float = 1e-3
+    max_iterations: int = 500
+    within: float = 0.005
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices along the batch (-1: all that are left) and along the concepts."""
+
+    data: int = -1
+    model: int = 1
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Everything `fit` needs besides data, encoder and concepts."""
+
+    bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sparse_head: SparseHeadConfig = field(default_factory=SparseHeadConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "config") -> T:
+    """Build a (nested) frozen dataclass from a mapping, refusing unknown and ill-typed fields.
+
+    Raises:
+        UserError: names the field and, for a literal, what it may be.
+
+    >>> from_mapping(MeshConfig, {"data": 2}).data
+    2
+    >>> from_mapping(MeshConfig, {"dta": 2})
+    Traceback (most recent call last):
+    ...
+    jaxcbm.errors.UserError: config.dta: unknown field (there are data, model)
+    """
+    hints = get_type_hints(kind)
+    kwargs = {}
+    for name, value in values.items():
+        place = f"{where}.{name}"
+        if name not in hints:
+            raise UserError(f"{place}: unknown field (there are {', '.join(hints)})")
+        kwargs[name] = _convert(hints[name], value, place)
+    return kind(**kwargs)
+
+
+def _convert(hint: Any, value: Any, place: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(hint, value, place) if not isinstance(value, hint) else value
+    choices = getattr(hint, "__args__", None)
+    if choices and value not in choices:
+        raise UserError(f"{place}: {value!r} is not one of {', '.join(map(repr, choices))}")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, bool, str) and type(value) is not hint:
+        raise UserError(f"{place}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def released_config(objective: str) -> FitConfig:
+    """The released code's setting with each of its surprises as a named switch.
+
+    Raw scores, no head bias, a random W, one temperature, cross-entropy gradients that reach the
+    CBL, a head that is never trained, no sparse head.
+
+    >>> released_config("gumbel").training.train_head
+    False
+    """
+    bottleneck = from_mapping(
+        BottleneckConfig,
+        {
+            "objective": objective,
+            "variant": "released",
+            "parameterisation": "full",
+            "standardise": False,
+            "head_bias": False,
+            "tau_end": 1.0,
+        },
+    )
+    training = TrainingConfig(
+        ce_to_cbl=True,
+        train_head=False,
+        cbl=OptimizerConfig(learning_rate=1e-3, schedule="constant"),
+    )
+    return FitConfig(bottleneck, training, SparseHeadConfig(enabled=False))

@@ -1,0 +1,219 @@
+"""One training step and one epoch, as pure functions of arrays."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import PartitionSpec
+
+from jaxcbm.bottleneck import objectives, positives
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.model import Bottleneck, Intermediates, Params
+from jaxcbm.bottleneck.proximal import soft_threshold
+from jaxcbm.bottleneck.scores import InputMap, apply_map
+from jaxcbm.training.config import FitConfig
+from jaxcbm.training.optimizers import make_optimizers, make_schedule
+
+Metrics = dict[str, jax.Array]
+
+
+class TrainData(NamedTuple):
+    """The train features on the device.
+
+    Attributes:
+        inputs: float32 [N (padded), I], what the layer reads; or embeddings [N (padded), E] where
+            `input_map` turns a batch of them into that.
+        labels: int32 [N (padded)].
+        positives: float32 or uint8 [N (padded), D], or None.
+        class_positives: float32 [K, D], or None.
+        base_kernel: float32 [I, D] that turns inputs into scores, or None where they are scores.
+    """
+
+    inputs: jax.Array
+    labels: jax.Array
+    positives: jax.Array | None = None
+    class_positives: jax.Array | None = None
+    base_kernel: jax.Array | None = None
+    input_map: InputMap | None = None
+
+
+class TrainState(NamedTuple):
+    """What a step changes."""
+
+    params: Params
+    opt_state: Any
+    step: jax.Array
+
+
+class Plan(NamedTuple):
+    """The static part of a fit: structure, settings, and how long it is."""
+
+    bottleneck: Bottleneck
+    config: FitConfig
+    optimizer: optax.GradientTransformation
+    examples: int
+    batch_size: int
+    steps_per_epoch: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole fit."""
+        return self.steps_per_epoch * self.config.training.epochs
+
+
+def make_plan(bottleneck: Bottleneck, config: FitConfig, examples: int) -> Plan:
+    """Settle batch size, number of steps and optimizers for `examples` train images."""
+    batch_size = min(config.training.batch_size, examples)
+    steps_per_epoch = examples // batch_size
+    total = steps_per_epoch * config.training.epochs
+    optimizer = make_optimizers(config.training, total)
+    return Plan(bottleneck, config, optimizer, examples, batch_size, steps_per_epoch)
+
+
+def init_state(plan: Plan, params: Params) -> TrainState:
+    """The state before the first step."""
+    return TrainState(params, plan.optimizer.init(params), jnp.zeros((), jnp.int32))
+
+
+def temperature(config: BottleneckConfig, step: jax.Array, total_steps: int) -> jax.Array:
+    """Geometric annealing from tau_start to tau_end over the fit."""
+    progress = step.astype(jnp.float32) / max(total_steps - 1, 1)
+    return config.tau_start * (config.tau_end / config.tau_start) ** progress
+
+
+def batch_positives(config: BottleneckConfig, batch: TrainData, psi_BxD: jax.Array) -> jax.Array:
+    """The concepts that belong to each image of the batch, float32 [B, D] in {0, 1}."""
+    if batch.positives is not None:
+        return batch.positives.astype(jnp.float32)
+    if batch.class_positives is not None:
+        return batch.class_positives[batch.labels]
+    return positives.from_scores(psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
+
+
+def objective_loss(
+    config: BottleneckConfig,
+    params: Params,
+    batch: TrainData,
+    out: Intermediates,
+    key: jax.Array,
+    tau: jax.Array,
+) -> jax.Array:
+    """The configured objective of the Concept Bottleneck Layer, float32 []."""
+    z_BxD, variant = out.concept_logits, config.variant
+    base = batch.base_kernel
+    psi_BxD = batch.inputs if base is None else jnp.matmul(batch.inputs, base)
+    matched = None
+    if variant == "paired" and config.objective in ("contrastive", "gumbel"):
+        matched = batch_positives(config, batch, psi_BxD)
+    match config.objective:
+        case "contrastive":
+            return objectives.contrastive(z_BxD, variant=variant, positives=matched)
+        case "gumbel":
+            return objectives.gumbel(z_BxD, key, tau=tau, variant=variant, positives=matched)
+        case "similarity":
+            return objectives.similarity(psi_BxD, z_BxD, cubed=config.cubed, variant=variant)
+        case "l1":
+            return objectives.l1(params["cbl.kernel"], config.penalty, variant=variant)
+
+
+def loss(
+    params: Params, plan: Plan, batch: TrainData, key: jax.Array, tau: jax.Array
+) -> tuple[jax.Array, Metrics]:
+    """Cross-entropy + objective + KL of one batch, and its metrics.
+
+    The l1 objective always needs the cross-entropy's gradient in the CBL: it has no other signal.
+    With variant `paired` its penalty is applied by a proximal step after the update instead.
+    """
+    model, training = plan.config.bottleneck, plan.config.training
+    sampler_key, noise_key = jax.random.split(key)
+    reaches_cbl = training.ce_to_cbl or model.objective == "l1"
+    logits_BxK, out = plan.bottleneck.apply(
+        params, batch.inputs, key=sampler_key, tau=tau, stop_gradient=not reaches_cbl
+    )
+    ce = optax.losses.softmax_cross_entropy_with_integer_labels(logits_BxK, batch.labels).mean()
+    objective = objective_loss(model, params, batch, out, noise_key, tau)
+    proximal = model.objective == "l1" and model.variant == "paired"
+    smooth = jnp.zeros(()) if proximal else training.objective_weight * objective
+    total = ce + smooth + training.kl_weight * out.kl
+    top1 = jnp.mean((jnp.argmax(logits_BxK, axis=1) == batch.labels).astype(jnp.float32))
+    return total, {"loss": ce, "objective": objective, "top1": top1}
+
+
+def proximal_step(params: Params, plan: Plan, step: jax.Array) -> Params:
+    """The l1 proximal map on the CBL kernel: exact zeros where the penalty wins."""
+    model, training = plan.config.bottleneck, plan.config.training
+    schedule = make_schedule(training.cbl, plan.total_steps)
+    rate = jnp.asarray(schedule(step.astype(jnp.float32)), jnp.float32)
+    kernel = params["cbl.kernel"]
+    threshold = rate * training.objective_weight * model.penalty / kernel.shape[1]
+    return params | {"cbl.kernel": soft_threshold(kernel, threshold)}
+
+
+def train_step(
+    state: TrainState, plan: Plan, batch: TrainData, key: jax.Array
+) -> tuple[TrainState, Metrics]:
+    """One update of both optimizers from one batch."""
+    tau = temperature(plan.config.bottleneck, state.step, plan.total_steps)
+    gradients, metrics = jax.grad(loss, has_aux=True)(state.params, plan, batch, key, tau)
+    updates, opt_state = plan.optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    model = plan.config.bottleneck
+    if model.objective == "l1" and model.variant == "paired":
+        params = proximal_step(params, plan, state.step)
+    return TrainState(params, opt_state, state.step + 1), metrics
+
+
+def train_epoch(
+    state: TrainState, data: TrainData, key: jax.Array, *, plan: Plan
+) -> tuple[TrainState, Metrics]:
+    """One pass over the features as one scan; the order depends on the key and the step only.
+
+    The tail of the permutation that does not fill a batch is left out: another one each epoch.
+    """
+    epoch_key = jax.random.fold_in(key, state.step)
+    shape = (plan.steps_per_epoch, plan.batch_size)
+    order = jax.random.permutation(epoch_key, plan.examples)[: shape[0] * shape[1]].reshape(shape)
+
+    def body(state: TrainState, rows_B: jax.Array) -> tuple[TrainState, Metrics]:
+        batch = take_rows(data, rows_B)
+        return train_step(state, plan, batch, jax.random.fold_in(epoch_key, state.step))
+
+    state, metrics = jax.lax.scan(body, state, order)
+    return state, jax.tree.map(jnp.mean, metrics)
+
+
+def take_rows(data: TrainData, rows_B: jax.Array) -> TrainData:
+    """Gather a batch; it lies over the mesh's `data` axis where there is a mesh."""
+
+    def take(array: jax.Array) -> jax.Array:
+        taken = array.at[rows_B].get(mode="promise_in_bounds")
+        if jax.sharding.get_abstract_mesh().empty:
+            return taken
+        return jax.lax.with_sharding_constraint(taken, PartitionSpec("data"))
+
+    per_image = {
+        name: take(array)
+        for name in ("inputs", "labels", "positives")
+        if (array := getattr(data, name)) is not None
+    }
+    batch = data._replace(**per_image)
+    if batch.input_map is None:
+        return batch
+    return batch._replace(inputs=apply_map(batch.input_map, batch.inputs), input_map=None)
+
+
+def evaluate_sums(
+    params: Params, inputs_NxI: jax.Array, labels_N: jax.Array, mask_N: jax.Array, *, plan: Plan
+) -> Metrics:
+    """Masked sums of cross-entropy and hits, and the count; the caller divides."""
+    logits_NxK, _ = plan.bottleneck.apply(params, inputs_NxI, tau=plan.config.bottleneck.tau_end)
+    ce_N = optax.losses.softmax_cross_entropy_with_integer_labels(logits_NxK, labels_N)
+    hits_N = (jnp.argmax(logits_NxK, axis=1) == labels_N).astype(jnp.float32)
+    return {
+        "loss": jnp.sum(ce_N * mask_N),
+        "top1": jnp.sum(hits_N * mask_N),
+        "count": jnp.sum(mask_N),
+    }
+
+
