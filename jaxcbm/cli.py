@@ -81,7 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
         f"jaxcbm train {quick} --config.training.epochs=30",
     )
     train.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
-    train.add_argument("--workdir", required=True, type=Path, help="folder for everything it writes")
+    train.add_argument(
+        "--workdir", required=True, type=Path, help="folder for everything it writes"
+    )
 
     evaluate = _command(
         commands,
@@ -142,12 +144,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _set_up_logging(quiet: bool) -> None:
-    from absl import logging
+    import logging as python_logging
+
+    from absl import flags, logging
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # absl and the libraries on it warn about flags that nobody parsed; we parse our own.
+    flags.FLAGS.mark_as_parsed()
     logging.use_absl_handler()
     logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
     logging.set_stderrthreshold("info")
+    handler = logging.get_absl_handler()
+    handler.setFormatter(python_logging.Formatter("%(message)s"))
+    ours = str(Path(__file__).parent)
+    # Libraries speak through the same logger; their chatter is not for our users.
+    handler.addFilter(
+        lambda record: record.levelno >= python_logging.WARNING or record.pathname.startswith(ours)
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,3 +13,54 @@ import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_folder(tmp_path_factory) -> Path:
+    """A CLIP folder with random weights for pictures of 16 pixels."""
+    from jaxcbm.encoders.clip import Clip
+    from jaxcbm.encoders.clip_config import ClipConfig
+    from jaxcbm.encoders.flat_params import split_flat
+    from jaxcbm.encoders.preprocess import Preprocess
+    from jaxcbm.encoders.save import save_encoder
+    from jaxcbm.encoders.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny_encoder")
+    tokenizer = train_tokenizer(["a red bird", "a blue fish"], 514, folder / "tokenizer")
+    config = ClipConfig.tiny(
+        vocab_size=len(tokenizer.backend),
+        image_size=16,
+        patch_size=8,
+        width=32,
+        layers=1,
+        text_layers=1,
+        context_length=12,
+        embed_dim=16,
+    )
+    _, params = split_flat(Clip(config, rngs=nnx.Rngs(0)))
+    save_encoder(
+        folder / "encoder", config, params, folder / "tokenizer", Preprocess.square(16), "float32"
+    )
+    return folder / "encoder"
+
+
+@pytest.fixture(scope="session")
+def picture_folder(tmp_path_factory) -> Path:
+    """Three classes of coloured noise, 12 pictures each, one folder a class."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("amber", "blue", "coral")):
+        (root / name).mkdir()
+        for i in range(12):
+            pixels = rng.integers(0, 120, (20, 24, 3))
+            pixels[..., label] += 120
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i:02d}.png")
+    return root

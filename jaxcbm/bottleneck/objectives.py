@@ -169,8 +169,8 @@ def similarity(
 ) -> jax.Array:
     """Minus the mean over concepts of the cosine between batch-centred columns of psi and z.
 
-    `released` and `paper` divide by the norms as they are: a column that does not vary over the
-    batch, as in a batch of one, gives NaN. `paired`: such a column has cosine 0 and no gradient,
+    `released` divides by the norms as they are: a column that does not vary over the batch, as in
+    a batch of one, gives NaN. `paper` and `paired`: such a column has cosine 0 and no gradient,
     and a column's scale cannot overflow or underflow the cubes.
 
     Args:
@@ -186,7 +186,7 @@ def similarity(
     Raises:
         ValueError: an unknown variant.
 
-    Reference: Oikarinen et al. 2023 (arXiv 2304.06129), equation 3; Semenov et al. 2024
+    Reference: Oikarinen et al. 2023 (arXiv 2304.06129); Semenov et al. 2024
     (arXiv 2404.03323).
 
     >>> psi = jnp.array([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
@@ -197,13 +197,13 @@ def similarity(
     """
     _check(variant)
     psi, z = psi.astype(jnp.float32), z.astype(jnp.float32)
-    prepare = _unit_range if variant == "paired" else _centred
+    prepare = _centred if variant == "released" else _unit_range
     psi, z = prepare(psi, where), prepare(z, where)
     if cubed:
         psi, z = psi * psi * psi, z * z * z
     norms_D = jnp.sum(psi * psi, axis=0), jnp.sum(z * z, axis=0)
     products_D = jnp.sum(psi * z, axis=0)
-    if variant == "paired":
+    if variant != "released":
         # After scaling, a column's largest entry is 1 or the column is 0: nothing lies between.
         alive_D = (norms_D[0] > 0) & (norms_D[1] > 0)
         norms_D = tuple(jnp.where(alive_D, norm_D, 1.0) for norm_D in norms_D)

@@ -108,9 +108,10 @@ def class_positives(
     similarity_KxD = class_concept_similarity_KxD.astype(jnp.float32)
     if centred and similarity_KxD.shape[0] > 1:
         similarity_KxD = similarity_KxD - similarity_KxD.mean(axis=0, keepdims=True)
-    if k is not None:
-        return top_k_mask(similarity_KxD, k)
-    return (similarity_KxD >= threshold).astype(jnp.float32)
+    if threshold is not None:
+        return (similarity_KxD >= threshold).astype(jnp.float32)
+    assert k is not None
+    return top_k_mask(similarity_KxD, k)
 
 
 def from_scores(psi_BxD: jax.Array, k: int) -> jax.Array:

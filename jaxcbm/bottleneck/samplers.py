@@ -79,22 +79,22 @@ def binary_concrete(
         (activations [..., D], kl float32 [...]): kl is KL(Bernoulli(sigmoid(z)) ||
         Bernoulli(prior)) in nats, summed over concepts.
 
-    Reference: Maddison et al. 2017 (arXiv 1611.00712), section 3.3 and appendix C; the per-image
-    mask of concepts: Panousis et al. 2023 (arXiv 2308.10782).
+    Reference: Maddison et al. 2017 (arXiv 1611.00712); a mask of concepts per image:
+    Panousis et al. 2023 (arXiv 2308.10782).
 
     >>> activations, kl = binary_concrete(jnp.array([2.0, -1.0, 0.0]), prior=0.5)
     >>> activations.tolist(), bool(kl > 0)
     ([2.0, 0.0, 0.0], True)
     """
     logits = z.astype(jnp.float32)
-    on = (logits > 0).astype(jnp.float32)
-    mask = on
-    if key is not None:
-        noisy = logits + jax.random.logistic(key, z.shape, jnp.float32)
-        mask = jax.nn.sigmoid(noisy / _float32(tau))
-        if hard:
-            mask = _straight_through((noisy > 0).astype(jnp.float32), mask)
-    return (logits * mask).astype(z.dtype), _bernoulli_kl(logits, prior)
+    kl = _bernoulli_kl(logits, prior)
+    if key is None:
+        return jax.nn.relu(z), kl
+    noisy = logits + jax.random.logistic(key, z.shape, jnp.float32)
+    mask = jax.nn.sigmoid(noisy / _float32(tau))
+    if hard:
+        mask = _straight_through((noisy > 0).astype(jnp.float32), mask)
+    return (logits * mask).astype(z.dtype), kl
 
 
 def top_k(
@@ -123,7 +123,7 @@ def top_k(
         z * mask, [..., D].
 
     Reference: Xie and Ermon 2019 (arXiv 1901.10517) for the sampling; Amos et al. 2019
-    (arXiv 1906.08707), equations 3 and 5, for the projection.
+    (arXiv 1906.08707) for the projection.
 
     >>> top_k(jnp.array([3.0, -1.0, 2.0, 1.0]), k=2).tolist()
     [3.0, 0.0, 2.0, 0.0]
@@ -132,13 +132,12 @@ def top_k(
         raise ValueError(f"top_k keeps at least one concept: k={k}")
     if k >= z.shape[-1]:
         return z
-    perturbed = _perturb(z, key)
     if key is None:
-        mask = top_k_mask(perturbed, k)
-    else:
-        mask = relaxed_top_k_mask(perturbed, k, tau)
-        if hard:
-            mask = _straight_through(top_k_mask(perturbed, k), mask)
+        return jnp.where(top_k_mask(z, k) > 0, z, jnp.zeros((), z.dtype))
+    perturbed = _perturb(z, key)
+    mask = relaxed_top_k_mask(perturbed, k, tau)
+    if hard:
+        mask = _straight_through(top_k_mask(perturbed, k), mask)
     return (z.astype(jnp.float32) * mask).astype(z.dtype)
 
 
@@ -176,7 +175,7 @@ def relaxed_top_k_mask(x: jax.Array, k: int, tau: jax.Array | float) -> jax.Arra
     Returns:
         float32 [..., D] in [0, 1].
 
-    Reference: Amos et al. 2019 (arXiv 1906.08707), equations 3 and 5.
+    Reference: Amos et al. 2019 (arXiv 1906.08707).
 
     >>> mask = relaxed_top_k_mask(jnp.array([3.0, 1.0, 0.0]), 2, tau=1.0)
     >>> round(float(mask.sum()), 4)

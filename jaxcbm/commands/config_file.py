@@ -1,5 +1,6 @@
 """Experiment files: Python with `get_config()`, overridden from the command line."""
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,26 +27,36 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         UserError: no such file, unknown field, or a value of another type.
     """
-    if not Path(path.split(":")[0]).is_file():
+    if not Path(path).is_file():
         raise UserError(f"no such config file: {path} (the shipped ones are in configs/)")
     if strange := [arg for arg in overrides if not arg.startswith("--config.")]:
         raise UserError(f"unknown argument {strange[0]} (overrides look like --config.name=value)")
     if bare := [arg for arg in overrides if "=" not in arg]:
         raise UserError(f"{bare[0]}: give a value with =, as in {bare[0]}=VALUE")
-    argv = ["jaxcbm", f"--config={path}", *overrides]
+    config = _run_file(Path(path))
+    argv = ["jaxcbm", *overrides]
+    # Flags of their own, so that nothing is left behind in the process-wide ones.
     values = flags.FlagValues()
-    flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        # A fault inside the config file itself is a bug with a traceback, not a wrong override.
-        if not overrides:
-            raise
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
-    config = flag.value
+    return config.to_dict()
+
+
+def _run_file(path: Path) -> ConfigDict:
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: a config file is a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: a config file defines get_config()")
+    config = module.get_config()
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config() must return an ml_collections.ConfigDict")
-    return config.to_dict()
+    return config
 
 
 def settle_workdir(workdir: Path, config: dict[str, Any]) -> None:

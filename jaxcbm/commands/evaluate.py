@@ -36,7 +36,7 @@ def evaluate_model(
         raise UserError(
             f"encoder {experiment.encoder.name} is not what the model in {workdir} was trained on"
         )
-    prediction = model.predict_embeddings(test.embeddings)
+    prediction = model.predict_embeddings(test.as_array())
     present = present_concepts(test.annotations, test.annotation_phrases, model.concepts.phrases)
     labels = np.asarray(test.labels)
     metrics = {

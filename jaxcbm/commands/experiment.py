@@ -1,6 +1,6 @@
 """What an experiment is: data, encoder and concepts around a fit; from config to features."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -134,8 +134,22 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
 
 def _released(train: Features, test: Features, seed: int) -> Splits:
     """The released code's splits: everything pooled, three draws that know nothing of each other."""
-    pooled = Features.concatenate([train, test])
+    pooled = _pool(train, test)
     logging.warning("protocol=released: test images are also train images; for study only")
-    return Splits(*(pooled.select(np.asarray(rows)) for rows in released_split(len(pooled), seed)))
+    return Splits(*(pooled.select(rows) for rows in released_split(len(pooled), seed)))
 
 
+def _pool(train: Features, test: Features) -> Features:
+    annotations = None
+    if train.annotations is not None and test.annotations is not None:
+        annotations = np.concatenate([train.annotations, test.annotations])
+    return replace(
+        train,
+        embeddings=np.concatenate([train.as_array(), test.as_array()]),
+        labels=np.concatenate([train.labels, test.labels]),
+        digests=np.concatenate([train.digests, test.digests]),
+        annotations=annotations,
+        annotation_phrases=() if annotations is None else train.annotation_phrases,
+        skipped=train.skipped + test.skipped,
+        key="",
+    )

@@ -10,7 +10,9 @@ from jaxcbm.serving.explanation import Explanation
 from jaxcbm.serving.model import load_model
 
 
-def run(workdir: Path, image: str, output: Path, k: int = 10, target: str | None = None) -> Explanation:
+def run(
+    workdir: Path, image: str, output: Path, k: int = 10, target: str | None = None
+) -> Explanation:
     """Explain one picture and write the explanation as .png or .html."""
     if output.suffix not in (".png", ".html"):
         raise UserError(f"--output={output}: the extension must be .png or .html")

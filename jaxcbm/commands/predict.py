@@ -12,7 +12,7 @@ from absl import logging
 from PIL import Image
 
 from jaxcbm.atomic import atomic_file
-from jaxcbm.data.folder import IMAGE_SUFFIXES
+from jaxcbm.data.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.data.image_set import FileImages, UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.serving.model import Model, Prediction, load_model
@@ -47,10 +47,14 @@ def run(workdir: Path, images: str, output: Path, concepts: int = 5) -> int:
 def find_images(pattern: str) -> list[Path]:
     """Picture files under a folder, or matching a glob, in sorted order."""
     path = Path(pattern)
-    found = path.rglob("*") if path.is_dir() else map(Path, glob.glob(pattern, recursive=True))
-    files = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES)
+    if path.is_dir():
+        files = find_pictures(path)
+    else:
+        matched = map(Path, glob.glob(pattern, recursive=True))
+        files = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise UserError(f"--images={pattern}: no pictures there ({', '.join(IMAGE_SUFFIXES)})")
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"--images={pattern}: no pictures there ({kinds})")
     return files
 
 

@@ -128,9 +128,7 @@ def load_pairs(
                 continue
             captions.append(images.captions[i])
     if not pixels:
-        raise UserError(
-            "no image-caption pairs: set config.pairs.birds, .fashion_mnist or .folder"
-        )
+        raise UserError("no image-caption pairs: set config.pairs.birds, .fashion_mnist or .folder")
     return np.stack(pixels), captions
 
 

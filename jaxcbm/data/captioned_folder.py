@@ -1,6 +1,7 @@
 """Pictures with captions, for contrastive pre-training."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -62,7 +63,8 @@ def _beside(root: Path) -> dict[Path, list[str]]:
     for path in find_pictures(root):
         text = path.with_suffix(".txt")
         if text.is_file():
-            captions[path] = [line for line in (x.strip() for x in _text(text).splitlines()) if line]
+            lines = (line.strip() for line in _text(text).splitlines())
+            captions[path] = [line for line in lines if line]
             if not captions[path]:
                 raise UserError(f"{text}: no caption in it; write one a line or remove the file")
         else:
@@ -89,7 +91,7 @@ def _listed(root: Path, listing: Path) -> dict[Path, list[str]]:
 
 
 def _jsonl_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
-    for line, text in enumerate(_text(listing).splitlines(), 1):
+    for line, text in enumerate(_text(listing).split("\n"), 1):
         if not text.strip():
             continue
         try:
@@ -103,14 +105,15 @@ def _jsonl_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _csv_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
-    reader = csv.DictReader(_text(listing).splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(_text(listing), newline=""), strict=True)
     try:
         if not {"file", "caption"} <= set(reader.fieldnames or ()):
             raise UserError(f"{listing}, line 1: the columns must be named file and caption")
         for row in reader:
-            yield reader.line_num, *_strings(listing, reader.line_num, (row["file"], row["caption"]))
+            line = reader.line_num
+            yield line, *_strings(listing, line, (row["file"], row["caption"]))
     except csv.Error as error:
-        raise UserError(f"{listing}, line {reader.line_num}: {error}") from error
+        raise UserError(f"{listing}, line {reader.reader.line_num}: {error}") from error
 
 
 def _strings(listing: Path, line: int, values: Iterable[object]) -> tuple[str, str]:

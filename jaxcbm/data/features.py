@@ -21,7 +21,8 @@ class Features:
       annotations: float32 [N, A]: 1 present, 0 absent, NaN unknown; None without annotations.
       annotation_phrases: what each of the A columns says.
       skipped: name and reason of each image that could not be read.
-      key: identifies the embeddings: encoder, preprocessing, images, order and dtype.
+      key: identifies the embeddings: encoder, preprocessing, images, order and dtype. Labels and
+        annotations are no part of it.
     """
 
     embeddings: np.ndarray | ShardedRows
@@ -75,7 +76,6 @@ class Features:
         embeddings = np.ascontiguousarray(embeddings)
         if digests is None:
             digests = digest_rows(embeddings)
-        key = hashlib.sha256(b"arrays" + embeddings.tobytes()).hexdigest()
         return cls(
             embeddings=embeddings,
             labels=np.asarray(labels, np.int32),
@@ -83,7 +83,35 @@ class Features:
             classes=tuple(classes),
             annotations=None if annotations is None else np.asarray(annotations, np.float32),
             annotation_phrases=tuple(annotation_phrases),
-            key=key,
+            key=_key("arrays", str(embeddings.dtype).encode(), embeddings.tobytes()),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Features"]) -> "Features":
+        """The images of several parts of one dataset, one part after the other.
+
+        Raises:
+          ValueError: parts that differ in classes, annotation phrases, width or number type.
+
+        >>> one = Features.from_arrays(np.eye(2, dtype=np.float32), [0, 1], ["owl", "wren"])
+        >>> len(Features.concatenate([one, one.select([0])]))
+        3
+        """
+        first = parts[0]
+        for part in parts:
+            if (part.classes, part.annotation_phrases) != (first.classes, first.annotation_phrases):
+                raise ValueError("parts differ in classes or annotation phrases")
+        annotations = [part.annotations for part in parts if part.annotations is not None]
+        if annotations and len(annotations) != len(parts):
+            raise ValueError("some parts have annotations and some have none")
+        return replace(
+            first,
+            embeddings=ShardedRows.join([part.embeddings for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            digests=np.concatenate([part.digests for part in parts]),
+            annotations=np.concatenate(annotations) if annotations else None,
+            skipped=tuple(skip for part in parts for skip in part.skipped),
+            key=_key("joined", *(part.key.encode() for part in parts)),
         )
 
     def __len__(self) -> int:
@@ -105,6 +133,7 @@ class Features:
             labels=self.labels[positions],
             digests=self.digests[positions],
             annotations=None if self.annotations is None else self.annotations[positions],
+            key=_key("selected", self.key.encode(), positions.tobytes()),
         )
 
 
@@ -112,6 +141,13 @@ def digest_rows(rows: np.ndarray) -> np.ndarray:
     """SHA-256 of each row's bytes -> uint8 [N, 32]."""
     digests = b"".join(hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in rows)
     return np.frombuffer(digests, np.uint8).reshape(len(rows), 32)
+
+
+def _key(how: str, *parts: bytes) -> str:
+    digest = hashlib.sha256(how.encode())
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
 
 
 def _kind(array: np.ndarray) -> str:

@@ -10,7 +10,8 @@ from jaxcbm.data.image_set import FileImages, ImageSet
 from jaxcbm.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
-    ".bmp .gif .jfif .jpeg .jpg .jp2 .pgm .png .ppm .tif .tiff .webp .avif".split()
+    {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"}
+    | {".tiff", ".webp"}
 )
 # Folder names that mean a split, and the name each split goes by here.
 _SPLITS = {
@@ -36,7 +37,7 @@ def load_folder(root: Path | str, split: str | None = None) -> ImageSet:
       split: "train", "valid" or "test"; None where `root` has no folders for splits.
 
     Returns:
-      An `ImageSet` in alphabetical order of the paths.
+      An `ImageSet`, class by class, each in alphabetical order of the paths.
 
     Raises:
       UserError: no such folder or split, no images, or fewer than two classes.
@@ -57,17 +58,18 @@ def load_folder(root: Path | str, split: str | None = None) -> ImageSet:
     files = {folder: _pictures_by_class(folder) for folder in homes}
     classes = sorted({name for by_class in files.values() for name in by_class})
     _refuse_unusable(root, home, classes, files[home])
-    numbered = [(path, classes.index(name)) for name, paths in files[home].items() for path in paths]
-    numbered.sort(key=lambda pair: pair[0].relative_to(home).as_posix())
+    counts = [len(files[home].get(name, ())) for name in classes]
     return ImageSet(
-        source=FileImages(tuple(path for path, _ in numbered), root),
-        labels=np.array([label for _, label in numbered], np.int32),
+        source=FileImages(tuple(path for paths in files[home].values() for path in paths), root),
+        labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts),
         classes=tuple(classes),
     )
 
 
 def folder_splits(root: Path | str) -> dict[str, Path]:
     """The splits that a folder is divided into, and where each lies; empty if it is not.
+
+    Names like "training" and "val" are understood; the keys are "train", "valid" and "test".
 
     Raises:
       UserError: no such folder, or two folders for one split.

@@ -32,6 +32,18 @@ class ShardedRows:
         if len(widths) != 1 or self.shards[0].ndim != 2:
             raise ValueError(f"shards must be [n, E] of one width and dtype, not {widths}")
 
+    @classmethod
+    def join(cls, parts: "Sequence[np.ndarray | ShardedRows]") -> "ShardedRows":
+        """The rows of all parts, one part after the other; nothing is copied."""
+        rows = [part if isinstance(part, ShardedRows) else cls((part,)) for part in parts]
+        shards = tuple(shard for part in rows for shard in part.shards)
+        if all(part.order is None for part in rows):
+            return cls(shards)
+        held = np.array([sum(len(shard) for shard in part.shards) for part in rows])
+        before = np.cumsum(held) - held
+        orders = [part._rows(np.arange(len(part))) for part in rows]
+        return cls(shards, np.concatenate([o + b for o, b in zip(orders, before, strict=True)]))
+
     @property
     def shape(self) -> tuple[int, int]:
         return len(self), self.shards[0].shape[1]

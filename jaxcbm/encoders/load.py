@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.clip import LEGACY_END_OF_TEXT, Clip
@@ -84,7 +83,7 @@ def load_encoder(name_or_folder: str | Path, dtype: str = "float32") -> DualEnco
         family=content["model_type"],
         config=config,
         graph=graph,
-        params={name: jax.device_put(jnp.asarray(array)) for name, array in arrays.items()},
+        params=jax.device_put(arrays),
         preprocess=preprocess,
         tokenizer=tokenizer,
         dtype=dtype,

@@ -150,10 +150,11 @@ def train_tokenizer(
     pattern = CLIPTokenizer().backend_tokenizer
     learner = Backend(BPE(end_of_word_suffix=suffix))
     learner.normalizer, learner.pre_tokenizer = pattern.normalizer, pattern.pre_tokenizer
+    # The alphabet goes in as special tokens because those are numbered first and in this order;
+    # left to itself the learner numbers letters as a hash table yields them, and breaks ties so.
     trainer = BpeTrainer(
-        # The learner counts only the letters it meets; asking for more merges than needed is cheap.
-        vocab_size=vocab_size,
-        initial_alphabet=letters,
+        vocab_size=len(alphabet) + merge_count,
+        special_tokens=alphabet,
         end_of_word_suffix=suffix,
         show_progress=False,
     )

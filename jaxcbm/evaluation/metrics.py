@@ -136,9 +136,7 @@ def evaluate_prediction(
     }
     if present_NxD is not None:
         metrics["concept_auc"] = _mean(concept_auc(prediction.concept_logits, present_NxD))
-        metrics["encoder_concept_auc"] = _mean(
-            concept_auc(prediction.concept_scores, present_NxD)
-        )
+        metrics["encoder_concept_auc"] = _mean(concept_auc(prediction.concept_scores, present_NxD))
     return metrics
 
 

@@ -15,7 +15,9 @@ def learning_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, name, title in zip(figure.subplots(1, 3), names, titles, strict=True):
         for split, color in (("train", "#3b6ea5"), ("valid", "#d9822b")):
-            points = [(x["step"], x["value"]) for x in lines if (x["split"], x["name"]) == (split, name)]
+            points = [
+                (x["step"], x["value"]) for x in lines if (x["split"], x["name"]) == (split, name)
+            ]
             if points:
                 axes.plot(*zip(*points, strict=True), label=split, color=color)
         axes.set_title(title)

@@ -128,7 +128,9 @@ class Model:
             batch = rows[start : start + size]
             padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
             parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
-        logits, activations, z, psi = (np.concatenate(column) for column in zip(*parts, strict=True))
+        logits, activations, z, psi = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
         label_ids = np.argmax(logits, axis=1).astype(np.int32)
         labels = tuple(self.classes[i] for i in label_ids)
         return Prediction(logits, activations, z, psi, label_ids, labels)

@@ -22,7 +22,8 @@ from jaxcbm.bottleneck.scores import (
     standardised_map,
 )
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.feature_store import Features, encode
+from jaxcbm.data.feature_store import encode
+from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.distributed.mesh import make_mesh, place_rows, replicate
 from jaxcbm.encoders.dual_encoder import DualEncoder
@@ -157,7 +158,7 @@ def fit_features(
     workdir: Path | None = None,
 ) -> tuple[Inputs, Progress]:
     """The fit on arrays: no encoder, no pixels."""
-    train_NxE = np.asarray(train.embeddings, np.float32)
+    train_NxE = train.as_array()
     inputs = make_inputs(config.bottleneck, jnp.asarray(train_NxE), concepts_DxE, scale, bias)
     bottleneck, params = build_bottleneck(
         config.bottleneck,
@@ -171,7 +172,7 @@ def fit_features(
     data = _train_data(
         config.bottleneck, train, train_NxE, inputs, concepts_DxE, phrases, class_embeddings_KxE
     )
-    valid_inputs = _rows(inputs.layer, np.asarray(valid.embeddings, np.float32))
+    valid_inputs = _rows(inputs.layer, valid.as_array())
     logging.info(
         "fitting %d concepts, %d classes on %d images", len(phrases), len(classes), len(train)
     )
@@ -208,7 +209,9 @@ def _train_data(
     elif source == "classes":
         assert class_embeddings_KxE is not None
         similarity_KxD = jnp.matmul(class_embeddings_KxE, concepts_DxE.T)
-        per_class = positives.class_positives(similarity_KxD, k=min(config.positives_k, len(phrases)))
+        per_class = positives.class_positives(
+            similarity_KxD, k=min(config.positives_k, len(phrases))
+        )
     return TrainData(
         inputs=_rows(inputs.layer, train_NxE) if keep else train_NxE,
         labels=np.asarray(train.labels, np.int32),
@@ -256,7 +259,7 @@ def _features(part: ImageSet | Features, encoder: DualEncoder, workdir: Path | N
         return encode(part, encoder, workdir / "features")
     with tempfile.TemporaryDirectory() as folder:
         features = encode(part, encoder, Path(folder))
-        return replace(features, embeddings=np.array(features.embeddings))
+        return replace(features, embeddings=features.as_array())
 
 
 def _check(
@@ -278,5 +281,3 @@ def _check(
             )
         if part.labels.min() < 0 or part.labels.max() >= len(classes):
             raise UserError(f"the {name} labels do not fit {len(classes)} classes")
-
-

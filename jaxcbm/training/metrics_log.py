@@ -8,7 +8,7 @@ from jaxcbm.atomic import atomic_file
 
 
 class MetricsLog:
-    """Appends to a JSON-lines file; a resumed run drops what a killed one wrote past its checkpoint.
+    """Appends to a JSON-lines file; resuming drops what was written past the checkpoint.
 
     Args:
         path: the file; None keeps nothing.

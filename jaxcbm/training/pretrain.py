@@ -41,6 +41,8 @@ class PretrainConfig:
         loss: `softmax` (CLIP) or `sigmoid` (SigLIP), over the global batch.
         steps: updates in all.
         batch_size: pairs a step, over all devices.
+        captions_per_step: captions of each image that a step contrasts it with, one set of B
+            after the other; more of them say more about an image for little more work.
         learning_rate: peak of the cosine schedule, after `warmup_steps` of linear rise.
         weight_decay: on matrices.
         max_shift: images move by up to this many pixels either way.
@@ -54,6 +56,7 @@ class PretrainConfig:
     loss: Literal["softmax", "sigmoid"] = "softmax"
     steps: int = 3000
     batch_size: int = 256
+    captions_per_step: int = 1
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
@@ -112,9 +115,7 @@ def sigmoid_loss(
     return -jnp.sum(jax.nn.log_sigmoid(signs_BxB * logits_BxB)) / len(images_BxE)
 
 
-def augment(
-    pixels_BxSxSx3: jax.Array, key: jax.Array, *, max_shift: int, flip: bool
-) -> jax.Array:
+def augment(pixels_BxSxSx3: jax.Array, key: jax.Array, *, max_shift: int, flip: bool) -> jax.Array:
     """Shift each image by whole pixels (edges repeat) and mirror half of them."""
     batch, size = pixels_BxSxSx3.shape[:2]
     shift_key, flip_key = jax.random.split(key)
@@ -142,8 +143,8 @@ class Task(NamedTuple):
     examples: int
 
 
-def loss(params: Params, task: Task, pixels: jax.Array, tokens_BxT: jax.Array) -> jax.Array:
-    """Contrastive loss of one batch; pixels are uint8."""
+def loss(params: Params, task: Task, pixels: jax.Array, tokens_BxCxT: jax.Array) -> jax.Array:
+    """Contrastive loss of one batch, mean over its C sets of captions; pixels are uint8."""
     trained = dict(params)
     bias = trained.pop("logit_bias")
     clip = merge_flat(task.graph, trained)
@@ -151,11 +152,15 @@ def loss(params: Params, task: Task, pixels: jax.Array, tokens_BxT: jax.Array) -
     images = pixels.astype(jnp.float32) / 255.0
     mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (task.mean, task.std))
     images_BxE, _ = clip.encode_image((images - mean) / std, dtype)
-    texts_BxE, _ = clip.encode_text(tokens_BxT, dtype)
+    batch, sets, length = tokens_BxCxT.shape
+    texts_MxE, _ = clip.encode_text(tokens_BxCxT.reshape(-1, length), dtype)
+    texts_CxBxE = texts_MxE.reshape(batch, sets, -1).transpose(1, 0, 2)
     scale = jnp.exp(jnp.minimum(params["logit_scale"], MAX_LOG_SCALE))
     if task.config.loss == "sigmoid":
-        return sigmoid_loss(images_BxE, texts_BxE, scale, bias)
-    return softmax_loss(images_BxE, texts_BxE, scale)
+        return jax.vmap(lambda texts: sigmoid_loss(images_BxE, texts, scale, bias))(
+            texts_CxBxE
+        ).mean()
+    return jax.vmap(lambda texts: softmax_loss(images_BxE, texts, scale))(texts_CxBxE).mean()
 
 
 def _rows(step: jax.Array, task: Task, key: jax.Array) -> jax.Array:
@@ -178,9 +183,12 @@ def train_step(
     pixels = _over_data(pairs.pixels[rows_B])
     config = task.config
     pixels = augment(pixels, augment_key, max_shift=config.max_shift, flip=config.flip)
-    choice_B = jax.random.randint(caption_key, rows_B.shape, 0, pairs.tokens.shape[1])
-    tokens_BxT = _over_data(pairs.tokens[rows_B, choice_B])
-    value, gradients = jax.value_and_grad(loss)(state.params, task, pixels, tokens_BxT)
+    captions = pairs.tokens.shape[1]
+    first_B = jax.random.randint(caption_key, rows_B.shape, 0, captions)
+    following_C = jnp.arange(min(config.captions_per_step, captions))
+    choice_BxC = (first_B[:, None] + following_C[None, :]) % captions
+    tokens_BxCxT = _over_data(pairs.tokens[rows_B[:, None], choice_BxC])
+    value, gradients = jax.value_and_grad(loss)(state.params, task, pixels, tokens_BxCxT)
     updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
     return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), value
 

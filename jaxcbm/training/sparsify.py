@@ -29,8 +29,8 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
         The model with the chosen head. Its `metrics` hold the path (`lambda`, `nec`, `valid_top1`,
         `certificate`), ANEC on validation, and what was chosen.
     """
-    train_NxD = model.predict_embeddings(train.embeddings).concept_activations
-    valid_NxD = model.predict_embeddings(valid.embeddings).concept_activations
+    train_NxD = model.predict_embeddings(train.as_array()).concept_activations
+    valid_NxD = model.predict_embeddings(valid.as_array()).concept_activations
     mean_D, std_D = train_NxD.mean(axis=0), train_NxD.std(axis=0)
     scale_D = 1.0 / np.maximum(std_D, 1e-3 * np.median(std_D) + 1e-8)
     train_NxD, valid_NxD = ((part - mean_D) * scale_D for part in (train_NxD, valid_NxD))

@@ -215,5 +215,3 @@ def evaluate_sums(
         "top1": jnp.sum(hits_N * mask_N),
         "count": jnp.sum(mask_N),
     }
-
-

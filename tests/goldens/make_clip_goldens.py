@@ -1,6 +1,7 @@
-"""Makes clip.npz: what torch's CLIP embeds, for the checkpoints of tests/encoders/random_clip.py.
+"""Makes clip.npz, what torch's CLIP embeds for the checkpoints of tests/encoders/random_clip.py,
+and torch_saved.bin, a file as torch.save writes it.
 
-Needs torch and transformers; the test that reads the file needs neither. From the repository's
+Needs torch and transformers; the tests that read the files need neither. From the repository's
 root:
 
     pip install torch && python tests/goldens/make_clip_goldens.py
@@ -13,6 +14,25 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
+
+
+def _save_tensors(path: Path) -> None:
+    """Tensors of several types and layouts, all of them counting up from zero."""
+    import torch
+
+    base = torch.arange(24, dtype=torch.float32)
+    tensors = {
+        "float32": base.reshape(4, 6),
+        "float16": base.half().reshape(2, 12),
+        "bfloat16": base.bfloat16().reshape(24, 1),
+        "int64": torch.arange(24).reshape(1, 24),
+        "scalar": torch.tensor(5.0),
+        "empty": torch.zeros(0, 3),
+        "transposed": base.reshape(4, 6).T,
+        "sliced": base[4:16:2],
+        "parameter": torch.nn.Parameter(base.reshape(2, 3, 4)),
+    }
+    torch.save(tensors, path)
 
 
 def main() -> None:
@@ -38,6 +58,7 @@ def main() -> None:
                 unit = features / features.norm(dim=-1, keepdim=True)
                 goldens[f"{name}.{kind}"] = unit.numpy()
     np.savez_compressed(HERE / "clip.npz", **goldens)
+    _save_tensors(HERE / "torch_saved.bin")
     print(f"wrote {HERE / 'clip.npz'}: {len(goldens)} arrays")
 
 

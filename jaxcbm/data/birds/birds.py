@@ -45,7 +45,8 @@ def load_birds(
       seed: another seed, other pictures of the same species.
       images_per_class: 60, 15 and 30 by default.
       size: of the square pictures, in pixels.
-      workers: processes that paint; the result is the same for any number.
+      workers: processes that paint; the result is the same for any number. A script that asks for
+        more than one needs the `if __name__ == "__main__":` guard of multiprocessing.
 
     Returns:
       An `ImageSet` with annotations over `species.PHRASES` and six captions an image, in the
@@ -79,7 +80,8 @@ def random_birds(n: int, *, seed: int, size: int = 64, workers: int = 1) -> Imag
       n: how many.
       seed: another seed, other birds.
       size: of the square pictures, in pixels.
-      workers: processes that paint; the result is the same for any number.
+      workers: processes that paint; the result is the same for any number. A script that asks for
+        more than one needs the `if __name__ == "__main__":` guard of multiprocessing.
 
     Returns:
       An `ImageSet` with annotations, six captions an image, and labels of -1.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageChops, ImageDraw
 
 Colour = tuple[int, int, int]
@@ -43,8 +44,8 @@ class Frame:
     matrix: np.ndarray
     shift: np.ndarray
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        return points @ self.matrix.T + self.shift
+    def __call__(self, points: ArrayLike) -> np.ndarray:
+        return np.asarray(points) @ self.matrix.T + self.shift
 
     def turned(self, angle: float, about: tuple[float, float]) -> "Frame":
         """The same frame after turning the bird's points by an angle about one of them."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxcbm.data.birds.species import ATTRIBUTES, Values
 
 # `parts` reads like "a red crown, long legs and a forked tail"; the size may stand before "bird".
-_SENTENCES = (
+_OF_THE_BIRD = (
     "a {size}bird with {parts}",
     "a {size}bird that has {parts}",
     "a photo of a {size}bird with {parts}",
@@ -15,10 +15,8 @@ _SENTENCES = (
     "this {size}bird has {parts}",
     "the {size}bird shows {parts}",
     "{parts} on a {size}bird",
-    "one can see {parts}",
-    "note {parts}",
-    "{parts}",
 )
+_OF_ITS_PARTS = ("one can see {parts}", "note {parts}", "{parts}")
 _SIZE = next(i for i, attribute in enumerate(ATTRIBUTES) if attribute.name == "size")
 
 
@@ -71,7 +69,7 @@ def _caption(values: Values, rng: np.random.Generator) -> str:
         return _part(_SIZE, values[_SIZE])
     size = ATTRIBUTES[_SIZE].values[values[_SIZE]] + " " if _SIZE in named else ""
     # A size has no place in a sentence without "bird".
-    sentences = _SENTENCES if not size else _SENTENCES[:7]
+    sentences = _OF_THE_BIRD if size else _OF_THE_BIRD + _OF_ITS_PARTS
     return sentences[rng.integers(len(sentences))].format(size=size, parts=_and(parts))
 
 

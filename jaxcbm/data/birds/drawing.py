@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from jaxcbm.data.birds import outlines
 from jaxcbm.data.birds.background import paint_background, paint_leaves
 from jaxcbm.data.birds.canvas import Canvas, Colour, Frame, curve, mix
 from jaxcbm.data.birds.scene import Scene
@@ -65,7 +66,7 @@ def draw_bird(values: Values, scene: Scene, size: int = 64) -> np.ndarray:
         for attribute, value in zip(ATTRIBUTES, values, strict=True)
     }
     bird = _place(words, scene, side)
-    feet = bird.ground(np.array([0.0, _foot_y(words)]))
+    feet = bird.ground([0.0, _foot_y(words)])
     canvas = Canvas(paint_background(scene, side, float(feet[1])))
     for paint in (_tail, _legs, _bill, _body, _breast, _wing, _crown, _face):
         paint(canvas, bird)
@@ -77,8 +78,8 @@ def draw_bird(values: Values, scene: Scene, size: int = 64) -> np.ndarray:
 
 def _place(words: dict[str, str], scene: Scene, side: int) -> _Bird:
     unit = side * scene.zoom * (0.37 if words["size"] == "large" else 0.295)
-    right = max(x for x, _ in _BILLS[words["bill_shape"]])
-    left = -0.5 - 0.86 * max(along for along, _ in _TAILS[words["tail"]])
+    right = max(x for x, _ in outlines.BILLS[words["bill_shape"]])
+    left = -0.5 - 0.86 * max(along for along, _ in outlines.TAILS[words["tail"]])
     foot, top = _foot_y(words), -0.93
     middle = np.array([scene.facing * (left + right) / 2, (foot + top) / 2 + 0.02])
     shift = side * (0.5 + np.array(scene.offset)) - unit * middle
@@ -116,17 +117,8 @@ def _shifted(colour: Colour, shift_3: np.ndarray) -> Colour:
     return red, green, blue
 
 
-# The tail, in units along and across its axis; half of the outline, mirrored by `_tail`.
-_TAILS = {
-    "forked": [[0.0, 0.12], [0.3, 0.15], [0.72, 0.34], [0.66, 0.2], [0.36, 0.0]],
-    "rounded": [[0.0, 0.12], [0.25, 0.2], [0.5, 0.34], [0.62, 0.24], [0.68, 0.0]],
-    "long": [[0.0, 0.12], [0.4, 0.12], [0.75, 0.08], [1.0, 0.0]],
-    "short": [[0.0, 0.13], [0.3, 0.18], [0.31, 0.0]],
-}
-
-
 def _tail(canvas: Canvas, bird: _Bird) -> None:
-    half = np.array(_TAILS[bird.words["tail"]])
+    half = np.array(outlines.TAILS[bird.words["tail"]])
     outline = np.vstack([half, (half * [1, -1])[::-1]])
     if bird.words["tail"] == "rounded":
         outline = curve(outline)
@@ -155,51 +147,17 @@ def _legs(canvas: Canvas, bird: _Bird) -> None:
     colour, foot_y = bird.colours["legs"], _foot_y(bird.words)
     for hip_x, foot_x, tone in ((0.2, 0.17, 0.18), (0.02, -0.04, 0.0)):
         shade = mix(colour, _DARK, tone)
-        hip = bird.body(np.array([hip_x, 0.36]))
-        foot = bird.ground(np.array([foot_x, foot_y]))
+        hip = bird.body([hip_x, 0.36])
+        foot = bird.ground([foot_x, foot_y])
         canvas.line(np.stack([hip, foot]), shade, 0.085 * bird.unit)
         for toe in (-0.11, 0.09, 0.17):
-            tip = bird.ground(np.array([foot_x + toe, foot_y + 0.035]))
+            tip = bird.ground([foot_x + toe, foot_y + 0.035])
             canvas.line(np.stack([foot, tip]), shade, 0.065 * bird.unit)
-
-
-_BILLS = {
-    "cone": [[0.6, -0.68], [0.8, -0.62], [0.98, -0.46], [0.8, -0.36], [0.6, -0.36]],
-    "straight": [[0.6, -0.6], [0.9, -0.53], [1.28, -0.46], [0.9, -0.43], [0.6, -0.42]],
-    "hooked": [
-        [0.6, -0.66],
-        [0.88, -0.66],
-        [1.08, -0.56],
-        [1.12, -0.26],
-        [0.98, -0.42],
-        [0.8, -0.42],
-        [0.6, -0.38],
-    ],
-    "curved": [
-        [0.6, -0.61],
-        [0.9, -0.6],
-        [1.14, -0.47],
-        [1.28, -0.16],
-        [1.08, -0.34],
-        [0.88, -0.46],
-        [0.6, -0.42],
-    ],
-    "flat": [
-        [0.6, -0.62],
-        [0.8, -0.54],
-        [1.06, -0.6],
-        [1.26, -0.5],
-        [1.24, -0.37],
-        [1.02, -0.36],
-        [0.8, -0.38],
-        [0.6, -0.38],
-    ],
-}
 
 
 def _bill(canvas: Canvas, bird: _Bird) -> None:
     shape = bird.words["bill_shape"]
-    points = np.array(_BILLS[shape])
+    points = np.array(outlines.BILLS[shape])
     # Straight bills keep their corners; the others are rounded.
     outline = points if shape in ("straight", "cone") else curve(points)
     colour = bird.colours["bill"]
@@ -209,170 +167,65 @@ def _bill(canvas: Canvas, bird: _Bird) -> None:
     canvas.fill(bird.head(under), mix(colour, _DARK, 0.25))
 
 
-_TRUNK = [
-    [0.62, -0.3],
-    [0.64, -0.08],
-    [0.5, 0.24],
-    [0.18, 0.46],
-    [-0.22, 0.48],
-    [-0.56, 0.36],
-    [-0.72, 0.24],
-    [-0.5, 0.02],
-    [-0.16, -0.22],
-    [0.06, -0.46],
-    [0.3, -0.62],
-]
-_SKULL = [
-    [0.72, -0.52],
-    [0.66, -0.7],
-    [0.5, -0.83],
-    [0.28, -0.82],
-    [0.1, -0.68],
-    [0.02, -0.42],
-    [0.2, -0.18],
-    [0.5, -0.16],
-    [0.68, -0.3],
-]
-_BELLY = [
-    [0.62, -0.26],
-    [0.66, -0.08],
-    [0.52, 0.24],
-    [0.18, 0.48],
-    [-0.22, 0.5],
-    [-0.6, 0.38],
-    [-0.3, 0.26],
-    [0.02, 0.16],
-    [0.2, -0.06],
-    [0.3, -0.24],
-    [0.46, -0.2],
-]
-
-
 def _body(canvas: Canvas, bird: _Bird) -> None:
-    canvas.fill(curve(bird.body(np.array(_TRUNK))), bird.colours["back"])
-    canvas.fill(curve(bird.head(np.array(_SKULL))), bird.colours["face"])
+    canvas.fill(curve(bird.body(outlines.TRUNK)), bird.colours["back"])
+    canvas.fill(curve(bird.head(outlines.SKULL)), bird.colours["face"])
 
 
 def _breast(canvas: Canvas, bird: _Bird) -> None:
-    belly = curve(bird.body(np.array(_BELLY)))
+    belly = curve(bird.body(outlines.BELLY))
     canvas.fill(belly, bird.colours["belly"])
     mark = mix(bird.colours["belly"], _DARK, 0.78)
     if bird.words["breast"] == "spots":
-        spots = [
-            [0.5, -0.08],
-            [0.36, -0.02],
-            [0.52, 0.1],
-            [0.32, 0.14],
-            [0.4, 0.28],
-            [0.18, 0.22],
-            [0.22, 0.38],
-            [0.02, 0.32],
-            [0.04, 0.45],
-            [-0.16, 0.36],
-        ]
-        canvas.inside(belly, list(bird.body(np.array(spots))), mark, dots=0.052 * bird.unit)
+        canvas.inside(belly, list(bird.body(outlines.BREAST_SPOTS)), mark, dots=0.052 * bird.unit)
     elif bird.words["breast"] == "stripes":
         stripes = []
         for x, y in ((0.54, -0.14), (0.4, -0.08), (0.26, 0.04), (0.12, 0.16), (-0.04, 0.22)):
             top, foot = [[x - 0.03, y], [x + 0.03, y]], [[x - 0.13, y + 0.42], [x - 0.2, y + 0.42]]
-            stripes.append(bird.body(np.array(top + foot)))
+            stripes.append(bird.body(top + foot))
         canvas.inside(belly, stripes, mark)
     elif bird.words["breast"] == "band":
-        band = [[0.8, -0.06], [0.74, 0.16], [0.4, 0.14], [0.1, 0.02], [0.2, -0.14], [0.46, -0.06]]
-        canvas.inside(belly, [curve(bird.body(np.array(band)))], mark)
-
-
-_WING = [
-    [0.26, -0.18],
-    [0.3, 0.04],
-    [0.1, 0.22],
-    [-0.3, 0.32],
-    [-0.74, 0.4],
-    [-0.9, 0.42],
-    [-0.62, 0.2],
-    [-0.3, -0.08],
-    [0.02, -0.26],
-]
+        canvas.inside(belly, [curve(bird.body(outlines.BREAST_BAND))], mark)
 
 
 def _wing(canvas: Canvas, bird: _Bird) -> None:
-    points = np.array(_WING)
+    points = np.array(outlines.WING)
     outline = curve(bird.body(points))
     shadow = curve(bird.body(points + np.array([0.02, 0.045])))
     canvas.fill(shadow, mix(bird.colours["back"], _DARK, 0.55))
     colour = bird.colours["wing"]
     canvas.fill(outline, colour)
     for start, stop in (((-0.1, 0.12), (-0.76, 0.37)), ((-0.2, 0.22), (-0.66, 0.37))):
-        feather = bird.body(np.array([start, stop]))
+        feather = bird.body([start, stop])
         canvas.line(feather, mix(colour, _DARK, 0.35), 0.025 * bird.unit)
     pale = _PALETTE["white"]
     if bird.words["wing"] == "bars":
         bars = [
-            bird.body(np.array([[x, -0.4], [x + 0.1, -0.4], [x + 0.2, 0.5], [x + 0.1, 0.5]]))
+            bird.body([[x, -0.4], [x + 0.1, -0.4], [x + 0.2, 0.5], [x + 0.1, 0.5]])
             for x in (-0.36, -0.12)
         ]
         canvas.inside(outline, bars, pale)
     elif bird.words["wing"] == "spots":
-        spots = [
-            [0.16, -0.04],
-            [-0.02, -0.1],
-            [0.08, 0.11],
-            [-0.14, 0.04],
-            [-0.3, 0.04],
-            [-0.1, 0.2],
-            [-0.32, 0.2],
-            [-0.5, 0.24],
-            [-0.62, 0.35],
-        ]
-        canvas.inside(outline, list(bird.body(np.array(spots))), pale, dots=0.05 * bird.unit)
+        canvas.inside(outline, list(bird.body(outlines.WING_SPOTS)), pale, dots=0.05 * bird.unit)
     elif bird.words["wing"] == "patch":
-        patch = [
-            [0.2, -0.1],
-            [0.22, 0.08],
-            [0.02, 0.2],
-            [-0.2, 0.16],
-            [-0.16, -0.04],
-            [0.02, -0.14],
-        ]
-        canvas.inside(outline, [curve(bird.body(np.array(patch)))], pale)
-
-
-_CAP = [
-    [0.72, -0.55],
-    [0.67, -0.71],
-    [0.5, -0.85],
-    [0.27, -0.84],
-    [0.08, -0.69],
-    [0.02, -0.48],
-    [0.2, -0.56],
-    [0.42, -0.62],
-    [0.6, -0.6],
-]
-_CRESTS = {
-    "tuft": [[0.66, -0.7], [0.52, -0.96], [0.3, -1.22], [0.27, -1.04], [0.1, -1.1], [0.12, -0.94],
-             [-0.02, -0.92], [0.1, -0.66]],
-    "swept": [[0.5, -0.84], [0.2, -0.94], [-0.24, -0.88], [-0.1, -0.76], [-0.34, -0.62],
-              [-0.04, -0.6], [0.1, -0.5], [0.3, -0.66]],
-}  # fmt: skip
+        canvas.inside(outline, [curve(bird.body(outlines.WING_PATCH))], pale)
 
 
 def _crown(canvas: Canvas, bird: _Bird) -> None:
-    crest = _CRESTS.get(bird.words["head"])
+    crest = outlines.CRESTS.get(bird.words["head"])
     if crest is not None:
-        canvas.fill(bird.head(np.array(crest)), bird.colours["crown"])
-    canvas.fill(curve(bird.head(np.array(_CAP))), bird.colours["crown"])
+        canvas.fill(bird.head(crest), bird.colours["crown"])
+    canvas.fill(curve(bird.head(outlines.CROWN)), bird.colours["crown"])
 
 
 def _face(canvas: Canvas, bird: _Bird) -> None:
-    eye = bird.head(np.array([0.47, -0.5]))
+    eye = bird.head([0.47, -0.5])
     if bird.words["face"] == "stripe":
-        stripe = [[0.72, -0.52], [0.5, -0.58], [0.2, -0.53], [0.06, -0.42], [0.24, -0.38],
-                  [0.5, -0.42]]  # fmt: skip
-        canvas.fill(curve(bird.head(np.array(stripe))), _DARK)
+        canvas.fill(curve(bird.head(outlines.EYE_STRIPE)), _DARK)
     elif bird.words["face"] == "ring":
         canvas.disc(eye, 0.165 * bird.unit, _PALETTE["white"])
     canvas.disc(eye, 0.09 * bird.unit, (28, 24, 26))
-    glint = bird.head(np.array([0.5, -0.535]))
+    glint = bird.head([0.5, -0.535])
     canvas.disc(glint, 0.034 * bird.unit, (250, 250, 246))
 
 

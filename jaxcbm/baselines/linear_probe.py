@@ -1,0 +1,107 @@
+"""Linear probe: multinomial logistic regression on image embeddings, the yardstick of a bottleneck.
+
+Solved by L-BFGS to convergence; the l2 penalty is chosen on validation (Radford et al. 2021,
+arXiv 2103.00020, appendix A.3).
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+PENALTIES = tuple(10.0**exponent for exponent in np.arange(-7.0, -0.9, 0.5))
+
+
+class LinearProbe(NamedTuple):
+    """logits = e @ kernel + bias.
+
+    Attributes:
+        kernel: float32 [E, K].
+        bias: float32 [K].
+        penalty: the chosen l2 penalty.
+        valid_top1: its validation accuracy, 0 to 1.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    penalty: float
+    valid_top1: float
+
+    def logits(self, embeddings_NxE: np.ndarray) -> np.ndarray:
+        """Class logits, float32 [N, K]."""
+        return embeddings_NxE.astype(np.float32) @ self.kernel + self.bias
+
+
+def _loss(params: dict, inputs_NxE: jax.Array, labels_N: jax.Array, penalty: jax.Array):
+    logits_NxK = jnp.matmul(inputs_NxE, params["kernel"]) + params["bias"][None, :]
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits_NxK, labels_N)
+    return losses.mean() + 0.5 * penalty * jnp.sum(params["kernel"] ** 2)
+
+
+@functools.partial(jax.jit, static_argnames="iterations")
+def solve(
+    params: dict,
+    inputs_NxE: jax.Array,
+    labels_N: jax.Array,
+    penalty: jax.Array,
+    iterations: int = 200,
+) -> dict:
+    """L-BFGS from `params` until the gradient is small or `iterations` are done."""
+    objective = functools.partial(_loss, inputs_NxE=inputs_NxE, labels_N=labels_N, penalty=penalty)
+    optimizer = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(objective)
+
+    def step(carry):
+        params, state, _, count = carry
+        with jax.numpy_dtype_promotion("standard"):
+            value, gradient = value_and_grad(params, state=state)
+            updates, state = optimizer.update(
+                gradient, state, params, value=value, grad=gradient, value_fn=objective
+            )
+        return optax.apply_updates(params, updates), state, optax.tree.norm(gradient), count + 1
+
+    def go_on(carry):
+        return (carry[2] > 1e-5) & (carry[3] < iterations)
+
+    start = (params, optimizer.init(params), jnp.float32(jnp.inf), jnp.int32(0))
+    return jax.lax.while_loop(go_on, step, start)[0]
+
+
+def linear_probe(
+    train_NxE: np.ndarray,
+    train_labels: np.ndarray,
+    valid_NxE: np.ndarray,
+    valid_labels: np.ndarray,
+    classes: int,
+    penalties: Sequence[float] = PENALTIES,
+) -> LinearProbe:
+    """Fit along a path of penalties, warm started, and keep the best on validation.
+
+    Args:
+        train_NxE: embeddings; they are standardised for the solver, and the scale folded back.
+        train_labels: int [N].
+        valid_NxE: embeddings.
+        valid_labels: int [M].
+        classes: K.
+        penalties: l2 penalties to try.
+    """
+    train = np.asarray(train_NxE, np.float32)
+    mean_E, std_E = train.mean(axis=0), train.std(axis=0) + 1e-6
+    inputs = jnp.asarray((train - mean_E) / std_E)
+    labels = jnp.asarray(train_labels, jnp.int32)
+    params = {"kernel": jnp.zeros((train.shape[1], classes)), "bias": jnp.zeros(classes)}
+    best = None
+    for penalty in sorted(penalties, reverse=True):
+        params = solve(params, inputs, labels, jnp.float32(penalty))
+        kernel = np.asarray(params["kernel"]) / std_E[:, None]
+        bias = np.asarray(params["bias"]) - mean_E @ kernel
+        logits = np.asarray(valid_NxE, np.float32) @ kernel + bias
+        top1 = float(np.mean(np.argmax(logits, axis=1) == valid_labels))
+        if best is None or top1 > best.valid_top1:
+            best = LinearProbe(kernel, bias, float(penalty), top1)
+    assert best is not None
+    return best

@@ -1,0 +1,39 @@
+"""A small classification problem on features, and one fit of it, shared by the training tests."""
+
+import jax
+import numpy as np
+
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.model import build_bottleneck
+from jaxcbm.distributed.mesh import make_mesh, place_rows
+from jaxcbm.training.config import FitConfig, TrainingConfig
+from jaxcbm.training.loop import place_valid, run
+from jaxcbm.training.step import TrainData, make_plan
+
+IMAGES, CONCEPTS, CLASSES = 203, 10, 3
+
+
+def make_problem(images=IMAGES, concepts=CONCEPTS, classes=CLASSES):
+    """Standardised scores, labels that a linear rule on them gives, and positives."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(images, concepts)).astype(np.float32)
+    labels = np.argmax(scores @ rng.normal(size=(concepts, classes)), axis=1).astype(np.int32)
+    return scores, labels, (scores > 0.4).astype(np.uint8)
+
+
+def train(bottleneck=None, training=None, workdir=None, devices=None, model=1, problem=None):
+    """Fit the problem; returns the final progress."""
+    scores, labels, positives = problem or make_problem()
+    concepts = scores.shape[1]
+    config = FitConfig(
+        bottleneck=bottleneck or BottleneckConfig(),
+        training=training or TrainingConfig(epochs=4, batch_size=32, checkpoint_every=1),
+    )
+    structure, params = build_bottleneck(
+        config.bottleneck, concepts, concepts, CLASSES, seed=config.training.seed
+    )
+    mesh = make_mesh(model=model, devices=devices or jax.devices()[:1])
+    held = max(len(scores) // 5, 1)
+    data = TrainData(*(place_rows(part[held:], mesh) for part in (scores, labels, positives)))
+    plan = make_plan(structure, config, len(scores) - held)
+    return run(plan, params, data, place_valid(scores[:held], labels[:held], mesh), mesh, workdir)

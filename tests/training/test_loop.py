@@ -1,0 +1,172 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from problem import make_problem, train
+
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.training.config import OptimizerConfig, TrainingConfig, released_config
+from jaxcbm.training.metrics_log import read_metrics
+
+
+def same(one, other, atol=1e-5):
+    for path in one:
+        np.testing.assert_allclose(one[path], other[path], atol=atol, rtol=0, err_msg=path)
+
+
+@pytest.mark.parametrize("objective", ["gumbel", "contrastive", "l1", "similarity"])
+def test_one_and_eight_devices_give_the_same_parameters(objective):
+    # A residual layer starts at the optimum of `similarity`: its gradient there is rounding noise,
+    # which Adam would blow up to full steps, different ones on every topology.
+    start = "full" if objective == "similarity" else "residual"
+    bottleneck = BottleneckConfig(objective=objective, parameterisation=start)
+    alone = train(bottleneck).state.params
+    same(alone, train(bottleneck, devices=jax.devices()).state.params)
+    same(alone, train(bottleneck, devices=jax.devices(), model=2).state.params)
+
+
+def test_same_seed_same_parameters_and_another_seed_another_result():
+    first, second = train().state.params, train().state.params
+    same(first, second, atol=0.0)
+    other = train(training=TrainingConfig(epochs=4, batch_size=32, seed=1)).state.params
+    assert not np.allclose(first["head.kernel"], other["head.kernel"])
+
+
+@pytest.mark.parametrize("variant", ["released", "paper", "paired"])
+@pytest.mark.parametrize("objective", ["gumbel", "contrastive", "l1", "similarity"])
+def test_every_objective_and_variant_trains_to_finite_parameters(objective, variant):
+    check_finite(BottleneckConfig(objective=objective, variant=variant))
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("sampler", ["gumbel_softmax", "binary_concrete", "top_k"])
+def test_every_sampler_trains_to_finite_parameters(sampler, hard):
+    check_finite(BottleneckConfig(sampler=sampler, hard=hard, k=3))
+
+
+def check_finite(bottleneck):
+    progress = train(bottleneck, TrainingConfig(epochs=1, batch_size=32))
+    assert all(np.isfinite(value).all() for value in progress.state.params.values())
+    assert np.isfinite(progress.best_loss)
+
+
+def test_the_loss_falls_and_validation_beats_chance():
+    training = TrainingConfig(epochs=40, batch_size=32)
+    progress = train(training=training)
+    assert progress.best_loss < 0.7 * np.log(3)
+
+
+def test_proximal_l1_reaches_exact_zeros_and_the_subgradient_does_not():
+    fast = OptimizerConfig(learning_rate=1e-2, schedule="constant")
+    training = TrainingConfig(epochs=10, batch_size=32, cbl=fast)
+    zeros = {}
+    for variant in ("paired", "released"):
+        bottleneck = BottleneckConfig(
+            objective="l1", variant=variant, parameterisation="full", penalty=10.0
+        )
+        kernel = np.asarray(train(bottleneck, training).state.params["cbl.kernel"])
+        zeros[variant] = np.mean(kernel == 0.0)
+    assert zeros["paired"] > 0.1
+    assert zeros["released"] == 0.0
+
+
+def test_a_frozen_head_stays_at_its_start_and_the_released_setting_freezes_it():
+    config = released_config("gumbel")
+    short = TrainingConfig(epochs=1, batch_size=32, train_head=False, ce_to_cbl=True)
+    first = train(config.bottleneck, short).state.params["head.kernel"]
+    longer = TrainingConfig(epochs=3, batch_size=32, train_head=False, ce_to_cbl=True)
+    last = train(config.bottleneck, longer).state.params["head.kernel"]
+    np.testing.assert_array_equal(first, last)
+    assert not config.training.train_head
+
+
+def test_stop_gradient_keeps_the_cross_entropy_from_the_concept_bottleneck_layer():
+    apart = TrainingConfig(epochs=2, batch_size=32, objective_weight=0.0)
+    assert not np.any(train(training=apart).state.params["cbl.kernel"])
+    joined = TrainingConfig(epochs=2, batch_size=32, objective_weight=0.0, ce_to_cbl=True)
+    assert np.any(train(training=joined).state.params["cbl.kernel"])
+
+
+@pytest.mark.parametrize("images,concepts", [(5, 3), (3, 1), (40, 1)])
+def test_tiny_problems_train(images, concepts):
+    progress = train(problem=make_problem(images, concepts, 3))
+    assert all(np.isfinite(value).all() for value in progress.state.params.values())
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential"])
+def test_every_optimizer_and_schedule_moves_the_parameters(name, schedule):
+    optimizer = OptimizerConfig(
+        name=name, learning_rate=1e-2, schedule=schedule, warmup=0.1, weight_decay=1e-3
+    )
+    training = TrainingConfig(epochs=2, batch_size=32, cbl=optimizer, head=optimizer)
+    params = train(training=training).state.params
+    assert np.any(params["cbl.kernel"]) and np.any(params["head.bias"])
+
+
+def test_early_stopping_keeps_the_best_epoch(tmp_path):
+    harsh = OptimizerConfig(name="sgd", learning_rate=50.0, schedule="constant")
+    training = TrainingConfig(epochs=30, batch_size=32, head=harsh, patience=2)
+    progress = train(training=training, workdir=tmp_path)
+    assert progress.epoch - progress.best_epoch == 2 and progress.epoch < 30
+    losses = [
+        line["value"]
+        for line in read_metrics(tmp_path / "metrics.jsonl")
+        if (line["split"], line["name"]) == ("valid", "loss")
+    ]
+    assert progress.best_loss == min(losses)
+
+
+def run_until_killed(workdir, seconds):
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    worker = Path(__file__).with_name("kill_worker.py")
+    process = subprocess.Popen([sys.executable, str(worker), str(workdir)], env=environment)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return process.returncode
+
+
+def wait_for_epochs(workdir, count):
+    """Seconds are no measure on a busy machine: wait until some epochs are logged."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        file = workdir / "metrics.jsonl"
+        if file.exists() and len(read_metrics(file)) >= 5 * count:
+            return
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_the_result_is_bit_identical(tmp_path):
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    undisturbed.mkdir()
+    disturbed.mkdir()
+    assert run_until_killed(undisturbed, 120) == 0
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    worker = Path(__file__).with_name("kill_worker.py")
+    for kill in range(3):
+        process = subprocess.Popen([sys.executable, str(worker), str(disturbed)], env=environment)
+        wait_for_epochs(disturbed, 4 + 7 * kill)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert run_until_killed(disturbed, 120) == 0
+    with np.load(undisturbed / "final.npz") as one, np.load(disturbed / "final.npz") as other:
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    assert read_metrics(undisturbed / "metrics.jsonl") == read_metrics(disturbed / "metrics.jsonl")
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
+    whole = {"step": 1, "split": "train", "name": "loss", "value": 0.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(whole) + '\n{"step": 2, "spl')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [whole]
