@@ -197,14 +197,14 @@ def similarity(
     """
     _check(variant)
     psi, z = psi.astype(jnp.float32), z.astype(jnp.float32)
-    prepare = _centred if variant == "released" else _unit_range
+    prepare = _centred if variant == "released" else _unit_spread
     psi, z = prepare(psi, where), prepare(z, where)
     if cubed:
         psi, z = psi * psi * psi, z * z * z
     norms_D = jnp.sum(psi * psi, axis=0), jnp.sum(z * z, axis=0)
     products_D = jnp.sum(psi * z, axis=0)
     if variant != "released":
-        # After scaling, a column's largest entry is 1 or the column is 0: nothing lies between.
+        # After scaling, a column has spread 1 or is 0: nothing lies between.
         alive_D = (norms_D[0] > 0) & (norms_D[1] > 0)
         norms_D = tuple(jnp.where(alive_D, norm_D, 1.0) for norm_D in norms_D)
     return -jnp.mean(products_D / (jnp.sqrt(norms_D[0]) * jnp.sqrt(norms_D[1])))
@@ -283,12 +283,14 @@ def _centred(x: jax.Array, where: jax.Array | None) -> jax.Array:
     return (x - jnp.sum(weights_Bx1 * x, axis=0, keepdims=True) / count) * weights_Bx1
 
 
-def _unit_range(x: jax.Array, where: jax.Array | None) -> jax.Array:
-    """Centred columns scaled to largest magnitude 1, and exactly 0 where only rounding is left.
+def _unit_spread(x: jax.Array, where: jax.Array | None) -> jax.Array:
+    """Centred columns over their deviation, and exactly 0 where only rounding is left.
 
     The cosine does not depend on the scale, so that no gradient needs to flow through it.
     """
     centred = _centred(x, where)
-    spread_D, size_D = (jnp.max(jnp.abs(jax.lax.stop_gradient(y)), axis=0) for y in (centred, x))
+    spread_D = jnp.sqrt(jnp.mean(jax.lax.stop_gradient(centred) ** 2, axis=0))
+    # Any entry tells how large the column is that centring had to round.
+    size_D = jnp.abs(jax.lax.stop_gradient(x[0])) + spread_D
     alive_D = spread_D > 32 * jnp.finfo(jnp.float32).eps * size_D
     return centred * jnp.where(alive_D, 1.0 / jnp.where(alive_D, spread_D, 1.0), 0.0)[None, :]

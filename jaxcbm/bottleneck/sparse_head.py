@@ -67,7 +67,7 @@ class _Problem(NamedTuple):
     """
 
     inputs_NxJ: jax.Array
-    onehot_NxK: jax.Array
+    onehot_KxN: jax.Array
     weights_N: jax.Array
     penalised_J: jax.Array
     l1: jax.Array
@@ -75,7 +75,10 @@ class _Problem(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Iterates and their logits. Logits are linear, so extrapolating them costs no product."""
+    """Iterates [K, J] and their logits [K, N]: linear, so extrapolating them costs no product.
+
+    Classes come first because both products then run without a transposed copy of the inputs.
+    """
 
     now: jax.Array
     now_logits: jax.Array
@@ -145,9 +148,9 @@ def elastic_net_path(
         return state, (state.now, state.objective, state.gap, state.iterations)
 
     _, (solutions, objective, gap, iterations) = jax.lax.scan(solve, start, lambdas)
-    weights_PxKxD = jnp.swapaxes(solutions[:, :-1], 1, 2)
+    weights_PxKxD = solutions[:, :, :-1]
     shift_PxK = _matmul(weights_PxKxD, mean_D)
-    biases_PxK = solutions[:, -1] * problem.inputs_NxJ[0, -1] - shift_PxK
+    biases_PxK = solutions[:, :, -1] * problem.inputs_NxJ[0, -1] - shift_PxK
     return SparsePath(
         lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)
     )
@@ -245,7 +248,7 @@ def nec_curve(
     targets_T = jnp.asarray(targets, jnp.int32)
 
     def accuracy(target: jax.Array) -> jax.Array:
-        reached = path.nec >= target
+        reached = path.nec >= target.astype(jnp.float32)
         chosen = jnp.where(jnp.any(reached), jnp.argmax(reached), path.nec.size - 1)
         head_KxD = truncate_to_nec(path.weights[chosen], target)
         logits = _matmul(activations_NxD.astype(jnp.float32), head_KxD.T)
@@ -278,9 +281,9 @@ def _pose(
     constant = jnp.sqrt(_largest_curvature(centred, weights_N))
     inputs_NxJ = jnp.concatenate([centred, jnp.full((samples, 1), constant)], axis=1)
     penalised_J = jnp.ones(inputs_NxJ.shape[1]).at[-1].set(0.0)
-    onehot_NxK = jax.nn.one_hot(labels_N, num_classes, dtype=jnp.float32)
+    onehot_KxN = jax.nn.one_hot(labels_N, num_classes, dtype=jnp.float32, axis=0)
     zero = jnp.zeros((), jnp.float32)
-    return _Problem(inputs_NxJ, onehot_NxK, weights_N, penalised_J, zero, zero), mean_D
+    return _Problem(inputs_NxJ, onehot_KxN, weights_N, penalised_J, zero, zero), mean_D
 
 
 def _largest_curvature(centred_NxD: jax.Array, weights_N: jax.Array) -> jax.Array:
@@ -301,12 +304,13 @@ def _largest_curvature(centred_NxD: jax.Array, weights_N: jax.Array) -> jax.Arra
 
 def _empty_model(problem: _Problem) -> _State:
     """W = 0 with the bias that predicts the class frequencies: the path's first solution."""
-    frequency_K = _matmul(problem.weights_N, problem.onehot_NxK)
+    frequency_K = _matmul(problem.onehot_KxN, problem.weights_N)
     present_K = frequency_K > 0
     bias_K = jnp.where(present_K, jnp.log(jnp.where(present_K, frequency_K, 1.0)), _NEVER)
     constant = problem.inputs_NxJ[0, -1]
-    empty = jnp.zeros((problem.inputs_NxJ.shape[1], bias_K.size)).at[-1].set(bias_K / constant)
-    logits = jnp.broadcast_to(bias_K, problem.onehot_NxK.shape)
+    shape = (bias_K.size, problem.inputs_NxJ.shape[1])
+    empty = jnp.zeros(shape).at[:, -1].set(bias_K / constant)
+    logits = jnp.broadcast_to(bias_K[:, None], problem.onehot_KxN.shape)
     one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
     # The Hessian of the cross-entropy is at most half the inputs' covariance.
     step = 2.0 / constant**2
@@ -316,32 +320,38 @@ def _empty_model(problem: _Problem) -> _State:
 
 def _lambda_max(problem: _Problem, empty: _State, l1_ratio: jax.Array) -> jax.Array:
     gradient = _gradient(problem, empty.now_logits)
-    return jnp.max(jnp.abs(gradient[:-1])) / l1_ratio
+    return jnp.max(jnp.abs(gradient[:, :-1])) / l1_ratio
 
 
-def _gradient(problem: _Problem, logits_NxK: jax.Array) -> jax.Array:
-    error_NxK = jax.nn.softmax(logits_NxK, axis=1) - problem.onehot_NxK
-    return _matmul(problem.inputs_NxJ.T, problem.weights_N[:, None] * error_NxK)
+def _gradient(problem: _Problem, logits_KxN: jax.Array) -> jax.Array:
+    error_KxN = jax.nn.softmax(logits_KxN, axis=0) - problem.onehot_KxN
+    return _matmul(problem.weights_N[None, :] * error_KxN, problem.inputs_NxJ)
 
 
 def _solve(
     problem: _Problem, state: _State, tolerance: jax.Array | float, max_iterations: jax.Array | int
 ) -> _State:
     """Accelerated proximal steps from a warm start until the gap is small enough."""
-    one = jnp.ones((), jnp.float32)
     state = state._replace(
-        last=state.now, last_logits=state.now_logits, momentum=one, iterations=jnp.int32(0)
+        last=state.now,
+        last_logits=state.now_logits,
+        momentum=jnp.ones((), jnp.float32),
+        iterations=jnp.zeros((), jnp.int32),
+        gap=jnp.full((), jnp.inf),
     )
 
     def unsolved(state: _State) -> jax.Array:
-        return (state.gap > tolerance) & (state.iterations < max_iterations)
+        unseen = jnp.isinf(state.gap)
+        return unseen | ((state.gap > tolerance) & (state.iterations < max_iterations))
 
     def advance(state: _State) -> _State:
-        steps = jnp.minimum(_CHECK_EVERY, max_iterations - state.iterations)
+        # The first round only certifies: a warm start may be good enough.
+        left = jnp.minimum(_CHECK_EVERY, max_iterations - state.iterations)
+        steps = jnp.where(jnp.isinf(state.gap), 0, left)
         state = jax.lax.fori_loop(0, steps, lambda _, state: _iterate(problem, state), state)
         return _certify(problem, state._replace(iterations=state.iterations + steps))
 
-    return jax.lax.while_loop(unsolved, advance, _certify(problem, state))
+    return jax.lax.while_loop(unsolved, advance, state)
 
 
 def _iterate(problem: _Problem, state: _State) -> _State:
@@ -351,10 +361,10 @@ def _iterate(problem: _Problem, state: _State) -> _State:
     ahead = state.now + beta * (state.now - state.last)
     ahead_logits = state.now_logits + beta * (state.now_logits - state.last_logits)
     moved = ahead - state.step * _gradient(problem, ahead_logits)
-    penalised = problem.penalised_J[:, None]
+    penalised = problem.penalised_J[None, :]
     shrunk = soft_threshold(moved, state.step * problem.l1 * penalised)
     new = shrunk / (1 + state.step * problem.l2 * penalised)
-    new_logits = _matmul(problem.inputs_NxJ, new)
+    new_logits = _matmul(new, problem.inputs_NxJ.T)
 
     change = new - ahead
     allowed = jnp.sum(change * change) / (2 * state.step)
@@ -383,43 +393,43 @@ def _curvature_bound(problem: _Problem, logits: jax.Array, change: jax.Array) ->
     v (exp(r) - 1 - r) / r^2, where v is the variance of the change under the softmax; and by at
     most r^2 / 8 (its second derivative is the variance of a variable of range r).
     """
-    probabilities = jax.nn.softmax(logits, axis=1)
-    mean = jnp.sum(probabilities * change, axis=1, keepdims=True)
-    variance = jnp.sum(probabilities * (change - mean) ** 2, axis=1)
+    probabilities = jax.nn.softmax(logits, axis=0)
+    mean = jnp.sum(probabilities * change, axis=0, keepdims=True)
+    variance = jnp.sum(probabilities * (change - mean) ** 2, axis=0)
     # Absent classes keep probability 0 and do not move.
-    spread = jnp.max(change, axis=1) - jnp.min(change, axis=1)
+    spread = jnp.max(change, axis=0) - jnp.min(change, axis=0)
     large = jnp.clip(spread, 0.1, 20.0)
     series = 0.5 + spread / 6 + spread**2 / 24
     growth = jnp.where(spread < 0.1, series, (jnp.expm1(large) - large) / large**2)
-    # Past the clip the second bound is the smaller one only if it really is a bound: it always is.
-    bound = jnp.minimum(jnp.where(spread > 20.0, jnp.inf, variance * growth), spread**2 / 8)
+    first = jnp.where(spread > 20.0, jnp.inf, variance * growth)
+    bound = jnp.minimum(first, spread**2 / 8)
     return jnp.sum(problem.weights_N * bound)
 
 
 def _certify(problem: _Problem, state: _State) -> _State:
     """Improve the bias, then bound the distance to the optimum by a dual feasible point."""
-    frequency_K = _matmul(problem.weights_N, problem.onehot_NxK)
+    frequency_K = _matmul(problem.onehot_KxN, problem.weights_N)
     present_K = frequency_K > 0
 
     def predicted(logits: jax.Array) -> jax.Array:
-        return _matmul(problem.weights_N, jax.nn.softmax(logits, axis=1))
+        return _matmul(jax.nn.softmax(logits, axis=0), problem.weights_N)
 
     # Generalised iterative scaling: the objective never rises.
     mass_K = predicted(state.now_logits)
     ratio_K = jnp.where(present_K, frequency_K / jnp.where(present_K, mass_K, 1.0), 1.0)
     shift_K = jnp.log(ratio_K)
-    logits = state.now_logits + shift_K[None, :]
+    logits = state.now_logits + shift_K[:, None]
     coefficients_K = shift_K / problem.inputs_NxJ[0, -1]
     state = state._replace(
-        now=state.now.at[-1].add(coefficients_K),
+        now=state.now.at[:, -1].add(coefficients_K),
         now_logits=logits,
-        last=state.last.at[-1].add(coefficients_K),
-        last_logits=state.last_logits + shift_K[None, :],
+        last=state.last.at[:, -1].add(coefficients_K),
+        last_logits=state.last_logits + shift_K[:, None],
     )
 
-    W = state.now[:-1]
-    log_p = jax.nn.log_softmax(logits, axis=1)
-    cross_entropy = -jnp.sum(problem.weights_N * jnp.sum(problem.onehot_NxK * log_p, axis=1))
+    W = state.now[:, :-1]
+    log_p = jax.nn.log_softmax(logits, axis=0)
+    cross_entropy = -jnp.sum(problem.weights_N * jnp.sum(problem.onehot_KxN * log_p, axis=0))
     penalty = problem.l1 * jnp.sum(jnp.abs(W)) + 0.5 * problem.l2 * jnp.sum(W * W)
     objective = cross_entropy + penalty
     dual = _dual(problem, jnp.exp(log_p), frequency_K)
@@ -427,7 +437,7 @@ def _certify(problem: _Problem, state: _State) -> _State:
     return state._replace(objective=objective, gap=gap)
 
 
-def _dual(problem: _Problem, p_NxK: jax.Array, frequency_K: jax.Array) -> jax.Array:
+def _dual(problem: _Problem, p_KxN: jax.Array, frequency_K: jax.Array) -> jax.Array:
     """The largest dual value among feasible points near the predictions.
 
     A dual point is a distribution q_i for each sample, with the class frequencies as its mean (the
@@ -435,31 +445,29 @@ def _dual(problem: _Problem, p_NxK: jax.Array, frequency_K: jax.Array) -> jax.Ar
     so has every q = y + s (mixed - y), s in [0, 1]. The value is the mean entropy of q minus the
     penalty's conjugate at the gradient, s V.
     """
-    excess_K = _matmul(problem.weights_N, p_NxK) - frequency_K
+    excess_K = _matmul(p_KxN, problem.weights_N) - frequency_K
     present_K = frequency_K > 0
     relative = jnp.max(jnp.where(present_K, excess_K / jnp.where(present_K, frequency_K, 1.0), 0.0))
-    mixed_NxK = (p_NxK + (relative * frequency_K - excess_K)[None, :]) / (1 + relative)
-    mixed_NxK = jnp.maximum(mixed_NxK, 0.0)
+    mixed_KxN = (p_KxN + (relative * frequency_K - excess_K)[:, None]) / (1 + relative)
+    mixed_KxN = jnp.maximum(mixed_KxN, 0.0)
 
-    own_N = jnp.sum(problem.onehot_NxK * mixed_NxK, axis=1)
-    others_NxK = (1 - problem.onehot_NxK) * mixed_NxK
-    others_N = jnp.sum(others_NxK, axis=1)
-    others_entropy_N = -jnp.sum(jax.scipy.special.xlogy(others_NxK, others_NxK), axis=1)
-    error_NxK = problem.weights_N[:, None] * (mixed_NxK - problem.onehot_NxK)
-    slope_DxK = jnp.abs(_matmul(problem.inputs_NxJ[:, :-1].T, error_NxK))
-    del own_N
+    others_KxN = (1 - problem.onehot_KxN) * mixed_KxN
+    others_N = jnp.sum(others_KxN, axis=0)
+    others_entropy_N = -jnp.sum(jax.scipy.special.xlogy(others_KxN, others_KxN), axis=0)
+    error_KxN = problem.weights_N[None, :] * (mixed_KxN - problem.onehot_KxN)
+    slope_KxD = jnp.abs(_matmul(error_KxN, problem.inputs_NxJ)[:, :-1])
 
     def value(s: jax.Array) -> jax.Array:
         own = 1 - s * others_N
         entropy_N = s * others_entropy_N - jax.scipy.special.xlogy(s, s) * others_N
         entropy_N = entropy_N - jax.scipy.special.xlogy(own, own)
-        over = jnp.sum(jnp.maximum(s * slope_DxK - problem.l1, 0.0) ** 2)
+        over = jnp.sum(jnp.maximum(s * slope_KxD - problem.l1, 0.0) ** 2)
         ridge = problem.l2 > 0
         conjugate = jnp.where(ridge, over / (2 * jnp.where(ridge, problem.l2, 1.0)), 0.0)
         conjugate = jnp.where(~ridge & (over > 0), jnp.inf, conjugate)
         return jnp.sum(problem.weights_N * entropy_N) - conjugate
 
     # At s = `safe` no entry exceeds the l1 weight; beyond it, the quadratic part pays.
-    safe = jnp.minimum(1.0, 0.999999 * problem.l1 / jnp.maximum(jnp.max(slope_DxK), 1e-30))
+    safe = jnp.minimum(1.0, 0.999999 * problem.l1 / jnp.maximum(jnp.max(slope_KxD), 1e-30))
     candidates = safe + (1 - safe) * jnp.linspace(0.0, 1.0, 8) ** 2
     return jnp.max(jax.lax.map(value, candidates))

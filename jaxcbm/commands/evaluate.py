@@ -49,7 +49,7 @@ def evaluate_model(
             "train": len(prepared.splits.train),
             "valid": len(prepared.splits.valid),
             "test": len(test),
-            "skipped": len(test.skipped) + len(prepared.splits.train.skipped),
+            "skipped": len({*test.skipped, *prepared.splits.train.skipped}),
         },
         "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
         "concepts": {"count": len(model.concepts), "hash": model.concepts.content_hash},

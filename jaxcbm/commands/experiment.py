@@ -1,10 +1,9 @@
 """What an experiment is: data, encoder and concepts around a fit; from config to features."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -118,11 +117,15 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
         UserError: the same picture (by content hash) lies in two splits.
     """
     if test is None:
-        rest, held = stratified_split(train.labels, data.test_fraction, data.seed + 1)
+        rest, held = stratified_split(
+            train.labels, data.test_fraction, data.seed + 1, digests=train.digests
+        )
         train, test = train.select(rest), train.select(held)
     if data.protocol == "released":
         return _released(train, test, data.seed)
-    kept, held = stratified_split(train.labels, data.valid_fraction, data.seed)
+    kept, held = stratified_split(
+        train.labels, data.valid_fraction, data.seed, digests=train.digests
+    )
     splits = Splits(train.select(kept), train.select(held), test)
     if data.check_overlap:
         check_overlap(
@@ -134,22 +137,6 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
 
 def _released(train: Features, test: Features, seed: int) -> Splits:
     """The released code's splits: everything pooled, three draws that know nothing of each other."""
-    pooled = _pool(train, test)
+    pooled = Features.concatenate([train, test])
     logging.warning("protocol=released: test images are also train images; for study only")
     return Splits(*(pooled.select(rows) for rows in released_split(len(pooled), seed)))
-
-
-def _pool(train: Features, test: Features) -> Features:
-    annotations = None
-    if train.annotations is not None and test.annotations is not None:
-        annotations = np.concatenate([train.annotations, test.annotations])
-    return replace(
-        train,
-        embeddings=np.concatenate([train.as_array(), test.as_array()]),
-        labels=np.concatenate([train.labels, test.labels]),
-        digests=np.concatenate([train.digests, test.digests]),
-        annotations=annotations,
-        annotation_phrases=() if annotations is None else train.annotation_phrases,
-        skipped=train.skipped + test.skipped,
-        key="",
-    )

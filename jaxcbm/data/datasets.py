@@ -72,14 +72,15 @@ def _fashion_mnist(config: DataConfig) -> TrainTest:
 
 
 def _folder(config: DataConfig) -> TrainTest:
-    from jaxcbm.data.folder import load_folder
+    from jaxcbm.data.folder import folder_splits, load_folder
 
     if not config.root:
         raise UserError("config.data.root is empty: give --config.data.root=FOLDER")
     root = Path(config.root)
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        return load_folder(root, "train"), load_folder(root, "test")
-    return load_folder(root), None
+    splits = folder_splits(root)
+    if not splits:
+        return load_folder(root), None
+    return load_folder(root, "train"), load_folder(root, "test") if "test" in splits else None
 
 
 def _tfds(config: DataConfig) -> TrainTest:
@@ -87,15 +88,19 @@ def _tfds(config: DataConfig) -> TrainTest:
 
     if not config.tfds_name:
         raise UserError("config.data.tfds_name is empty: give --config.data.tfds_name=cifar10")
-    names = None
-    if config.classes:
-        names = Path(config.classes).read_text(encoding="utf-8").split("\n")
-        names = tuple(name.strip() for name in names if name.strip())
+    names = _class_names(Path(config.classes)) if config.classes else None
     options = {"data_dir": config.tfds_data_dir or None, "class_names": names}
     return tuple(
         load_tfds(config.tfds_name, split, **options)
         for split in (config.train_split, config.test_split)
     )
+
+
+def _class_names(file: Path) -> tuple[str, ...]:
+    if not file.is_file():
+        raise UserError(f"config.data.classes={file}: no such file of class names")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 LOADERS: dict[str, Callable[[DataConfig], TrainTest]] = {

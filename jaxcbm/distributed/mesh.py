@@ -35,7 +35,7 @@ def make_mesh(data: int = -1, model: int = 1, devices: Sequence[jax.Device] | No
     ('data', 'model')
     """
     devices = list(jax.devices() if devices is None else devices)
-    if data == -1:
+    if data == -1 and model >= 1:
         data = max(len(devices) // model, 1)
     if data * model > len(devices) or data < 1 or model < 1:
         raise UserError(

@@ -150,10 +150,10 @@ class Clip(nnx.Module):
         rngs: stream `params` draws the initial weights.
 
     >>> from jaxcbm.encoders.clip_config import ClipConfig
-    >>> clip = Clip(ClipConfig.tiny(vocab_size=64), rngs=nnx.Rngs(0))
-    >>> embedding, out = clip.encode_text(jnp.zeros((2, 8), jnp.int32))
-    >>> embedding.shape, sorted(out)[-1]
-    ((2, 128), 'stem')
+    >>> from jaxcbm.encoders.flat_params import abstract
+    >>> graph, params = abstract(lambda: Clip(ClipConfig.tiny(vocab_size=64), rngs=nnx.Rngs(0)))
+    >>> params["text.tokens"].shape, params["vision.blocks.3.attn.q.kernel"].shape
+    ((64, 128), (128, 128))
     """
 
     def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):

@@ -22,8 +22,8 @@ def split_flat(module: nnx.Module) -> tuple[nnx.GraphDef, dict[str, Any]]:
     >>> graph, params = split_flat(nnx.LayerNorm(2, rngs=nnx.Rngs(0)))
     >>> sorted(params)
     ['bias', 'scale']
-    >>> merge_flat(graph, params)(jax.numpy.ones((1, 2))).shape
-    (1, 2)
+    >>> type(merge_flat(graph, params)).__name__
+    'LayerNorm'
     """
     graph, state = nnx.split(module)
     return graph, {

@@ -13,6 +13,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+REST = "class bias and all others"
 POSITIVE, NEGATIVE, NEUTRAL = "#2a7f62", "#b5473c", "#8a8f98"
 
 
@@ -73,7 +74,7 @@ class Explanation(NamedTuple):
         if self.predicted != self.target:
             verdict += f"\npredicted: {self.predicted}"
         picture.set_title(verdict, fontsize=12)
-        rows = [(c.phrase, c.value) for c in self.contributions] + [("everything else", self.rest)]
+        rows = [(c.phrase, c.value) for c in self.contributions] + [(REST, self.rest)]
         colors = [POSITIVE if value > 0 else NEGATIVE for _, value in rows[:-1]] + [NEUTRAL]
         _bars(ours, rows, colors, "contribution to the class logit")
         ours.axvline(0.0, color="black", linewidth=0.8)
@@ -109,7 +110,7 @@ class Explanation(NamedTuple):
 
     def to_html_fragment(self) -> str:
         """The same without the page around it."""
-        rows = [*((c.phrase, c.value) for c in self.contributions), ("everything else", self.rest)]
+        rows = [*((c.phrase, c.value) for c in self.contributions), (REST, self.rest)]
         largest = max(abs(value) for _, value in rows) or 1.0
         bars = "".join(_html_bar(phrase, value, largest) for phrase, value in rows)
         scores = "".join(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file, save_file
@@ -243,7 +242,7 @@ def load_model(folder: Path | str) -> Model:
     return Model(
         config=BottleneckConfig(**header["config"]),
         params={
-            name.removeprefix("params."): jnp.asarray(value)
+            name.removeprefix("params."): value
             for name, value in tensors.items()
             if name.startswith("params.")
         },

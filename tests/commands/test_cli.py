@@ -33,6 +33,7 @@ def arguments(workdir, root, phrases, encoder, *more):
         f"--config.encoder.name={encoder}",
         "--config.training.epochs=3",
         "--config.sparse_head.path_length=4",
+        "--config.mesh.data=1",
         *more,
     ]
 
@@ -196,7 +197,7 @@ def test_corrupt_pictures_are_skipped_counted_and_listed(
     assert main(arguments(tmp_path / "run", root, phrases, tiny_encoder_folder)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["data"]["skipped"] == 3
-    listed = list((tmp_path / "run" / "features").rglob("skipped.jsonl"))[0].read_text()
+    listed = next((tmp_path / "run" / "features").rglob("skipped.jsonl")).read_text()
     for name in ("amber/00.png", "blue/01.png", "coral/02.png"):
         assert name in listed
 

@@ -220,8 +220,10 @@ def test_an_encoder_that_gives_no_numbers(tmp_path):
             rows[-1] = np.nan
             return rows
 
-    with pytest.raises(UserError, match=r"non-finite embeddings for 2 images \(first: image/3\)"):
-        store(array_images(8), tmp_path, Broken())
+    images = file_images(tmp_path / "pictures", 9)
+    (tmp_path / "pictures/001.png").write_bytes(b"")  # so that row 3 is the fifth picture
+    with pytest.raises(UserError, match=r"non-finite .* for 2 images \(first: 004\.png\)"):
+        store(images, tmp_path / "store", Broken())
 
 
 @pytest.mark.parametrize(

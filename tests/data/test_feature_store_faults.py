@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, array_images, file_images
 
+from jaxcbm.data.feature_shards import read_shard, write_shard
 from jaxcbm.data.feature_store import encode
 from jaxcbm.errors import UserError
 
@@ -172,7 +173,6 @@ def test_a_damaged_shard_is_encoded_again(tmp_path, undisturbed, kind, damage):
 @pytest.mark.parametrize(
     "change",
     [
-        {"file": "../other.npy"},
         {"skipped": [[0, "x"]]},
         {"skipped": "none"},
         {"file": None},
@@ -185,6 +185,24 @@ def test_a_record_that_does_not_fit_is_not_believed(tmp_path, undisturbed, chang
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     store(tmp_path)
     assert contents(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("images", "width", "dtype"), [(4, 8, "float32"), (3, 9, "float32"), (3, 8, "float16")]
+)
+def test_a_whole_shard_of_something_else_is_refused(tmp_path, images, width, dtype):
+    write_shard(tmp_path, 0, np.ones((3, 8), np.float32), ())
+    assert read_shard(tmp_path, 0, images, width, np.dtype(dtype)) is None
+    assert read_shard(tmp_path, 0, 3, 8, np.dtype("float32")) is not None
+
+
+def test_a_record_cannot_name_a_file_elsewhere(tmp_path):
+    write_shard(tmp_path / "other", 0, np.ones((3, 8), np.float32), ())
+    record = json.loads((tmp_path / "other/shard-00000.json").read_text())
+    record["file"] = f"../other/{record['file']}"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/shard-00000.json").write_text(json.dumps(record))
+    assert read_shard(tmp_path / "mine", 0, 3, 8, np.dtype("float32")) is None
 
 
 def test_full_disk_by_the_system(tmp_path):

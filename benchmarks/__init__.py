@@ -1,0 +1,1 @@
+"""Speed and accuracy, measured. `python -m benchmarks` runs the speed rows (extra `benchmark`)."""

@@ -1,0 +1,91 @@
+"""Training from cached features in jaxcbm: its compiled epoch, with the settings of the rival."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.cbm_problem import CBL_RATE, HEAD_RATE, Arrays, Problem, scores
+from benchmarks.interleave import Work
+from jaxcbm.bottleneck.model import build_bottleneck
+from jaxcbm.bottleneck.scores import InputMap
+from jaxcbm.distributed.mesh import make_mesh, place_rows, replicate
+from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
+from jaxcbm.training.fit import KEEP_SCORES_UP_TO
+from jaxcbm.training.loop import state_shardings
+from jaxcbm.training.step import Plan, TrainData, TrainState, init_state, make_plan, train_epoch
+
+FULL, FACTORED = "full", "factored"
+
+
+def settings(problem: Problem, parameterisation: str) -> FitConfig:
+    """What the torch loops do, as jaxcbm's configuration: the released Gumbel step, head trained.
+
+    The factored layer changes the parameters and nothing else.
+    """
+    released = released_config("gumbel")
+    training = TrainingConfig(
+        epochs=1,
+        batch_size=problem.batch,
+        ce_to_cbl=True,
+        cbl=OptimizerConfig("adam", CBL_RATE, "constant"),
+        head=OptimizerConfig("adam", HEAD_RATE, "constant"),
+    )
+    bottleneck = replace(released.bottleneck, parameterisation=parameterisation)
+    return replace(released, bottleneck=bottleneck, training=training)
+
+
+def prepare(
+    problem: Problem, arrays: Arrays, parameterisation: str = FULL
+) -> tuple[Plan, TrainState, TrainData]:
+    """Plan, first state and features; wide scores are computed batch by batch, as `fit` does."""
+    config = settings(problem, parameterisation)
+    factored = parameterisation == FACTORED
+    inputs = problem.embed_dim if factored else problem.concepts
+    structure, params = build_bottleneck(
+        config.bottleneck, inputs, problem.concepts, problem.classes
+    )
+    cbl = arrays.concepts_ExD if factored else arrays.cbl_DxD
+    params |= {"cbl.kernel": jnp.asarray(cbl), "head.kernel": jnp.asarray(arrays.head_DxK)}
+    features, mapping, base = arrays.embeddings_NxE, None, None
+    if factored:
+        mapping = InputMap(None, np.zeros(problem.embed_dim, np.float32))
+        base = arrays.concepts_ExD
+    elif problem.concepts > max(KEEP_SCORES_UP_TO, problem.embed_dim):
+        mapping = InputMap(arrays.concepts_ExD, np.zeros(problem.concepts, np.float32))
+    else:
+        features = scores(arrays)
+    mesh = make_mesh(devices=jax.devices()[:1])
+    data = TrainData(
+        inputs=place_rows(features, mesh),
+        labels=place_rows(arrays.labels_N, mesh),
+        base_kernel=replicate(base, mesh),
+        input_map=replicate(mapping, mesh),
+    )
+    plan = make_plan(structure, config, problem.images)._replace(steps_per_epoch=problem.steps)
+    state = jax.device_put(init_state(plan, params), state_shardings(plan, params, mesh))
+    return plan, state, data
+
+
+def epoch_loop(problem: Problem, arrays: Arrays, parameterisation: str = FULL) -> Work:
+    """The compiled epoch, as `jaxcbm.training.loop` runs it."""
+    mesh = make_mesh(devices=jax.devices()[:1])
+    plan, state, data = prepare(problem, arrays, parameterisation)
+    shardings = state_shardings(plan, state.params, mesh)
+    with jax.set_mesh(mesh):
+        epoch = jax.jit(
+            functools.partial(train_epoch, plan=plan),
+            donate_argnums=0,
+            out_shardings=(shardings, None),
+        )
+    key = jax.random.key(0)
+
+    def work() -> None:
+        nonlocal state
+        with jax.set_mesh(mesh):
+            state, metrics = epoch(state, data, key)
+        jax.block_until_ready((state, metrics))
+
+    return work

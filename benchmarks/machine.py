@@ -1,0 +1,73 @@
+"""What the numbers were measured on, and an equal share of it for every contender."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("jaxcbm", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers")
+# Flags that decide how fast narrow products are.
+NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def use_threads(count: int) -> int:
+    """Confine this process and its children to `count` cores; call before jax and torch start.
+
+    Both libraries size their pools by the cores they may use. Returns the number of cores.
+    """
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_NUM_CPU_DEVICES"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:count])
+        return min(count, len(allowed))
+    os.environ["NPROC"] = str(count)
+    return count
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """The processor's flags, as Linux lists them; none elsewhere."""
+    return tuple(_cpu_field("flags").split())
+
+
+def has_matrix_units() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware made for it."""
+    return "amx_bf16" in cpu_flags()
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """Processor, cores, memory, system and versions."""
+    flags = cpu_flags()
+    return {
+        "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "flags": [flag for flag in NOTABLE_FLAGS if flag in flags],
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _cpu_field(name: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    values = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in values if key.strip() == name), "")
+
+
+def _memory_gib() -> float:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
