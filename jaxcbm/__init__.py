@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxcbm.bottleneck.concept_search import concept_search
     from jaxcbm.concepts.concept_set import ConceptSet
-    from jaxcbm.data.feature_store import Features, encode
+    from jaxcbm.data.feature_store import encode
+    from jaxcbm.data.features import Features
     from jaxcbm.data.image_set import ImageSet
     from jaxcbm.encoders.dual_encoder import DualEncoder
     from jaxcbm.encoders.load import load_encoder
@@ -23,7 +24,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ConceptSet": "jaxcbm.concepts.concept_set",
     "DualEncoder": "jaxcbm.encoders.dual_encoder",
-    "Features": "jaxcbm.data.feature_store",
+    "Features": "jaxcbm.data.features",
     "FitConfig": "jaxcbm.training.config",
     "ImageSet": "jaxcbm.data.image_set",
     "Model": "jaxcbm.serving.model",

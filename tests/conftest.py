@@ -1,5 +1,7 @@
 """Strict numerics and eight simulated devices, before the first call into jax."""
 
+# ruff: noqa: E402 - the environment is set before anything imports jax
+
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -26,10 +28,10 @@ def tiny_encoder_folder(tmp_path_factory) -> Path:
     """A CLIP folder with random weights for pictures of 16 pixels."""
     from jaxcbm.encoders.clip import Clip
     from jaxcbm.encoders.clip_config import ClipConfig
-    from jaxcbm.encoders.flat_params import split_flat
     from jaxcbm.encoders.preprocess import Preprocess
     from jaxcbm.encoders.save import save_encoder
     from jaxcbm.encoders.tokenizer import train_tokenizer
+    from jaxcbm.flat_params import split_flat
 
     folder = tmp_path_factory.mktemp("tiny_encoder")
     tokenizer = train_tokenizer(["a red bird", "a blue fish"], 514, folder / "tokenizer")

@@ -55,7 +55,7 @@ def solve(
     optimizer = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(objective)
 
-    def step(carry):
+    def step(carry: tuple) -> tuple:
         params, state, _, count = carry
         with jax.numpy_dtype_promotion("standard"):
             value, gradient = value_and_grad(params, state=state)
@@ -64,11 +64,12 @@ def solve(
             )
         return optax.apply_updates(params, updates), state, optax.tree.norm(gradient), count + 1
 
-    def go_on(carry):
+    def go_on(carry: tuple) -> jax.Array:
         return (carry[2] > 1e-5) & (carry[3] < iterations)
 
     start = (params, optimizer.init(params), jnp.float32(jnp.inf), jnp.int32(0))
-    return jax.lax.while_loop(go_on, step, start)[0]
+    solution, *_ = jax.lax.while_loop(go_on, step, start)
+    return dict(solution)
 
 
 def linear_probe(

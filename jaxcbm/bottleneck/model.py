@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxcbm.bottleneck import samplers
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.encoders.flat_params import merge_flat, split_flat
+from jaxcbm.flat_params import merge_flat, split_flat
 
 Params = dict[str, jax.Array]
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class InputMap(NamedTuple):
@@ -17,8 +18,8 @@ class InputMap(NamedTuple):
         bias: float32 [D] (or [E]).
     """
 
-    kernel: jax.Array | None
-    bias: jax.Array
+    kernel: jax.Array | np.ndarray | None
+    bias: jax.Array | np.ndarray
 
 
 def concept_scores(

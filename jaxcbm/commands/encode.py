@@ -5,7 +5,8 @@ from typing import Any
 
 from jaxcbm.commands.experiment import read_experiment
 from jaxcbm.data.datasets import load_dataset
-from jaxcbm.data.feature_store import Features, encode
+from jaxcbm.data.feature_store import encode
+from jaxcbm.data.features import Features
 from jaxcbm.encoders.load import load_encoder
 
 

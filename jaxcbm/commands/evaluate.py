@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from jaxcbm.atomic import write_json
+from jaxcbm.bottleneck.positives import match_phrases
 from jaxcbm.commands.experiment import Experiment, Prepared, prepare, read_experiment
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
 from jaxcbm.evaluation.metrics import confusion_matrix, evaluate_prediction
-from jaxcbm.bottleneck.positives import match_phrases
 from jaxcbm.serving.model import Model, load_model
 
 

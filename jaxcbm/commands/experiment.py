@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.datasets import DataConfig, load_dataset
-from jaxcbm.data.feature_store import Features, encode
+from jaxcbm.data.feature_store import encode
+from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.load import load_encoder
@@ -136,7 +137,7 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
 
 
 def _released(train: Features, test: Features, seed: int) -> Splits:
-    """The released code's splits: everything pooled, three draws that know nothing of each other."""
+    """The released splits: all images pooled, three draws that know nothing of each other."""
     pooled = Features.concatenate([train, test])
     logging.warning("protocol=released: test images are also train images; for study only")
     return Splits(*(pooled.select(rows) for rows in released_split(len(pooled), seed)))

@@ -90,10 +90,8 @@ def _tfds(config: DataConfig) -> TrainTest:
         raise UserError("config.data.tfds_name is empty: give --config.data.tfds_name=cifar10")
     names = _class_names(Path(config.classes)) if config.classes else None
     options = {"data_dir": config.tfds_data_dir or None, "class_names": names}
-    return tuple(
-        load_tfds(config.tfds_name, split, **options)
-        for split in (config.train_split, config.test_split)
-    )
+    train = load_tfds(config.tfds_name, config.train_split, **options)
+    return train, load_tfds(config.tfds_name, config.test_split, **options)
 
 
 def _class_names(file: Path) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from jaxcbm.data.feature_shards import Shard, read_shard, write_shard
 from jaxcbm.data.image_set import ImageSource, UnreadableImage
 from jaxcbm.data.pipeline import map_ahead
 from jaxcbm.data.progress import ProgressLine
+from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.open_image import open_image
 from jaxcbm.errors import UserError
 
@@ -18,22 +18,6 @@ Progress = Callable[[int, int], None]
 
 _DIGEST_CHUNK = 64
 _NO_DIGEST = bytes(32)
-
-
-class ImageEncoder(Protocol):
-    """What the store needs of a `DualEncoder`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def content_hash(self) -> str: ...
-    @property
-    def embed_dim(self) -> int: ...
-    @property
-    def preprocess(self) -> Any: ...
-    def embed_pixels(self, pixels: np.ndarray, batch_size: int = ...) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +37,7 @@ class EncodingJob:
     """
 
     source: ImageSource
-    encoder: ImageEncoder
+    encoder: DualEncoder
     digests: np.ndarray
     lost: dict[int, str]
     folder: Path

@@ -19,7 +19,6 @@ from absl import logging
 from jaxcbm.atomic import atomic_file, write_json
 from jaxcbm.data.encoding import (
     EncodingJob,
-    ImageEncoder,
     Progress,
     digest_all,
     encode_shards,
@@ -30,9 +29,8 @@ from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.progress import ProgressLine
 from jaxcbm.data.sharded_rows import ShardedRows
+from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
-
-__all__ = ["Features", "ImageEncoder", "Progress", "encode", "store_key"]
 
 _FORMAT = 1  # part of every key: raise it when the same inputs would give other embeddings
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -40,7 +38,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 def encode(
     images: ImageSet,
-    encoder: ImageEncoder,
+    encoder: DualEncoder,
     root: Path | str,
     *,
     shard_size: int = 1024,
@@ -99,7 +97,7 @@ def encode(
     return _features(images, job, shards)
 
 
-def store_key(encoder: ImageEncoder, digests_Nx32: np.ndarray, dtype: str, shard_size: int) -> str:
+def store_key(encoder: DualEncoder, digests_Nx32: np.ndarray, dtype: str, shard_size: int) -> str:
     """SHA-256, hex, of all that embeddings depend on, and of how they are cut into files."""
     made_from = {
         "format": _FORMAT,

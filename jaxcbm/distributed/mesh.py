@@ -17,7 +17,7 @@ BOTTLENECK_RULES: tuple[tuple[str, PartitionSpec], ...] = (
 )
 
 
-def make_mesh(data: int = -1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(data: int = -1, model: int = 1, devices: Sequence | None = None) -> Mesh:
     """Arrange devices in a `data` x `model` mesh.
 
     Args:

@@ -150,7 +150,7 @@ class Clip(nnx.Module):
         rngs: stream `params` draws the initial weights.
 
     >>> from jaxcbm.encoders.clip_config import ClipConfig
-    >>> from jaxcbm.encoders.flat_params import abstract
+    >>> from jaxcbm.flat_params import abstract
     >>> graph, params = abstract(lambda: Clip(ClipConfig.tiny(vocab_size=64), rngs=nnx.Rngs(0)))
     >>> params["text.tokens"].shape, params["vision.blocks.3.attn.q.kernel"].shape
     ((64, 128), (128, 128))

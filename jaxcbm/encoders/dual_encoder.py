@@ -17,10 +17,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from PIL import Image
 
-from jaxcbm.encoders.flat_params import merge_flat
 from jaxcbm.encoders.preprocess import ImageLike, Preprocess
 from jaxcbm.encoders.tokenizer import Tokenizer
 from jaxcbm.errors import UserError
+from jaxcbm.flat_params import merge_flat
 
 # Rows of a text batch are cut to the shortest of these lengths that holds them.
 _TEXT_LENGTHS = (8, 16, 32, 64)

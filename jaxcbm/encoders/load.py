@@ -14,12 +14,12 @@ from jaxcbm.encoders.clip_config import ClipConfig
 from jaxcbm.encoders.clip_weights import CLIP_IGNORED, CLIP_ROWS
 from jaxcbm.encoders.convert import Row, to_ours
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.flat_params import abstract
 from jaxcbm.encoders.hub import download
 from jaxcbm.encoders.preprocess import Preprocess
 from jaxcbm.encoders.tensor_files import read_tensors
 from jaxcbm.encoders.tokenizer import Tokenizer
 from jaxcbm.errors import UserError
+from jaxcbm.flat_params import abstract
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
 _BUILT_IN = {"jaxcbm/tiny": _PRETRAINED / "tiny"}

@@ -15,10 +15,13 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path | str):
+        # Orbax's own policies do not match the protocol that it declares for them.
+        always: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+        newest: Any = ocp.training.preservation_policies.LatestN(1)
         self._checkpointer = ocp.training.Checkpointer(
-            Path(folder).absolute(),
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=ocp.training.preservation_policies.LatestN(1),
+            str(Path(folder).absolute()),
+            save_decision_policy=always,
+            preservation_policy=newest,
         )
 
     @property
@@ -50,8 +53,8 @@ class Checkpoints:
         )
         loaded = self._checkpointer.load_checkpointables(latest.step, {"state": target})
         leaves = [loaded["state"][name] for name in flatten(like)]
-        metadata = self._checkpointer.checkpointables_metadata(latest.step).custom_metadata
-        return jax.tree.unflatten(jax.tree.structure(like), leaves), dict(metadata or {})
+        metadata: Any = self._checkpointer.checkpointables_metadata(latest.step).custom_metadata
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), metadata or {}
 
     def close(self) -> None:
         """Wait until everything is on disk."""

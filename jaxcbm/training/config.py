@@ -126,7 +126,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "config"
 
 
 def _convert(hint: Any, value: Any, place: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, place) if not isinstance(value, hint) else value
     choices = getattr(hint, "__args__", None)
     if choices and value not in choices:

@@ -236,6 +236,7 @@ def _place(data: TrainData, mesh: Mesh) -> TrainData:
 
 def annotated_positives(features: Features, phrases: tuple[str, ...]) -> np.ndarray:
     """Annotation columns in the order of the phrases, uint8 [N, D]; unknown counts as absent."""
+    assert features.annotations is not None
     columns_D = positives.match_phrases(phrases, features.annotation_phrases)
     return np.asarray(positives.from_annotations(features.annotations, columns_D)).astype(np.uint8)
 

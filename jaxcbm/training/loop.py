@@ -64,8 +64,9 @@ def state_shardings(plan: Plan, params: Params, mesh: Mesh) -> TrainState:
     def of_leaf(path, leaf):
         names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
         owner = next((name for name in reversed(names) if name in params), None)
-        same = owner is not None and leaf.shape == params[owner].shape
-        return placed[owner] if same else replicated
+        if owner is None or leaf.shape != params[owner].shape:
+            return replicated
+        return placed[owner]
 
     shapes = jax.eval_shape(functools.partial(init_state, plan), params)
     return jax.tree_util.tree_map_with_path(of_leaf, shapes)

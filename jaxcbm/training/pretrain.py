@@ -22,7 +22,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxcbm.distributed.mesh import place_rows, replicate
 from jaxcbm.encoders.clip import Clip
 from jaxcbm.encoders.clip_config import ClipConfig
-from jaxcbm.encoders.flat_params import merge_flat, split_flat
+from jaxcbm.flat_params import merge_flat, split_flat
 from jaxcbm.training.checkpoints import Checkpoints
 from jaxcbm.training.metrics_log import MetricsLog
 from jaxcbm.training.optimizers import lenient
@@ -190,7 +190,8 @@ def train_step(
     tokens_BxCxT = _over_data(pairs.tokens[rows_B[:, None], choice_BxC])
     value, gradients = jax.value_and_grad(loss)(state.params, task, pixels, tokens_BxCxT)
     updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
-    return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), value
+    params = dict(optax.apply_updates(state.params, updates))
+    return State(params, opt_state, state.step + 1), value
 
 
 def _over_data(array: jax.Array) -> jax.Array:

@@ -10,8 +10,8 @@ import pytest
 from random_clip import VARIANTS, random_inputs, write_checkpoint
 
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.flat_params import merge_flat
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.flat_params import merge_flat
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "clip.npz"
 MENDING = (

@@ -8,9 +8,9 @@ from PIL import Image
 from random_clip import CAPTIONS, VARIANTS, write_checkpoint
 
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.flat_params import merge_flat
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.flat_params import merge_flat
 
 PHRASES = [*CAPTIONS, "bird", "", "a crown and a belly and a bill and a wing " * 9]
 

@@ -9,8 +9,8 @@ from scipy import special
 
 from jaxcbm.encoders.clip import Clip
 from jaxcbm.encoders.clip_config import ClipConfig
-from jaxcbm.encoders.flat_params import abstract, merge_flat, split_flat
 from jaxcbm.encoders.layers import ACTIVATIONS, matmul, unit_norm
+from jaxcbm.flat_params import abstract, merge_flat, split_flat
 
 X = np.linspace(-6, 6, 101)
 # By definition and in float64. Two of them differ by less than any tolerance on an embedding.

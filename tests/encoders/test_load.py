@@ -13,11 +13,11 @@ from transformers import CLIPConfig
 
 from jaxcbm.encoders.clip import Clip
 from jaxcbm.encoders.clip_config import ClipConfig
-from jaxcbm.encoders.flat_params import abstract
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.preprocess import Preprocess
 from jaxcbm.encoders.save import save_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.flat_params import abstract
 
 CONFIG = VARIANTS["quick_gelu"]
 

@@ -1,0 +1,282 @@
+"""Properties of the objectives: invariances, limits, and finiteness at every size and type."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxcbm.bottleneck import objectives
+
+VARIANTS = objectives.VARIANTS
+SHAPES = [(5, 7), (7, 5), (6, 6), (4, 1), (1, 4), (1, 1)]
+
+
+def draw(shape, seed=0, scale=3.0):
+    return jnp.asarray(np.random.default_rng(seed).normal(scale=scale, size=shape), jnp.float32)
+
+
+def mask(shape, seed=0, density=0.4):
+    return jnp.asarray(np.random.default_rng(seed).random(shape) < density, jnp.float32)
+
+
+def reference_matched(z, positives, axis):
+    """Mean over slices with a positive of the mean of -log softmax over their positives."""
+    z, positives = np.asarray(z, np.float64), np.asarray(positives)
+    if axis == 0:
+        z, positives = z.T, positives.T
+    losses = []
+    for logits, marks in zip(z, positives, strict=True):
+        log_p = logits - np.log(np.exp(logits).sum())
+        if marks.any():
+            losses.append(-(marks * log_p).sum() / marks.sum())
+    return np.mean(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_paired_equals_a_double_loop(shape):
+    z, positives = draw(shape), mask(shape)
+    expected = 0.5 * sum(reference_matched(z, positives, axis) for axis in (0, 1))
+    value = objectives.contrastive(z, positives=positives)
+    np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("tau", [1.0, 0.3])
+def test_gumbel_directions_use_their_own_noise(shape, tau):
+    z, positives = draw(shape), mask(shape, 3)
+    noise = over_rows, over_columns = draw(shape, 1), draw(shape, 2)
+    value = objectives.gumbel(z, tau=tau, noise=noise, positives=positives)
+    rows = reference_matched((z + over_rows) / tau, positives, axis=1)
+    columns = reference_matched((z + over_columns) / tau, positives, axis=0)
+    np.testing.assert_allclose(value, 0.5 * (rows + columns), rtol=1e-5, atol=1e-6)
+
+
+@given(size=st.integers(1, 8), seed=st.integers(0, 100), scale=st.sampled_from([0.1, 3.0, 100.0]))
+@settings(max_examples=15, deadline=None)
+def test_identity_positives_on_a_square_give_the_released_contrastive(size, seed, scale):
+    z = draw((size, size), seed, scale)
+    paired = functools.partial(objectives.contrastive, positives=jnp.eye(size))
+    released = functools.partial(objectives.contrastive, variant="released")
+    np.testing.assert_allclose(paired(z), released(z), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(jax.grad(paired)(z), jax.grad(released)(z), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gumbel_without_noise_is_contrastive(shape):
+    z, positives, zero = draw(shape), mask(shape), jnp.zeros(shape)
+    pairs = [("paper", None), ("paired", positives)]
+    for variant, marks in pairs:
+        expected = objectives.contrastive(z, variant=variant, positives=marks)
+        for noise in [(zero, zero), None]:
+            value = objectives.gumbel(z, variant=variant, positives=marks, noise=noise)
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gumbel_approaches_contrastive_as_noise_shrinks():
+    z, positives, noise = draw((6, 9)), mask((6, 9)), draw((6, 9), 5)
+    expected = objectives.contrastive(z, positives=positives)
+
+    def distance(size):
+        small = (size * noise, size * noise)
+        return abs(float(objectives.gumbel(z, noise=small, positives=positives) - expected))
+
+    assert distance(1.0) > distance(0.1) > distance(0.01)
+
+
+@given(seed=st.integers(0, 1000), own=st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_order_of_images_and_concepts_does_not_matter_when_paired(seed, own):
+    rng = np.random.default_rng(seed)
+    z, positives, shape = draw((6, 9), seed), mask((6, 9), seed), (6, 9)
+    rows, columns = rng.permutation(shape[0])[:, None], rng.permutation(shape[1])[None, :]
+    marks = None if own else positives
+    moved = None if own else positives[rows, columns]
+    np.testing.assert_allclose(
+        objectives.contrastive(z[rows, columns], positives=moved),
+        objectives.contrastive(z, positives=marks),
+        rtol=1e-5,
+    )
+    psi = draw(shape, seed + 1)
+    np.testing.assert_allclose(
+        objectives.similarity(psi[rows, columns], z[rows, columns], cubed=True),
+        objectives.similarity(psi, z, cubed=True),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_released_gumbel_does_not_know_pairs_but_paper_does():
+    z = 5 * jnp.eye(6)
+    shuffled = jnp.roll(z, 1, axis=1)
+    released, paper = (functools.partial(objectives.gumbel, variant=v) for v in VARIANTS[:2])
+    np.testing.assert_allclose(released(z), released(shuffled), rtol=1e-6)
+    assert paper(shuffled) > paper(z) + 1
+
+
+def test_released_gumbel_is_least_when_uniform():
+    flat = objectives.gumbel(jnp.zeros((5, 5)), variant="released")
+    np.testing.assert_allclose(flat, np.log(5), rtol=1e-6)
+    assert objectives.gumbel(draw((5, 5)), variant="released") > flat
+
+
+def test_raising_a_positive_lowers_the_loss():
+    z, positives = draw((6, 9)), mask((6, 9))
+    gradient = np.asarray(jax.grad(objectives.contrastive)(jnp.zeros((6, 9)), positives=positives))
+    has_pair = np.asarray(positives.sum(1) > 0)[:, None] & np.asarray(positives.sum(0) > 0)
+    marked = np.asarray(positives) > 0
+    assert (gradient[marked & has_pair] < 0).all()
+    assert (gradient[~marked & has_pair] > 0).all()
+    raised = objectives.contrastive(z + 2 * positives, positives=positives)
+    assert raised < objectives.contrastive(z, positives=positives)
+
+
+def test_no_positives_is_zero_with_zero_gradient():
+    none = jnp.zeros((4, 6))
+    for objective in (objectives.contrastive, objectives.gumbel):
+        value, gradient = jax.value_and_grad(objective)(draw((4, 6)), positives=none)
+        assert value == 0 and (gradient == 0).all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_padding_changes_nothing(variant):
+    z, psi, positives = draw((6, 9)), draw((6, 9), 1), mask((6, 9), 2)
+    noise = draw((6, 9), 3), draw((6, 9), 4)
+    where = jnp.array([1.0, 1, 1, 1, 0, 0])
+
+    def losses(rows, where):
+        marks, given = positives[:rows], tuple(direction[:rows] for direction in noise)
+        return jnp.stack(
+            [
+                objectives.contrastive(z[:rows], variant=variant, positives=marks, where=where),
+                objectives.contrastive(z[:rows], variant=variant, where=where),
+                objectives.gumbel(
+                    z[:rows], variant=variant, noise=given, positives=marks, where=where
+                ),
+                objectives.similarity(psi[:rows], z[:rows], variant=variant, where=where),
+                objectives.similarity(
+                    psi[:rows], z[:rows], variant=variant, where=where, cubed=True
+                ),
+            ]
+        )
+
+    np.testing.assert_allclose(losses(6, where), losses(4, None), rtol=2e-5)
+
+
+@pytest.mark.parametrize("cubed", [False, True])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_similarity_ignores_shift_and_scale_of_a_concept(cubed, variant):
+    psi, z = draw((8, 5)), draw((8, 5), 1)
+    similarity = functools.partial(objectives.similarity, cubed=cubed, variant=variant)
+    scaled = z * jnp.array([[1e-3, 0.1, 1.0, 10.0, 1e3]]) + 2.0
+    np.testing.assert_allclose(similarity(psi, scaled), similarity(psi, z), rtol=2e-2)
+    np.testing.assert_allclose(similarity(z, z), -1.0, rtol=1e-5)
+    np.testing.assert_allclose(similarity(-z, z), 1.0, rtol=1e-5)
+
+
+def test_similarity_of_tiny_or_constant_columns():
+    psi, z = draw((8, 3)), draw((8, 3), 1)
+    tiny = functools.partial(objectives.similarity, psi, cubed=True)
+    np.testing.assert_allclose(tiny(1e-12 * z), tiny(z), rtol=1e-4)
+    constant = z.at[:, 1].set(20.1)
+    value, gradient = jax.value_and_grad(functools.partial(objectives.similarity, psi))(constant)
+    assert jnp.isfinite(value) and (gradient[:, 1] == 0).all() and (gradient[:, 0] != 0).any()
+    assert jnp.isnan(objectives.similarity(psi[:1], z[:1], variant="released"))
+    one = jax.value_and_grad(functools.partial(objectives.similarity, psi[:1]))(z[:1])
+    assert one[0] == 0 and (one[1] == 0).all()
+
+
+# Compiled once a shape and type for all of variants and objectives: this is most of the time here.
+@functools.partial(jax.jit, static_argnames="safe")
+def everything(z, psi, key, tau, positives, safe):
+    def total(z, psi, index):
+        values = []
+        for variant in VARIANTS:
+            marks = positives if variant == "paired" else None
+            values += [
+                objectives.contrastive(z, variant=variant, positives=marks),
+                objectives.gumbel(z, key, tau=tau, variant=variant, positives=marks),
+            ]
+            if not (safe and variant == "released"):
+                values += [objectives.similarity(psi, z, variant=variant, cubed=True)]
+        return jnp.stack(values)[index], jnp.stack(values)
+
+    count = 9 - safe
+    each = [jax.value_and_grad(total, (0, 1), has_aux=True)(z, psi, i) for i in range(count)]
+    return each[0][0][1], [gradients for _, gradients in each]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("factor", [1.0, 10.0])
+def test_finite_at_clip_scale(dtype, factor):
+    """Scores of mean 20, deviation 3 through a random layer: what overflows the released code."""
+    depth = 4751
+    rng = np.random.default_rng(0)
+    psi = rng.normal(20.0, 3.0, (8, depth))
+    z = factor * (rng.normal(0.0, 12.0, (8, depth)) + rng.normal(0.0, 12.0, (1, depth)))
+    z, psi = jnp.asarray(z, dtype), jnp.asarray(psi, dtype)
+    arguments = z, psi, jax.random.key(0), 0.5, mask((8, depth), density=0.002)
+    values, gradients = everything(*arguments, safe=False)
+    assert values.dtype == jnp.float32 and jnp.isfinite(values).all()
+    for gradient in jax.tree.leaves(gradients):
+        assert gradient.dtype == dtype and jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_finite_at_one_image_and_one_concept(dtype):
+    z = jnp.full((1, 1), 36.0, dtype)
+    arguments = z, z, jax.random.key(0), 0.5, jnp.ones((1, 1))
+    values, gradients = everything(*arguments, safe=True)
+    assert jnp.isfinite(values).all()
+    assert all(jnp.isfinite(gradient).all() for gradient in jax.tree.leaves(gradients))
+
+
+def test_bfloat16_is_near_float32():
+    z, psi, positives = draw((16, 40)), 20 + draw((16, 40), 1), mask((16, 40))
+    arguments = jax.random.key(0), 0.7, positives
+    exact, _ = everything(z, psi, *arguments, safe=False)
+    rounded, _ = everything(z.astype("bfloat16"), psi.astype("bfloat16"), *arguments, safe=False)
+    np.testing.assert_allclose(rounded, exact, rtol=1e-2, atol=1e-2)
+    same, _ = everything(
+        z.astype("bfloat16").astype("float32"),
+        psi.astype("bfloat16").astype("float32"),
+        *arguments,
+        safe=False,
+    )
+    np.testing.assert_allclose(rounded, same, rtol=1e-6)
+
+
+def test_a_grid_is_one_program():
+    z, keys = draw((3, 4, 6)), jax.random.split(jax.random.key(0), 3)
+    taus, penalties = jnp.array([1.0, 0.5, 0.1]), jnp.array([0.0, 1e-3, 1.0])
+
+    def losses(z, key, tau, penalty):
+        contrastive = objectives.gumbel(z, key, tau=tau, positives=jnp.eye(4, 6))
+        return contrastive + objectives.l1(z, penalty) + objectives.similarity(z, z**2)
+
+    grid = jax.jit(jax.vmap(losses))(z, keys, taus, penalties)
+    each = [losses(*case) for case in zip(z, keys, taus, penalties, strict=True)]
+    np.testing.assert_allclose(grid, jnp.stack(each), rtol=1e-5)
+
+
+def test_noise_comes_from_the_key():
+    z = draw((5, 8))
+    first, second = (objectives.gumbel(z, jax.random.key(i)) for i in (0, 1))
+    assert first == objectives.gumbel(z, jax.random.key(0)) and first != second
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda z, v: objectives.contrastive(z, variant=v),
+        lambda z, v: objectives.gumbel(z, variant=v),
+        lambda z, v: objectives.l1(z, 1e-3, variant=v),
+        lambda z, v: objectives.similarity(z, z, variant=v),
+    ],
+)
+def test_unknown_variant_names_the_known(call):
+    with pytest.raises(ValueError, match="'legacy'.*released, paper, paired"):
+        call(jnp.ones((2, 2)), "legacy")

@@ -1,0 +1,35 @@
+"""Proximal operators minimise what they claim to minimise."""
+
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxcbm.bottleneck.proximal import elastic_net_prox, soft_threshold
+
+numbers = st.floats(-10, 10, width=32)
+
+
+@given(x=numbers, step=st.floats(0.1, 5), l1=st.floats(0, 3), l2=st.floats(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_elastic_net_prox_is_the_minimiser(x, step, l1, l2):
+    best = float(elastic_net_prox(jnp.float32(x), step, l1, l2))
+
+    def value(u):
+        return 0.5 * (u - x) ** 2 + step * (l1 * np.abs(u) + 0.5 * l2 * u**2)
+
+    others = best + np.linspace(-2, 2, 81)
+    assert value(best) <= value(others).min() + 1e-4
+
+
+def test_soft_threshold_zeros_are_exact_and_positive():
+    x = jnp.array([-1.0, -0.3, -0.0, 0.3, 1.0])
+    shrunk = np.asarray(soft_threshold(x, 0.3))
+    assert (shrunk[1:4] == 0).all() and not np.signbit(shrunk[1:4]).any()
+    np.testing.assert_allclose(shrunk[[0, 4]], [-0.7, 0.7], rtol=1e-6)
+
+
+def test_threshold_takes_the_type_of_x():
+    x = jnp.array([1.0, -1.0], jnp.bfloat16)
+    assert soft_threshold(x, jnp.float32(0.5)).dtype == jnp.bfloat16
+    np.testing.assert_array_equal(soft_threshold(x, 0.0), x)

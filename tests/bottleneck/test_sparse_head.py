@@ -1,0 +1,147 @@
+"""The sparse path: certified optimal, exactly sparse, and equal to scikit-learn's elastic net."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from jaxcbm.bottleneck import sparse_head
+from jaxcbm.bottleneck.sparse_head import elastic_net_path, lambda_max, nec, truncate_to_nec
+
+SAMPLES, CONCEPTS, CLASSES = 240, 12, 4
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Correlated activations that share a large mean, as concept scores do."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, SAMPLES).astype(np.int32)
+    centres = rng.normal(size=(CLASSES, CONCEPTS)) * (rng.random((CLASSES, CONCEPTS)) < 0.4)
+    noise = rng.normal(size=(SAMPLES, CONCEPTS)) + rng.normal(size=(SAMPLES, 1))
+    return (5 + centres[labels] + noise).astype(np.float32), labels
+
+
+@pytest.fixture(scope="module")
+def path(data):
+    return elastic_net_path(*data, CLASSES, path_length=8, lambda_ratio=1e-2, tolerance=1e-5)
+
+
+def objective(data, weights, bias, penalty, l1_ratio=0.99):
+    activations, labels = data
+    logits = activations.astype(np.float64) @ np.asarray(weights, np.float64).T + np.asarray(bias)
+    top = logits.max(axis=1)
+    log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    loss = np.mean(log_sum - logits[np.arange(len(labels)), labels])
+    weights = np.asarray(weights, np.float64)
+    return loss + penalty * (
+        l1_ratio * np.abs(weights).sum() + 0.5 * (1 - l1_ratio) * (weights**2).sum()
+    )
+
+
+@pytest.mark.parametrize("index", [3, 7])
+def test_equals_scikit_learn(data, path, index):
+    penalty = float(path.lambdas[index])
+    reference = LogisticRegression(
+        C=1 / (penalty * SAMPLES), l1_ratio=0.99, solver="saga", tol=1e-7, max_iter=20000
+    )
+    # SAGA crawls on uncentred inputs; with a free bias, centring changes nothing else.
+    mean = data[0].mean(axis=0)
+    reference.fit(data[0].astype(np.float64) - mean, data[1])
+    bias = reference.intercept_ - reference.coef_ @ mean
+    theirs = objective(data, reference.coef_, bias, penalty)
+    ours = objective(data, path.weights[index], path.biases[index], penalty)
+    assert abs(ours - theirs) <= 1e-4 * theirs
+    np.testing.assert_allclose(path.objective[index], ours, rtol=1e-5)
+    large = np.abs(reference.coef_) > 1e-2
+    assert (np.asarray(path.weights[index])[large] != 0).all()
+    assert (np.abs(path.weights[index])[reference.coef_ == 0] < 1e-2).all()
+
+
+def test_certificate_holds(data, path):
+    """The gap bounds the distance to the best of a much longer run."""
+    assert (path.certificate <= 1e-5).all() and (path.certificate >= 0).all()
+    rough = elastic_net_path(*data, CLASSES, lambdas=path.lambdas, tolerance=3e-2)
+    assert (rough.certificate <= 3e-2).all() and rough.iterations.sum() < path.iterations.sum()
+    excess = (rough.objective - path.objective) / rough.objective
+    assert (excess <= rough.certificate + 1e-5).all()
+    assert excess.max() > 1e-5, "the rough run is not rough, so nothing was tested"
+
+
+def test_certificate_tells_of_too_few_iterations(data, path):
+    short = elastic_net_path(*data, CLASSES, lambdas=path.lambdas[-1:], max_iterations=7)
+    assert short.iterations[0] == 7 and short.certificate[0] > 1e-3
+
+
+def test_zeros_are_exact_and_the_path_fills_up(path):
+    assert path.nec[0] == 0 and (path.weights[0] == 0).all()
+    assert (np.diff(path.lambdas) < 0).all()
+    inner = np.asarray(path.weights[3])
+    assert 0 < np.count_nonzero(inner) < inner.size
+    assert path.nec[-1] > path.nec[2]
+    np.testing.assert_allclose(path.nec[3], np.count_nonzero(inner) / CLASSES)
+
+
+def test_lambda_max_is_where_the_model_empties(data):
+    largest = float(lambda_max(*data, CLASSES))
+    path = elastic_net_path(
+        *data, CLASSES, lambdas=jnp.array([1.001, 0.98]) * largest, tolerance=1e-6
+    )
+    assert path.nec[0] == 0 < path.nec[1]
+    frequencies = np.bincount(data[1]) / SAMPLES
+    np.testing.assert_allclose(jax.nn.softmax(path.biases[0]), frequencies, rtol=1e-4)
+
+
+def test_padding_without_weight_changes_nothing(data):
+    activations, labels = data
+    padded = np.concatenate([activations, np.full((40, CONCEPTS), 1e4, np.float32)])
+    weights = np.r_[np.ones(SAMPLES), np.zeros(40)].astype(np.float32)
+    options = {"path_length": 3, "lambda_ratio": 0.1, "tolerance": 1e-6}
+    plain = elastic_net_path(activations, labels, CLASSES, **options)
+    masked = elastic_net_path(
+        padded, np.r_[labels, np.zeros(40, np.int32)], CLASSES, sample_weights=weights, **options
+    )
+    np.testing.assert_allclose(masked.lambdas, plain.lambdas, rtol=1e-5)
+    np.testing.assert_allclose(masked.objective, plain.objective, rtol=1e-5)
+    np.testing.assert_allclose(masked.weights, plain.weights, atol=2e-3)
+
+
+def test_a_class_without_samples_is_never_predicted(data):
+    path = elastic_net_path(*data, CLASSES + 1, path_length=4, lambda_ratio=0.05)
+    assert (path.certificate <= 1e-3).all()
+    assert jnp.isfinite(path.biases).all() and (path.weights[:, -1] == 0).all()
+    logits = data[0] @ path.weights[-1].T + path.biases[-1][None, :]
+    assert (jnp.argmax(logits, axis=1) < CLASSES).all()
+
+
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.5])
+def test_other_mixtures_are_certified_too(data, l1_ratio):
+    path = elastic_net_path(*data, CLASSES, path_length=4, lambda_ratio=0.05, l1_ratio=l1_ratio)
+    assert (path.certificate <= 1e-3).all()
+    last = path.weights[-1], path.biases[-1], float(path.lambdas[-1])
+    np.testing.assert_allclose(path.objective[-1], objective(data, *last, l1_ratio), rtol=1e-5)
+
+
+def test_truncation_keeps_the_largest():
+    head = jnp.asarray(np.random.default_rng(0).normal(size=(3, 10)), jnp.float32)
+    cut = truncate_to_nec(head, 4)
+    assert nec(cut) == 4
+    kept = np.asarray(cut) != 0
+    assert np.abs(head)[kept].min() > np.abs(head)[~kept].max()
+    np.testing.assert_array_equal(np.asarray(cut)[kept], np.asarray(head)[kept])
+    np.testing.assert_array_equal(truncate_to_nec(head, 30), head)
+    assert nec(truncate_to_nec(jnp.ones((3, 10)), 2)) == 2
+
+
+def test_nec_curve(data, path):
+    curve = sparse_head.nec_curve(path, *data, targets=(1, 3, 100))
+    np.testing.assert_allclose(curve.anec, np.mean(curve.accuracies), rtol=1e-6)
+    assert curve.accuracies[0] < curve.accuracies[2]
+    # No model has 100 concepts a class: the last one serves, whole.
+    logits = data[0] @ path.weights[-1].T + path.biases[-1][None, :]
+    accuracy = np.mean(np.argmax(logits, axis=1) == data[1])
+    np.testing.assert_allclose(curve.accuracies[2], accuracy, rtol=1e-6)
+    first = int(np.argmax(np.asarray(path.nec) >= 3))
+    logits = data[0] @ truncate_to_nec(path.weights[first], 3).T + path.biases[first][None, :]
+    accuracy = np.mean(np.argmax(logits, axis=1) == data[1])
+    np.testing.assert_allclose(curve.accuracies[1], accuracy, rtol=1e-6)
