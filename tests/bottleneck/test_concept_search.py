@@ -92,7 +92,7 @@ def test_clear_messages():
     images, classes, concepts = jnp.ones((2, 4)), jnp.ones((2, 4)), jnp.ones((2, 3))
     with pytest.raises(UserError, match="images 4, classes 4, concepts 3"):
         concept_search(images, classes, concepts)
-    with pytest.raises(UserError, match="'euclid'.*cosine, cubed, max_score"):
+    with pytest.raises(UserError, match=r"'euclid'.*cosine, cubed, max_score"):
         concept_search(images, classes, classes, similarity="euclid")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="'whiten'.*none, rows, columns, centred"):
+    with pytest.raises(UserError, match=r"'whiten'.*none, rows, columns, centred"):
         concept_search(images, classes, classes, normalize="whiten")  # type: ignore[arg-type]

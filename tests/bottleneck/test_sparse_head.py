@@ -24,7 +24,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def path(data):
-    return elastic_net_path(*data, CLASSES, path_length=8, lambda_ratio=1e-2, tolerance=1e-5)
+    return elastic_net_path(*data, CLASSES, path_length=8, lambda_ratio=1e-2, tolerance=1e-6)
 
 
 def objective(data, weights, bias, penalty, l1_ratio=0.99):
@@ -60,7 +60,7 @@ def test_equals_scikit_learn(data, path, index):
 
 def test_certificate_holds(data, path):
     """The gap bounds the distance to the best of a much longer run."""
-    assert (path.certificate <= 1e-5).all() and (path.certificate >= 0).all()
+    assert (path.certificate <= 1e-6).all() and (path.certificate >= 0).all()
     rough = elastic_net_path(*data, CLASSES, lambdas=path.lambdas, tolerance=3e-2)
     assert (rough.certificate <= 3e-2).all() and rough.iterations.sum() < path.iterations.sum()
     excess = (rough.objective - path.objective) / rough.objective

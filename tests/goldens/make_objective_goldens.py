@@ -6,6 +6,7 @@ The formulas follow the description of the released code in the docstrings of
 `jaxcbm.bottleneck.objectives`; torch supplies log_softmax, gumbel_softmax, norms and derivatives.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,8 @@ def main():
 
             record(f"{shape_name}/gumbel/{tau}", seeded, z)
         for cubed in (False, True):
-            record(f"{shape_name}/similarity/{cubed}", lambda z, c=cubed: similarity(psi, z, c), z)
+            fixed = partial(similarity, psi, cubed=cubed)
+            record(f"{shape_name}/similarity/{cubed}", fixed, z)
     w = torch.randn(8, 8) * (torch.rand(8, 8) < 0.6)
     arrays["l1/W"] = w.numpy()
     record("l1", lambda w: l1(w, 1e-3), w)
