@@ -34,6 +34,15 @@ class Contribution(NamedTuple):
     activation: float
     score: float
 
+    @property
+    def label(self) -> str:
+        """The phrase, with "no" before it where its absence is what counts (a[d] < 0).
+
+        Activations are centred on the train images, so a negative one says that the image shows the
+        concept less than most.
+        """
+        return self.phrase if self.activation >= 0 else f"no {self.phrase}"
+
 
 class Explanation(NamedTuple):
     """Why a class got its logit.
@@ -74,7 +83,7 @@ class Explanation(NamedTuple):
         if self.predicted != self.target:
             verdict += f"\npredicted: {self.predicted}"
         picture.set_title(verdict, fontsize=12)
-        rows = [(c.phrase, c.value) for c in self.contributions] + [(REST, self.rest)]
+        rows = [(c.label, c.value) for c in self.contributions] + [(REST, self.rest)]
         colors = [POSITIVE if value > 0 else NEGATIVE for _, value in rows[:-1]] + [NEUTRAL]
         _bars(ours, rows, colors, "contribution to the class logit")
         ours.axvline(0.0, color="black", linewidth=0.8)
@@ -110,7 +119,7 @@ class Explanation(NamedTuple):
 
     def to_html_fragment(self) -> str:
         """The same without the page around it."""
-        rows = [*((c.phrase, c.value) for c in self.contributions), (REST, self.rest)]
+        rows = [*((c.label, c.value) for c in self.contributions), (REST, self.rest)]
         largest = max(abs(value) for _, value in rows) or 1.0
         bars = "".join(_html_bar(phrase, value, largest) for phrase, value in rows)
         scores = "".join(

@@ -35,6 +35,11 @@ def test_contributions_are_signed_sorted_and_complete():
             np.testing.assert_allclose(found.logit, logits[row], rtol=1e-6)
 
 
+def test_an_absence_that_counts_is_called_one():
+    labels = [c.label for c in explanation(target="owl")[0].contributions]
+    assert "no short bill" in labels and "red <crown>" in labels
+
+
 def test_the_predicted_class_is_explained_by_default_and_a_wrong_target_says_so():
     assert explanation()[0].target == "wren"
     assert "predicted: wren" in explanation(target="owl")[0].to_html()
