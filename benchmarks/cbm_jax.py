@@ -15,7 +15,16 @@ from jaxcbm.distributed.mesh import make_mesh, place_rows, replicate
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
 from jaxcbm.training.fit import KEEP_SCORES_UP_TO
 from jaxcbm.training.loop import state_shardings
-from jaxcbm.training.step import Plan, TrainData, TrainState, init_state, make_plan, train_epoch
+from jaxcbm.training.step import (
+    Plan,
+    TrainData,
+    TrainState,
+    init_state,
+    make_plan,
+    take_rows,
+    train_epoch,
+    train_step,
+)
 
 FULL, FACTORED = "full", "factored"
 
@@ -89,3 +98,27 @@ def epoch_loop(problem: Problem, arrays: Arrays, parameterisation: str = FULL) -
         jax.block_until_ready((state, metrics))
 
     return work
+
+
+def replay(
+    problem: Problem, arrays: Arrays, steps: int
+) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Cross-entropy and objective of one step a batch, in order, and the noise that was drawn."""
+    plan, state, data = prepare(problem, arrays)
+    shape = (problem.batch, problem.concepts)
+    losses, noises = [], []
+
+    @jax.jit
+    def step(state: TrainState, rows_B: jax.Array, key: jax.Array):
+        return train_step(state, plan, take_rows(data, rows_B), key)
+
+    for i in range(steps):
+        key = jax.random.key(i)
+        state, metrics = step(state, jnp.arange(i * problem.batch, (i + 1) * problem.batch), key)
+        losses.append((float(metrics["loss"]), float(metrics["objective"])))
+        # As `jaxcbm.training.step.loss` and then `objectives.gumbel` split the step's key.
+        row_key, column_key = jax.random.split(jax.random.split(key)[1])
+        noises.append(
+            tuple(np.array(jax.random.gumbel(k, shape)) for k in (row_key, column_key))
+        )
+    return np.array(losses), noises

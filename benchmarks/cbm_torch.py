@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from benchmarks.cbm_problem import CBL_RATE, HEAD_RATE, Arrays, Problem, scores
 from benchmarks.interleave import Work
+from benchmarks.machine import threads
 
 Noise = tuple[torch.Tensor, torch.Tensor]
 # Mean cross-entropy, objective, share of hits.
@@ -107,9 +108,9 @@ def tuned_step(arrays: Arrays, *, compiled: bool = True) -> Step:
     return step
 
 
-def plain_loop(problem: Problem, arrays: Arrays, threads: int) -> Work:
+def plain_loop(problem: Problem, arrays: Arrays) -> Work:
     """Index a batch out of the cached scores, step, and add up the metrics in Python."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads())
     data, step = as_data(arrays), plain_step(arrays)
 
     def work() -> None:
@@ -123,9 +124,9 @@ def plain_loop(problem: Problem, arrays: Arrays, threads: int) -> Work:
     return work
 
 
-def tuned_loop(problem: Problem, arrays: Arrays, threads: int) -> Work:
+def tuned_loop(problem: Problem, arrays: Arrays) -> Work:
     """The same with index_select and metrics added up as tensors."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads())
     data, step = as_data(arrays), tuned_step(arrays)
 
     def work() -> None:
@@ -138,3 +139,16 @@ def tuned_loop(problem: Problem, arrays: Arrays, threads: int) -> Work:
             totals = [total + value for total, value in zip(totals, measured, strict=True)]
 
     return work
+
+
+def replay(
+    problem: Problem, arrays: Arrays, step: Step, noises: list[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Cross-entropy and objective of one step a batch, in order, with the noise given."""
+    data, losses = as_data(arrays), []
+    for i, noise in enumerate(noises):
+        rows = slice(i * problem.batch, (i + 1) * problem.batch)
+        given = torch.from_numpy(noise[0]), torch.from_numpy(noise[1])
+        ce, objective, _ = step(data.scores[rows], data.labels[rows], given)
+        losses.append((ce.item(), objective.item()))
+    return np.array(losses)

@@ -11,20 +11,24 @@ PACKAGES = ("jaxcbm", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "trans
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
-def use_threads(count: int) -> int:
+def use_threads(count: int) -> None:
     """Confine this process and its children to `count` cores; call before jax and torch start.
 
-    Both libraries size their pools by the cores they may use. Returns the number of cores.
+    Both libraries size their pools by the cores they may use; jax shows them as one device.
     """
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["JAX_NUM_CPU_DEVICES"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(count)
-    if hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, allowed[:count])
-        return min(count, len(allowed))
     os.environ["NPROC"] = str(count)
-    return count
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def threads() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return int(os.environ.get("NPROC", os.cpu_count() or 1))
 
 
 def cpu_flags() -> tuple[str, ...]:
@@ -33,17 +37,22 @@ def cpu_flags() -> tuple[str, ...]:
 
 
 def has_matrix_units() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware made for it."""
+    """Whether the processor multiplies bfloat16 matrices in units made for it."""
     return "amx_bf16" in cpu_flags()
 
 
-def describe(threads: int) -> dict[str, Any]:
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 at all, if only in its vector units."""
+    return has_matrix_units() or "avx512_bf16" in cpu_flags()
+
+
+def describe() -> dict[str, Any]:
     """Processor, cores, memory, system and versions."""
     flags = cpu_flags()
     return {
         "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": threads,
+        "threads": threads(),
         "flags": [flag for flag in NOTABLE_FLAGS if flag in flags],
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",

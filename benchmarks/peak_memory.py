@@ -3,12 +3,10 @@
 python -m benchmarks.peak_memory MODULE ROW CONTENDER
 """
 
-import json
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from benchmarks.interleave import Contender, Row
 
@@ -29,13 +27,13 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
-def measure_peak(module: str, row: Row, contender: Contender, *, quick: bool) -> dict[str, Any]:
-    """Run a contender's work twice in a fresh process; MiB before it was built, and at most."""
+def measure_peak(module: str, row: Row, contender: Contender, *, quick: bool) -> float:
+    """MiB that a contender takes, libraries included, building up and working twice."""
     command = [sys.executable, "-m", "benchmarks.peak_memory", module, row.name, contender.name]
     done = subprocess.run(
         command + ["--quick"] * quick, check=True, stdout=subprocess.PIPE, text=True
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    return float(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -44,11 +42,10 @@ def main() -> None:
     module, row_name, contender_name = (arg for arg in sys.argv[1:] if arg != "--quick")
     rows = {row.name: row for row in import_module(module).rows(quick)}
     contenders = {contender.name: contender for contender in rows[row_name].contenders}
-    before = peak_mib()
     work = contenders[contender_name].build()
     work()
     work()
-    print(json.dumps({"before_mib": round(before), "peak_mib": round(peak_mib())}))
+    print(round(peak_mib()))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,9 @@ class Checkpoints:
             save_decision_policy=always,
             preservation_policy=newest,
         )
-
-    @property
-    def latest_step(self) -> int | None:
-        """Step of the newest checkpoint asked for."""
         latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+        # The newest step, also while it is still being written.
+        self.latest_step: int | None = None if latest is None else latest.step
 
     def save(self, step: int, tree: Any, metadata: dict[str, Any]) -> None:
         """Save a pytree of arrays and a JSON object; returns once the arrays are copied."""
@@ -37,6 +34,7 @@ class Checkpoints:
         self._checkpointer.save_checkpointables_async(
             step, {"state": copied}, custom_metadata=metadata
         )
+        self.latest_step = step
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest checkpoint in the shape, type and placement of `like`; None if there is none.
@@ -56,7 +54,10 @@ class Checkpoints:
         metadata: Any = self._checkpointer.checkpointables_metadata(latest.step).custom_metadata
         return jax.tree.unflatten(jax.tree.structure(like), leaves), metadata or {}
 
-    def close(self) -> None:
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Wait until everything is on disk."""
         self._checkpointer.close()
 

@@ -1,6 +1,7 @@
 """The loop around the compiled epoch: validation, early stopping, checkpoints, metrics."""
 
 import functools
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,12 +101,12 @@ def run(
     shardings = state_shardings(plan, params, mesh)
     state = jax.device_put(init_state(plan, params), shardings)
     progress = Progress(state, jax.tree.map(jnp.copy, state.params))
-    checkpoints = Checkpoints(workdir / "checkpoints") if workdir else None
-    if checkpoints:
-        progress = _resume(checkpoints, progress)
-    log = MetricsLog(workdir / "metrics.jsonl" if workdir else None, int(progress.state.step))
     key = jax.random.key(training.seed)
-    with jax.set_mesh(mesh):
+    kept = Checkpoints(workdir / "checkpoints") if workdir else nullcontext()
+    with kept as checkpoints, jax.set_mesh(mesh):
+        if checkpoints:
+            progress = _resume(checkpoints, progress)
+        log = MetricsLog(workdir / "metrics.jsonl" if workdir else None, int(progress.state.step))
         epoch_step = jax.jit(
             functools.partial(train_epoch, plan=plan),
             donate_argnums=0,
@@ -117,10 +118,8 @@ def run(
             progress = _after_epoch(progress, state, metrics, valid_step(state.params, *valid), log)
             if checkpoints and progress.epoch % training.checkpoint_every == 0:
                 _save(checkpoints, progress)
-    if checkpoints:
-        if checkpoints.latest_step != int(progress.state.step):
+        if checkpoints and checkpoints.latest_step != int(progress.state.step):
             _save(checkpoints, progress)
-        checkpoints.close()
     return progress
 
 

@@ -248,15 +248,13 @@ def pretrain(
     task = Task(graph, config, make_optimizer(config), mean, std, len(pixels))
     state = State(params, task.optimizer.init(params), jnp.zeros((), jnp.int32))
     state = replicate(state, mesh)
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    if found := checkpoints.restore(state):
-        state = found[0]
-        report(f"resuming after step {int(state.step)}")
-    log = MetricsLog(workdir / "metrics.jsonl", int(state.step))
-    pairs = Pairs(place_rows(pixels, mesh), place_rows(tokens, mesh))
-    with jax.set_mesh(mesh):
+    with Checkpoints(workdir / "checkpoints") as checkpoints, jax.set_mesh(mesh):
+        if found := checkpoints.restore(state):
+            state = found[0]
+            report(f"resuming after step {int(state.step)}")
+        log = MetricsLog(workdir / "metrics.jsonl", int(state.step))
+        pairs = Pairs(place_rows(pixels, mesh), place_rows(tokens, mesh))
         state = _loop(state, pairs, task, checkpoints, log, report)
-    checkpoints.close()
     return {path: value for path, value in state.params.items() if path != "logit_bias"}
 
 
