@@ -118,7 +118,5 @@ def replay(
         losses.append((float(metrics["loss"]), float(metrics["objective"])))
         # As `jaxcbm.training.step.loss` and then `objectives.gumbel` split the step's key.
         row_key, column_key = jax.random.split(jax.random.split(key)[1])
-        noises.append(
-            tuple(np.array(jax.random.gumbel(k, shape)) for k in (row_key, column_key))
-        )
+        noises.append(tuple(np.array(jax.random.gumbel(k, shape)) for k in (row_key, column_key)))
     return np.array(losses), noises

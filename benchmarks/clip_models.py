@@ -50,7 +50,7 @@ def our_encoder(
 
     from jaxcbm.encoders.clip import Clip
     from jaxcbm.encoders.clip_config import ClipConfig
-    from jaxcbm.encoders.flat_params import split_flat
+    from jaxcbm.flat_params import split_flat
     from jaxcbm.encoders.preprocess import Preprocess
 
     config = ClipConfig.from_hf({"model_type": "clip", **sizes})
@@ -98,4 +98,4 @@ def vision_weights(sizes: Mapping[str, Any], model: Any) -> dict[str, np.ndarray
     shapes = {name: array for name, array in shapes.items() if name.startswith("vision.")}
     tensors = ((name, tensor.numpy()) for name, tensor in model.state_dict().items())
     rows = [row for row in CLIP_ROWS if row.ours.startswith("vision.")]
-    return dict(to_ours(tensors, shapes, rows, ignored=CLIP_IGNORED))
+    return to_ours(tensors, shapes, rows, ignored=CLIP_IGNORED, where="torch")

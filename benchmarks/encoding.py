@@ -28,7 +28,7 @@ FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-6, 1e-5
 def rows(quick: bool) -> list[Row]:
     """One row; bfloat16 where the processor has it, with a target where it has matrix units."""
     sizes = TINY if quick else B32
-    builders = {EAGER: _torch, COMPILED: _compiled, OURS: functools.partial(_ours, "float32")}
+    builders = {EAGER: theirs, COMPILED: _compiled, OURS: functools.partial(ours, "float32")}
     ratios = [
         versus(OURS, EAGER, None if quick else 1.0),
         versus(OURS, COMPILED),
@@ -36,7 +36,7 @@ def rows(quick: bool) -> list[Row]:
     ]
     skipped = []
     if has_bfloat16():
-        builders |= {TORCH_NARROW: _torch_narrow, OURS_NARROW: functools.partial(_ours, "bfloat16")}
+        builders |= {TORCH_NARROW: _torch_narrow, OURS_NARROW: functools.partial(ours, "bfloat16")}
         ratios += _narrow_ratios(quick)
     if not has_matrix_units():
         skipped = [
@@ -70,7 +70,8 @@ def _narrow_ratios(quick: bool) -> list[Ratio]:
     return [versus(OURS_NARROW, EAGER, target), versus(OURS_NARROW, TORCH_NARROW)]
 
 
-def _ours(dtype: str, sizes: Mapping[str, Any]) -> Work:
+def ours(dtype: str, sizes: Mapping[str, Any]) -> Work:
+    """The image tower on uint8 pictures, one compiled batch after the other."""
     encoder, pixels = our_encoder(sizes, dtype), random_pixels(sizes, BATCH * BATCHES)
 
     def work() -> None:
@@ -79,7 +80,8 @@ def _ours(dtype: str, sizes: Mapping[str, Any]) -> Work:
     return work
 
 
-def _torch(sizes: Mapping[str, Any], *, compiled: bool = False, narrow: bool = False) -> Work:
+def theirs(sizes: Mapping[str, Any], *, compiled: bool = False, narrow: bool = False) -> Work:
+    """transformers on normalised pictures, with the norm that `embed_pixels` takes too."""
     import torch
 
     model, pixels = torch_vision(sizes), torch_pixels(random_pixels(sizes, BATCH * BATCHES))
@@ -96,8 +98,8 @@ def _torch(sizes: Mapping[str, Any], *, compiled: bool = False, narrow: bool = F
     return work
 
 
-_compiled = functools.partial(_torch, compiled=True)
-_torch_narrow = functools.partial(_torch, narrow=True)
+_compiled = functools.partial(theirs, compiled=True)
+_torch_narrow = functools.partial(theirs, narrow=True)
 
 
 def check_agreement(sizes: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def rows(quick: bool) -> list[Row]:
 
 
 def _row(problem: Problem, target: float | None) -> Row:
-    builders = {PLAIN: _plain, TUNED: _tuned, OURS: _ours, FACTORED: _factored}
+    builders = {PLAIN: plain, TUNED: _tuned, OURS: ours, FACTORED: _factored}
     epoch = problem.images // problem.batch
     whole = problem.steps == epoch
     return Row(
@@ -61,7 +61,8 @@ def _row(problem: Problem, target: float | None) -> Row:
     )
 
 
-def _plain(problem: Problem) -> Work:
+def plain(problem: Problem) -> Work:
+    """The plain torch loop on cached scores."""
     from benchmarks import cbm_torch
 
     return cbm_torch.plain_loop(problem, make_arrays(problem))
@@ -73,7 +74,8 @@ def _tuned(problem: Problem) -> Work:
     return cbm_torch.tuned_loop(problem, make_arrays(problem))
 
 
-def _ours(problem: Problem) -> Work:
+def ours(problem: Problem) -> Work:
+    """The compiled epoch of jaxcbm."""
     from benchmarks import cbm_jax
 
     return cbm_jax.epoch_loop(problem, make_arrays(problem))

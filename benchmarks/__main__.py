@@ -1,0 +1,76 @@
+"""Measure the speed rows one after the other and write docs/benchmarks.md.
+
+python -m benchmarks                        # all of it, about an hour on two cores
+python -m benchmarks --only encoding        # one row; the others keep their last result
+python -m benchmarks --quick --folder=/tmp/smoke --page=/tmp/smoke/benchmarks.md
+python -m benchmarks --render               # only the page, from the results in the folder
+"""
+
+import argparse
+import gc
+import json
+import sys
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks.interleave import Row, measure
+from benchmarks.machine import describe, use_threads
+from benchmarks.peak_memory import measure_peak
+from benchmarks.report import render
+from jaxcbm.atomic import atomic_file, write_json
+
+MODULES = ("benchmarks.training", "benchmarks.encoding", "benchmarks.ten_epochs")
+
+
+def main() -> None:
+    """Measure, write a JSON file a row, then the page."""
+    args = _arguments()
+    if not args.render:
+        if find_spec("torch") is None:
+            sys.exit('the benchmarks need torch: pip install "jaxcbm[benchmark]"')
+        use_threads(args.threads)
+        for module in MODULES:
+            for row in import_module(module).rows(args.quick):
+                if not args.only or row.name in args.only:
+                    result = run(module, row, rounds=args.rounds, quick=args.quick)
+                    write_json(args.folder / f"{row.name}.json", result)
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(args.folder.glob("*.json"))]
+    with atomic_file(args.page) as temporary:
+        temporary.write_text(render(results), encoding="utf-8")
+
+
+def run(module: str, row: Row, *, rounds: int, quick: bool) -> dict[str, Any]:
+    """One row: ratios in this process, then peak memory in one process for each contender."""
+    print(row.name, "...", flush=True)
+    result = measure(row, rounds)
+    gc.collect()
+    for contender, shown in zip(row.contenders, result["contenders"], strict=True):
+        shown["peak_mib"] = measure_peak(module, row, contender, quick=quick)
+    for ratio in result["ratios"]:
+        print(f"  {ratio['name']}: {ratio['median']:.2f} (target {ratio['target']})", flush=True)
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return {"date": date, "quick": quick, "machine": describe(), **result}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--only", nargs="+", default=[], help="names of rows")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2, help="cores for every contender")
+    parser.add_argument("--folder", type=Path, default=Path("docs/results/speed"))
+    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--render", action="store_true", help="measure nothing")
+    args = parser.parse_args()
+    if args.quick:
+        args.rounds = min(args.rounds, 2)
+    return args
+
+
+if __name__ == "__main__":
+    main()

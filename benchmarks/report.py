@@ -1,0 +1,82 @@
+"""Result files to Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+HEADER = """# Benchmarks
+
+Written by `python -m benchmarks` (`pip install "jaxcbm[benchmark]"`); do not edit by hand.
+
+Every number is a ratio of speeds, more is faster: contenders take turns in one process, each once
+a round, and a ratio is the median over rounds of the ratio within a round, with its quartiles.
+Absolute speeds wander with what else the machine does; read them as context. Peak memory is that
+of a process that does nothing else, libraries included.
+"""
+
+
+def render(results: Sequence[dict[str, Any]]) -> str:
+    """The whole page.
+
+    >>> render([]).splitlines()[0]
+    '# Benchmarks'
+    """
+    parts = [HEADER]
+    for result in results:
+        parts += ["", f"## {result['title']}", "", _where(result), "", _ratios(result), ""]
+        parts += [_contenders(result), ""]
+        parts += [f"- {note}" for note in [*result["skipped"], *result["notes"]]]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    >>> print(table(["a", "b"], [["1", "2"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+    """
+    rule = "|" + "---|" * len(header)
+    return "\n".join(
+        [f"| {' | '.join(header)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)]
+    )
+
+
+def _where(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    flags = ", ".join(f"`{flag}`" for flag in machine["flags"]) or "no notable flags"
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
+    smoke = "**A smoke test with tiny sizes: the ratios mean nothing.** " * result["quick"]
+    return (
+        f"{smoke}{result['date']}, {machine['cpu']} ({flags}), {machine['threads']} of "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "
+        f"{versions}; {result['rounds']} rounds."
+    )
+
+
+def _ratios(result: dict[str, Any]) -> str:
+    derived = any(ratio["derived"] for ratio in result["ratios"])
+    lines = []
+    for ratio in result["ratios"]:
+        line = [
+            ratio["name"],
+            f"**{ratio['median']:.2f}** [{ratio['q25']:.2f}, {ratio['q75']:.2f}]",
+            "" if ratio["target"] is None else f"{ratio['target']:g}",
+            {None: "", True: "yes", False: "no"}[ratio["met"]],
+        ]
+        lines.append([*line, ratio["derived"]] if derived else line)
+    return table(["speed of", "ratio", "target", "met"] + ["derived as"] * derived, lines)
+
+
+def _contenders(result: dict[str, Any]) -> str:
+    lines = []
+    for contender in result["contenders"]:
+        speed, peak = contender["units_per_second"], contender["peak_mib"]
+        lines.append(
+            [
+                contender["name"],
+                f"{speed['median']:,.3g}" if speed["median"] < 1000 else f"{speed['median']:,.0f}",
+                "" if peak is None else f"{peak:,.0f}",
+            ]
+        )
+    return table(["contender", f"{result['unit']} / s", "peak memory, MiB"], lines)
