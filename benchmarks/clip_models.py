@@ -50,8 +50,8 @@ def our_encoder(
 
     from jaxcbm.encoders.clip import Clip
     from jaxcbm.encoders.clip_config import ClipConfig
-    from jaxcbm.flat_params import split_flat
     from jaxcbm.encoders.preprocess import Preprocess
+    from jaxcbm.flat_params import split_flat
 
     config = ClipConfig.from_hf({"model_type": "clip", **sizes})
     graph, params = split_flat(Clip(config, rngs=nnx.Rngs(0)))

@@ -91,7 +91,8 @@ def rows(quick: bool) -> list[Row]:
                 "whole run was timed, and reading and resizing files is on neither side.",
                 f"The released step as written: every step runs {sizes.batch} pictures and all "
                 f"{problem.concepts} phrases of {TOKENS} tokens through both frozen towers, then "
-                "the two backward passes; its head is trained, which the released code meant to do and does not.",
+                "the two backward passes; its head is trained, which the released code meant to do "
+                "and does not.",
                 f"The phrases are encoded once; their cost is spread over N = {problem.images:,}. "
                 f"Training on features takes batches of {problem.batch}.",
                 "torch with cached features is the fair rival: what the released method costs once "

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 class InputMap(NamedTuple):
@@ -18,8 +17,8 @@ class InputMap(NamedTuple):
         bias: float32 [D] (or [E]).
     """
 
-    kernel: jax.Array | np.ndarray | None
-    bias: jax.Array | np.ndarray
+    kernel: jax.Array | None
+    bias: jax.Array
 
 
 def concept_scores(

@@ -157,7 +157,8 @@ def explain_image(
     exponentials = np.exp(logits_K - logits_K.max())
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
     values_D = head_KxD[chosen] * activations_D
-    order = [d for d in np.argsort(-np.abs(values_D)).tolist()[:k] if values_D[d] != 0.0]
+    ranked: list[int] = np.argsort(-np.abs(values_D)).tolist()
+    order = [d for d in ranked[:k] if values_D[d] != 0.0]
     kept = tuple(
         Contribution(
             phrases[d],
@@ -168,7 +169,8 @@ def explain_image(
         )
         for d in order
     )
-    best = np.argsort(-psi_D).tolist()[: max(k, 1)]
+    highest: list[int] = np.argsort(-psi_D).tolist()
+    best = highest[: max(k, 1)]
     return Explanation(
         image=image,
         target=classes[chosen],

@@ -239,6 +239,8 @@ def load_model(folder: Path | str) -> Model:
     if header.get("format") != FORMAT:
         raise UserError(f"{place}: written by another version of jaxcbm; train it again")
     tensors = load_file(place / "model.safetensors")
+    kernel: Any = tensors.get("input_map.kernel")
+    bias: Any = tensors["input_map.bias"]
     return Model(
         config=BottleneckConfig(**header["config"]),
         params={
@@ -246,7 +248,7 @@ def load_model(folder: Path | str) -> Model:
             for name, value in tensors.items()
             if name.startswith("params.")
         },
-        input_map=InputMap(tensors.get("input_map.kernel"), tensors["input_map.bias"]),
+        input_map=InputMap(kernel, bias),
         concepts=ConceptSet.from_phrases(
             header["concepts"]["phrases"], header["concepts"]["provenance"]
         ),

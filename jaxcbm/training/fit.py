@@ -3,7 +3,7 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -203,7 +203,8 @@ def _train_data(
     width = inputs.layer.bias.shape[0]
     keep = width <= max(KEEP_SCORES_UP_TO, train_NxE.shape[1])
     source = _positives_source(config, train)
-    per_image = per_class = None
+    per_image: Any = None
+    per_class: Any = None
     if source == "annotations":
         per_image = annotated_positives(train, phrases)
     elif source == "classes":
@@ -212,9 +213,12 @@ def _train_data(
         per_class = positives.class_positives(
             similarity_KxD, k=min(config.positives_k, len(phrases))
         )
+    # Still on the host: `_place` puts each of them on the mesh.
+    rows: Any = _rows(inputs.layer, train_NxE) if keep else train_NxE
+    labels: Any = np.asarray(train.labels, np.int32)
     return TrainData(
-        inputs=_rows(inputs.layer, train_NxE) if keep else train_NxE,
-        labels=np.asarray(train.labels, np.int32),
+        inputs=rows,
+        labels=labels,
         positives=per_image,
         class_positives=per_class,
         base_kernel=inputs.base_kernel,

@@ -190,7 +190,7 @@ def train_step(
     tokens_BxCxT = _over_data(pairs.tokens[rows_B[:, None], choice_BxC])
     value, gradients = jax.value_and_grad(loss)(state.params, task, pixels, tokens_BxCxT)
     updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
-    params = dict(optax.apply_updates(state.params, updates))
+    params: Any = optax.apply_updates(state.params, updates)
     return State(params, opt_state, state.step + 1), value
 
 

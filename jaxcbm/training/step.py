@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import PartitionSpec
 
@@ -17,7 +16,6 @@ from jaxcbm.training.config import FitConfig
 from jaxcbm.training.optimizers import make_optimizers, make_schedule
 
 Metrics = dict[str, jax.Array]
-Array = jax.Array | np.ndarray
 
 
 class TrainData(NamedTuple):
@@ -32,11 +30,11 @@ class TrainData(NamedTuple):
         base_kernel: float32 [I, D] that turns inputs into scores, or None where they are scores.
     """
 
-    inputs: Array
-    labels: Array
-    positives: Array | None = None
-    class_positives: Array | None = None
-    base_kernel: Array | None = None
+    inputs: jax.Array
+    labels: jax.Array
+    positives: jax.Array | None = None
+    class_positives: jax.Array | None = None
+    base_kernel: jax.Array | None = None
     input_map: InputMap | None = None
 
 
@@ -159,7 +157,7 @@ def train_step(
     tau = temperature(plan.config.bottleneck, state.step, plan.total_steps)
     gradients, metrics = jax.grad(loss, has_aux=True)(state.params, plan, batch, key, tau)
     updates, opt_state = plan.optimizer.update(gradients, state.opt_state, state.params)
-    params = dict(optax.apply_updates(state.params, updates))
+    params: Any = optax.apply_updates(state.params, updates)
     model = plan.config.bottleneck
     if model.objective == "l1" and model.variant == "paired":
         params = proximal_step(params, plan, state.step)

@@ -1,4 +1,4 @@
-"""The arithmetic of ratios, the result's form, and the page. Nothing here needs torch or a clock."""
+"""The arithmetic of ratios, the result's form, and the page; without torch or a clock."""
 
 import json
 
