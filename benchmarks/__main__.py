@@ -22,7 +22,13 @@ from benchmarks.peak_memory import measure_peak
 from benchmarks.report import render
 from jaxcbm.atomic import atomic_file, write_json
 
-MODULES = ("benchmarks.training", "benchmarks.encoding", "benchmarks.ten_epochs")
+MODULES = (
+    "benchmarks.training",
+    "benchmarks.sweep",
+    "benchmarks.search",
+    "benchmarks.encoding",
+    "benchmarks.ten_epochs",
+)
 
 
 def main() -> None:

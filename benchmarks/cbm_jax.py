@@ -9,11 +9,12 @@ import numpy as np
 
 from benchmarks.cbm_problem import CBL_RATE, HEAD_RATE, Arrays, Problem, scores
 from benchmarks.interleave import Work
+from jaxcbm.bottleneck.gumbel_noise import gumbel_pair
 from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh, place_rows, replicate
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
-from jaxcbm.training.fit import KEEP_SCORES_UP_TO
+from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
 from jaxcbm.training.loop import state_shardings
 from jaxcbm.training.step import (
     Plan,
@@ -116,7 +117,7 @@ def replay(
         key = jax.random.key(i)
         state, metrics = step(state, jnp.arange(i * problem.batch, (i + 1) * problem.batch), key)
         losses.append((float(metrics["loss"]), float(metrics["objective"])))
-        # As `jaxcbm.training.step.loss` and then `objectives.gumbel` split the step's key.
-        row_key, column_key = jax.random.split(jax.random.split(key)[1])
-        noises.append(tuple(np.array(jax.random.gumbel(k, shape)) for k in (row_key, column_key)))
+        # As `jaxcbm.training.step.loss` splits the step's key.
+        over_rows, over_columns = gumbel_pair(jax.random.split(key)[1], shape)
+        noises.append((np.array(over_rows), np.array(over_columns)))
     return np.array(losses), noises

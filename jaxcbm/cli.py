@@ -6,9 +6,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxcbm.commands.concept_arguments import add_actions
 from jaxcbm.errors import UserError
 
 CONFIG_HELP = "a Python file with get_config(); see configs/. Override with --config.a.b=VALUE"
+# What `reproduce --dataset` knows: name -> file in configs/.
+DATASETS = {
+    "birds": "quickstart",
+    "fashion_mnist": "fashion_mnist",
+    "cifar10": "cifar10",
+    "cifar100": "cifar100",
+    "imagenet": "imagenet",
+    "cub": "cub",
+    "places365": "places365",
+}
 
 
 def _train(args: argparse.Namespace, config: dict) -> None:
@@ -51,6 +62,51 @@ def _pretrain(args: argparse.Namespace, config: dict) -> None:
     print(f"encoder: {pretrain.run(config, args.workdir)}")
 
 
+def _dataset_config(name: str) -> str:
+    if name not in DATASETS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(DATASETS)}")
+    return f"configs/{DATASETS[name]}.py"
+
+
+def _reproduce(args: argparse.Namespace, config: dict) -> None:
+    from jaxcbm.commands import report, reproduce
+
+    file = reproduce.run(
+        config,
+        args.workdir,
+        seeds=args.seeds,
+        protocol=args.protocol,
+        methods=args.method,
+        command=args.command,
+    )
+    results = sorted(args.workdir.glob("results-*.json"))
+    for written in (file, *report.run(results, args.workdir / "report")):
+        print(f"written: {written}")
+
+
+def _report(args: argparse.Namespace, _: dict) -> None:
+    from jaxcbm.commands import report
+
+    for file in report.run(args.results, args.output):
+        print(f"written: {file}")
+
+
+def _sweep(args: argparse.Namespace, config: dict) -> None:
+    from jaxcbm.commands import sweep
+
+    ranked = sweep.run(config, args.workdir, args.grid, args.memory)
+    print(sweep.table(ranked))
+    print(f"written to {args.workdir}: sweep.md, sweep.csv, sweep.json, plots/sweep.png")
+    best = [*args.overrides, *sweep.overrides(ranked[0])]
+    print(" \\\n    ".join([f"jaxcbm train --config={args.config} --workdir=BEST", *best]))
+
+
+def _search(args: argparse.Namespace, config: dict) -> None:
+    from jaxcbm.commands import search
+
+    print(search.table(search.run(config, args.template, args.output)))
+
+
 def _command(commands, name: str, function, help: str, example: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -60,7 +116,7 @@ def _command(commands, name: str, function, help: str, example: str) -> argparse
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(function=function, config=None)
+    parser.set_defaults(function=function, config=None, grid=None)
     return parser
 
 
@@ -140,6 +196,104 @@ def build_parser() -> argparse.ArgumentParser:
     )
     pretrain.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
     pretrain.add_argument("--workdir", required=True, type=Path, help="folder for what it writes")
+
+    reproduce = _command(
+        commands,
+        "reproduce",
+        _reproduce,
+        "run the whole table of methods on one dataset, and report it; resumes where it stopped",
+        "jaxcbm reproduce --dataset=birds --workdir=runs/birds",
+    )
+    data = reproduce.add_mutually_exclusive_group(required=True)
+    data.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
+    data.add_argument(
+        "--dataset",
+        dest="config",
+        type=_dataset_config,
+        metavar="NAME",
+        help=f"short for the shipped config of {', '.join(DATASETS)}",
+    )
+    reproduce.add_argument("--workdir", required=True, type=Path, help="folder for what it writes")
+    reproduce.add_argument("--seeds", type=int, default=5, help="how many (default: 5)")
+    reproduce.add_argument(
+        "--protocol",
+        choices=("official", "released"),
+        default="official",
+        help="released: the splits of the released code, which test on train images; for study",
+    )
+    reproduce.add_argument(
+        "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
+    )
+
+    report = _command(
+        commands,
+        "report",
+        _report,
+        "make tables and figures of result files: report.md, report.csv and report.html",
+        "jaxcbm report --results docs/results/*.json --output=runs/report",
+    )
+    report.add_argument(
+        "--results",
+        required=True,
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="FILE.json",
+        help="what `jaxcbm reproduce` wrote, one or more, of any datasets and protocols",
+    )
+    report.add_argument("--output", required=True, type=Path, help="folder of the report")
+
+    sweep = _command(
+        commands,
+        "sweep",
+        _sweep,
+        "train a grid of settings at once and rank them on validation; resumes where it stopped",
+        f"jaxcbm sweep {quick} \\\n"
+        "    --grid.bottleneck.objective=gumbel,contrastive,l1,similarity \\\n"
+        "    --grid.training.cbl.learning_rate=1e-4,1e-3,1e-2 --grid.training.seed=0,1,2",
+    )
+    sweep.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+    sweep.add_argument("--workdir", required=True, type=Path, help="folder for what it writes")
+    sweep.add_argument(
+        "--grid.FIELD",
+        dest="none",
+        metavar="V1,V2,...",
+        help="values of one axis; FIELD is named as in --config.FIELD=V, under bottleneck or "
+        "training. Once an axis; the grid is all combinations, and seeds are averaged over",
+    )
+    sweep.add_argument(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="what the runs of one moment may take on each device (default: most of it)",
+    )
+    sweep.set_defaults(grid=[])
+
+    search = _command(
+        commands,
+        "search",
+        _search,
+        "classify without training: Concept Matrix Search in every form, and zero-shot",
+        "jaxcbm search --config=configs/quickstart.py --template='{}' --template='a drawing of {}'",
+    )
+    search.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+    search.add_argument(
+        "--template",
+        action="append",
+        metavar="TEXT",
+        help="a sentence with {} for the class name; several make an ensemble (default: "
+        "'{}', 'a photo of a {}', 'a picture of a {}')",
+    )
+    search.add_argument("--output", type=Path, metavar="FILE", help="a .json file for the table")
+
+    concepts = _command(
+        commands,
+        "concepts",
+        None,
+        "make a set of concept phrases: generate, filter, show and diff",
+        "jaxcbm concepts generate --help",
+    )
+    add_actions(concepts, _command, CONFIG_HELP)
     return parser
 
 
@@ -167,6 +321,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 2 on a mistake the user can mend."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
+    args.command = " ".join(["jaxcbm", *(sys.argv[1:] if argv is None else argv)])
+    if args.grid is not None:
+        args.grid = [axis for axis in rest if axis.startswith("--grid.")]
+        rest = args.overrides = [other for other in rest if other not in args.grid]
     if rest and args.config is None:
         parser.error(f"unknown argument {rest[0]}")
     _set_up_logging(args.quiet)
@@ -180,6 +338,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"jaxcbm: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Who reads our output, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("jaxcbm: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130

@@ -36,8 +36,16 @@ class LinearProbe(NamedTuple):
         return embeddings_NxE.astype(np.float32) @ self.kernel + self.bias
 
 
-def _loss(params: dict, inputs_NxE: jax.Array, labels_N: jax.Array, penalty: jax.Array):
+def _loss(
+    params: dict,
+    inputs_NxE: jax.Array,
+    labels_N: jax.Array,
+    penalty: jax.Array,
+    offsets_NxK: jax.Array | None,
+) -> jax.Array:
     logits_NxK = jnp.matmul(inputs_NxE, params["kernel"]) + params["bias"][None, :]
+    if offsets_NxK is not None:
+        logits_NxK = logits_NxK + offsets_NxK
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits_NxK, labels_N)
     return losses.mean() + 0.5 * penalty * jnp.sum(params["kernel"] ** 2)
 
@@ -49,9 +57,19 @@ def solve(
     labels_N: jax.Array,
     penalty: jax.Array,
     iterations: int = 200,
+    offsets_NxK: jax.Array | None = None,
 ) -> dict:
-    """L-BFGS from `params` until the gradient is small or `iterations` are done."""
-    objective = functools.partial(_loss, inputs_NxE=inputs_NxE, labels_N=labels_N, penalty=penalty)
+    """L-BFGS from `params` until the gradient is small or `iterations` are done.
+
+    `offsets_NxK` are logits that the solution adds to, such as another model's.
+    """
+    objective = functools.partial(
+        _loss,
+        inputs_NxE=inputs_NxE,
+        labels_N=labels_N,
+        penalty=penalty,
+        offsets_NxK=offsets_NxK,
+    )
     optimizer = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(objective)
 

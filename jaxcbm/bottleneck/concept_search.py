@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcbm.errors import UserError
 
@@ -27,9 +28,9 @@ class SearchResult(NamedTuple):
 
 
 def concept_search(
-    image_embeddings: jax.Array,
-    class_embeddings: jax.Array,
-    concept_embeddings: jax.Array,
+    image_embeddings: jax.Array | np.ndarray,
+    class_embeddings: jax.Array | np.ndarray,
+    concept_embeddings: jax.Array | np.ndarray,
     *,
     similarity: Similarity = "cosine",
     normalize: Normalization = "none",

@@ -5,7 +5,7 @@ from typing import Literal
 
 Objective = Literal["contrastive", "gumbel", "l1", "similarity"]
 Variant = Literal["released", "paper", "paired"]
-Parameterisation = Literal["full", "residual", "factored"]
+Parameterisation = Literal["auto", "full", "residual", "factored"]
 SamplerName = Literal["identity", "gumbel_softmax", "binary_concrete", "top_k"]
 
 
@@ -16,7 +16,9 @@ class BottleneckConfig:
     Attributes:
         objective: what trains the Concept Bottleneck Layer.
         variant: `paired` (positives belong to the image), `paper`, or `released`.
-        parameterisation: W itself, W = I + R, or M = W C (for D far above E).
+        parameterisation: `full` (W itself), `residual` (W = I + R), `factored` (M = W C, free to
+            read the whole embedding), or `auto`: residual for the l1 objective, whose penalty falls
+            on R, else factored.
         standardise: centre and scale the scores per concept with train statistics.
         head_bias: whether the head has a bias.
         sampler: what stands between concept logits and head.
@@ -29,13 +31,13 @@ class BottleneckConfig:
         tau_end: temperature at the last step; geometric in between.
         positives: where the `paired` objectives find concepts that belong to an image:
             `annotations`, `classes` (class-concept text similarity), `scores` (its own top
-            scores), or `auto`: the first of these that the data has.
+            scores), or `auto`: annotations where the data has them, else scores.
         positives_k: concepts per class or image, for `classes` and `scores`.
     """
 
-    objective: Objective = "gumbel"
+    objective: Objective = "contrastive"
     variant: Variant = "paired"
-    parameterisation: Parameterisation = "residual"
+    parameterisation: Parameterisation = "auto"
     standardise: bool = True
     head_bias: bool = True
     sampler: SamplerName = "identity"
@@ -47,4 +49,15 @@ class BottleneckConfig:
     tau_start: float = 1.0
     tau_end: float = 0.5
     positives: Literal["auto", "annotations", "classes", "scores"] = "auto"
-    positives_k: int = 8
+    positives_k: int = 4
+
+    @property
+    def layer(self) -> Literal["full", "residual", "factored"]:
+        """The parameterisation, settled.
+
+        >>> BottleneckConfig(objective="l1").layer, BottleneckConfig().layer
+        ('residual', 'factored')
+        """
+        if self.parameterisation == "auto":
+            return "residual" if self.objective == "l1" else "factored"
+        return self.parameterisation

@@ -69,7 +69,7 @@ class ConceptBottleneck(nnx.Module):
     ):
         self.config = config
         self.cbl = ConceptBottleneckLayer(
-            inputs, concepts, residual=config.parameterisation == "residual", rngs=rngs
+            inputs, concepts, residual=config.layer == "residual", rngs=rngs
         )
         self.head = Head(concepts, classes, bias=config.head_bias, rngs=rngs)
 

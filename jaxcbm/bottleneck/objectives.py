@@ -12,6 +12,7 @@ Reference: Semenov et al. 2024 (arXiv 2404.03323).
 import jax
 import jax.numpy as jnp
 
+from jaxcbm.bottleneck.gumbel_noise import gumbel_pair
 from jaxcbm.bottleneck.positives import from_scores
 
 VARIANTS = ("released", "paper", "paired")
@@ -111,8 +112,7 @@ def gumbel(
     _check(variant)
     z = z.astype(jnp.float32)
     if noise is None and key is not None:
-        row_key, column_key = jax.random.split(key)
-        noise = jax.random.gumbel(row_key, z.shape), jax.random.gumbel(column_key, z.shape)
+        noise = gumbel_pair(key, z.shape)
     inverse_tau = 1.0 / jnp.asarray(tau, jnp.float32)
     if noise is None:
         over_rows = over_columns = _present(z * inverse_tau, where)

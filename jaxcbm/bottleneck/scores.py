@@ -13,7 +13,7 @@ class InputMap(NamedTuple):
     and, unless raw scores are asked for, their standardisation on the train split.
 
     Attributes:
-        kernel: float32 [E, D] (or [E, E] identity for the factored layer, kept implicit: None).
+        kernel: float32 [E, D] (or [E, E] for the factored layer; None: the identity).
         bias: float32 [D] (or [E]).
     """
 

@@ -5,7 +5,7 @@
 with weights w summing to 1 and an unpenalised bias b, for lambda from the smallest value at which
 W = 0 is optimal downwards. One compiled program: `lax.scan` over lambda with warm starts, an
 accelerated proximal method inside, exact zeros, and a duality gap that says how far each model can
-be from the optimum.
+be from the optimum. It may be vmapped over activations, labels or weights, and rows may be sharded.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.elastic_net import (
-    State,
-    empty_model,
-    largest_penalty,
-    matmul,
-    pose,
-    solve,
-)
+from jaxcbm.bottleneck.elastic_net import State, empty_model, largest_penalty, solve
+from jaxcbm.bottleneck.elastic_net_problem import matmul, pose
+from jaxcbm.bottleneck.scores import InputMap
 
 
 class SparsePath(NamedTuple):
@@ -74,6 +69,8 @@ def elastic_net_path(
     tolerance: float = 1e-3,
     max_iterations: int = 5000,
     sample_weights: jax.Array | None = None,
+    mapping: InputMap | None = None,
+    block: int | None = None,
 ) -> SparsePath:
     """Solve the elastic net for every penalty of a path, each to a certified relative gap.
 
@@ -90,13 +87,16 @@ def elastic_net_path(
         tolerance: relative duality gap at which a model counts as solved.
         max_iterations: per penalty, at most so many; the certificate tells when it was too few.
         sample_weights: [N], non-negative, such as 0 for padding. None: all equal.
+        mapping: what makes activations of the given rows, which are then embeddings [N, E] of any
+            floating type: no array of size N x D is needed.
+        block: rows whose activations and logits exist at once, static; smaller ones for less
+            memory. None: all of them, which saves half of the products.
 
     Returns:
         SparsePath.
 
-    Reference: Beck and Teboulle 2009 (FISTA); O'Donoghue and Candes 2015 (arXiv 1204.3982) for the
-    restart; Ndiaye et al. 2015 (arXiv 1506.03736) for the gap; Wong et al. 2021 (arXiv 2105.04857)
-    for sparse heads by a path of elastic nets.
+    Reference: Wong et al. 2021 (arXiv 2105.04857) for sparse heads by a path of elastic nets; the
+    solver is ours (`jaxcbm.bottleneck.elastic_net`).
 
     >>> activations = jnp.array([[1.0, 0.3], [0.8, -0.3], [-1.0, 0.2], [-0.9, -0.2]])
     >>> path = elastic_net_path(activations, jnp.array([0, 0, 1, 1]), 2, path_length=3)
@@ -113,8 +113,10 @@ def elastic_net_path(
         l1_ratio,
         tolerance,
         max_iterations,
+        mapping,
         num_classes=num_classes,
         path_length=path_length,
+        block=block,
     )
 
 
@@ -221,7 +223,7 @@ def nec_curve(
     return NecCurve(targets_T, accuracies_T, jnp.mean(accuracies_T))
 
 
-@partial(jax.jit, static_argnames=("num_classes", "path_length"))
+@partial(jax.jit, static_argnames=("num_classes", "path_length", "block"))
 def _follow_path(
     activations_NxD: jax.Array,
     labels_N: jax.Array,
@@ -231,11 +233,13 @@ def _follow_path(
     l1_ratio: jax.Array | float,
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
+    mapping: InputMap | None,
     *,
     num_classes: int,
     path_length: int,
+    block: int | None,
 ) -> SparsePath:
-    problem, mean_D = pose(activations_NxD, labels_N, num_classes, sample_weights)
+    problem, mean_D = pose(activations_NxD, labels_N, num_classes, sample_weights, mapping, block)
     ratio = jnp.asarray(l1_ratio, jnp.float32)
     start = empty_model(problem)
     if lambdas is None:
@@ -252,7 +256,7 @@ def _follow_path(
     _, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
     weights_PxKxD = solutions[:, :, :-1]
     shift_PxK = matmul(weights_PxKxD, mean_D)
-    biases_PxK = solutions[:, :, -1] * problem.inputs_NxJ[0, -1] - shift_PxK
+    biases_PxK = solutions[:, :, -1] * problem.constant - shift_PxK
     return SparsePath(
         lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)
     )

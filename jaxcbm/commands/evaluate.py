@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from jaxcbm.atomic import write_json
-from jaxcbm.bottleneck.positives import match_phrases
 from jaxcbm.commands.experiment import Experiment, Prepared, prepare, read_experiment
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
@@ -37,7 +36,7 @@ def evaluate_model(
             f"encoder {experiment.encoder.name} is not what the model in {workdir} was trained on"
         )
     prediction = model.predict_embeddings(test.as_array())
-    present = present_concepts(test.annotations, test.annotation_phrases, model.concepts.phrases)
+    present = test.annotations_of(model.concepts.phrases)
     labels = np.asarray(test.labels)
     metrics = {
         "test": evaluate_prediction(prediction, labels, model.head, present),
@@ -64,17 +63,6 @@ def evaluate_model(
     counts = confusion_matrix(labels, prediction.label_ids, len(model.classes))
     plots.confusion(counts, model.classes, workdir / "plots" / "confusion.png")
     return metrics
-
-
-def present_concepts(
-    annotations: np.ndarray | None, annotated: tuple[str, ...], phrases: tuple[str, ...]
-) -> np.ndarray | None:
-    """Annotations in the order of the concepts, NaN where nothing is known; None without any."""
-    if annotations is None:
-        return None
-    columns = match_phrases(phrases, annotated)
-    present = np.where(columns[None, :] >= 0, annotations[:, np.maximum(columns, 0)], np.nan)
-    return present.astype(np.float32)
 
 
 def table(metrics: dict[str, Any]) -> str:

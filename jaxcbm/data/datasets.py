@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from jaxcbm.data.class_names import read_class_file
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.errors import UserError
 
@@ -23,7 +24,13 @@ class DataConfig:
         tfds_data_dir: `tfds`: where it was prepared ("" for the TFDS default).
         train_split: `tfds`: name of the official train split.
         test_split: `tfds`: name of the official test split.
-        classes: `tfds`: a file of class names, one a line ("" for the builder's own).
+        classes: `tfds`: a file of class names, one a line, or of WordNet identifiers with names
+            ("" for the names that come with the library, else the builder's own).
+        attributes: `tfds` caltech_birds2011: the folder CUB_200_2011 with its attribute files
+            ("" for no annotations).
+        attribute_certainty: answers of annotators less sure than this are unknown: 2 guessing,
+            3 probably, 4 definitely.
+        attribute_votes: replace each image's answers by the majority of its class in train.
         images_per_class: `birds`: train images of each species; test has half as many.
         seed: of the split and of the birds.
         valid_fraction: part of train held out for validation, stratified.
@@ -39,6 +46,9 @@ class DataConfig:
     train_split: str = "train"
     test_split: str = "test"
     classes: str = ""
+    attributes: str = ""
+    attribute_certainty: int = 3
+    attribute_votes: bool = False
     images_per_class: int = 60
     seed: int = 0
     valid_fraction: float = 0.15
@@ -88,17 +98,21 @@ def _tfds(config: DataConfig) -> TrainTest:
 
     if not config.tfds_name:
         raise UserError("config.data.tfds_name is empty: give --config.data.tfds_name=cifar10")
-    names = _class_names(Path(config.classes)) if config.classes else None
+    names = read_class_file(Path(config.classes)) if config.classes else None
     options = {"data_dir": config.tfds_data_dir or None, "class_names": names}
     train = load_tfds(config.tfds_name, config.train_split, **options)
-    return train, load_tfds(config.tfds_name, config.test_split, **options)
+    test = load_tfds(config.tfds_name, config.test_split, **options)
+    return _with_attributes(config, train, test) if config.attributes else (train, test)
 
 
-def _class_names(file: Path) -> tuple[str, ...]:
-    if not file.is_file():
-        raise UserError(f"config.data.classes={file}: no such file of class names")
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+def _with_attributes(config: DataConfig, train: ImageSet, test: ImageSet) -> TrainTest:
+    from jaxcbm.data.cub_attributes import class_votes, read_cub_attributes, with_attributes
+
+    attributes = read_cub_attributes(
+        Path(config.attributes), minimum_certainty=config.attribute_certainty
+    )
+    train, test = with_attributes(train, attributes), with_attributes(test, attributes)
+    return class_votes(train, test) if config.attribute_votes else (train, test)
 
 
 LOADERS: dict[str, Callable[[DataConfig], TrainTest]] = {

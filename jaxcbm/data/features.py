@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from jaxcbm.bottleneck.positives import match_phrases
 from jaxcbm.data.sharded_rows import ShardedRows
 
 
@@ -120,6 +121,21 @@ class Features:
     def as_array(self, dtype: str | np.dtype = "float32") -> np.ndarray:
         """All embeddings in memory, [N, E]."""
         return np.asarray(self.embeddings).astype(dtype, copy=False)
+
+    def annotations_of(self, phrases: Sequence[str]) -> np.ndarray | None:
+        """Annotations in the order of some phrases, float32 [N, D], NaN where nothing is known.
+
+        >>> features = Features.from_arrays(
+        ...     np.eye(2), [0, 1], ["owl", "wren"], annotations=np.array([[1.0], [0.0]]),
+        ...     annotation_phrases=["big eyes"])
+        >>> features.annotations_of(["fins", "big eyes"]).tolist()
+        [[nan, 1.0], [nan, 0.0]]
+        """
+        if self.annotations is None:
+            return None
+        columns_D = match_phrases(phrases, self.annotation_phrases)
+        taken_NxD = self.annotations[:, np.maximum(columns_D, 0)]
+        return np.where(columns_D >= 0, taken_NxD, np.nan).astype(np.float32)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Features":
         """The images at these positions, in this order; memory-mapped rows stay on disk."""

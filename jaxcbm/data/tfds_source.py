@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxcbm.data import class_names as names_of
 from jaxcbm.data.image_set import ImageSet, UnreadableImage
 from jaxcbm.errors import UserError
 
@@ -62,7 +63,7 @@ def load_tfds(
     file_format: str = "array_record",
     class_names: Sequence[str] | None = None,
 ) -> ImageSet:
-    """Read a split of a dataset that `tfds build` has prepared.
+    """Read a split of a dataset that `jaxcbm.data.prepare_tfds` or `tfds build` has prepared.
 
     Args:
       name: the dataset, such as "cifar10" or "caltech101:3.0.2"; also one that TFDS does not know
@@ -72,28 +73,35 @@ def load_tfds(
       image_key: the feature that is the image.
       label_key: the feature that is the class.
       file_format: what it was prepared as; random access needs "array_record".
-      class_names: K names, for datasets that come without.
+      class_names: K names in the order of the labels, or lines of WordNet identifiers and names;
+        they go before the names that come with the library and before the builder's.
 
     Returns:
       An `ImageSet` in the dataset's own order.
 
     Raises:
-      UserError: an unknown or unprepared dataset, no such split or feature, or no class names.
+      UserError: an unknown or unprepared dataset, no such split or feature, no class names, or
+        names that are in another order than the builder's.
     """
     builder = _open_builder(name, data_dir, file_format)
     _check_features(builder, name, image_key, label_key)
     classes = _class_names(builder, name, label_key, class_names)
     records = _open_split(builder, name, split, image_key, file_format)
-    digests, labels = bytearray(), []
+    # CUB's builder has no list of names: each record tells the name of its class.
+    tells = class_names is None and names_of.built_in(name) is not None
+    digests, labels, told = bytearray(), [], {}
     for index in range(len(records)):
         record = records[index]
         digests += hashlib.sha256(record[image_key]).digest()
         labels.append(int(record[label_key]))
+        if tells and "label_name" in record:
+            told[labels[-1]] = record["label_name"].decode()
     if labels and not -1 <= min(labels) <= max(labels) < len(classes):
         raise UserError(
             f"dataset {name}: labels run from {min(labels)} to {max(labels)}, but there are "
             f"{len(classes)} class names"
         )
+    names_of.check_names(name, classes, told)
     return ImageSet(
         source=TfdsImages(
             records=records,
@@ -174,23 +182,23 @@ def _check_features(builder: Any, name: str, image_key: str, label_key: str) -> 
 
 
 def _class_names(
-    builder: Any, name: str, label_key: str, class_names: Sequence[str] | None
+    builder: Any, name: str, label_key: str, given: Sequence[str] | None
 ) -> tuple[str, ...]:
-    if class_names is not None:
-        return tuple(class_names)
-    names = tuple(getattr(builder.info.features[label_key], "names", ()))
+    label = builder.info.features[label_key]
+    own = tuple(getattr(label, "names", ()))
+    # A plain integer is a label too; then nobody but the user knows how many classes there are.
+    count = getattr(label, "num_classes", None) or len(given or ())
     # TFDS invents "0", "1", ... for classes that it has no names of.
-    if names == tuple(str(number) for number in range(len(names))):
-        raise UserError(
-            f"dataset {name!r} comes without class names (feature {label_key!r}): "
-            "give class_names=[...], in the order of the labels"
-        )
-    return names
+    if own == tuple(map(str, range(len(own)))):
+        own = ()
+    return names_of.class_names(name, count, own, given)
 
 
 def _build_command(name: str, data_dir: Path | str | None, file_format: str) -> str:
     place = f" --data_dir={data_dir}" if data_dir is not None else ""
-    return f"tfds build {name}{place} --file_format={file_format}"
+    if file_format != "array_record":
+        return f"tfds build {name}{place} --file_format={file_format}"
+    return f"python -m jaxcbm.data.prepare_tfds --name={name}{place}"
 
 
 def _first_line(error: Exception) -> str:

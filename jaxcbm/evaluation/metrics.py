@@ -106,6 +106,22 @@ def active_concepts(
     return float(np.mean(np.sum((contributions >= share * total) & (contributions > 0), axis=1)))
 
 
+def class_metrics(logits_NxK: np.ndarray, labels_N: np.ndarray) -> dict[str, float]:
+    """The metrics that need no concepts: `images`, `top1`, `top5`, precision, recall and F1.
+
+    >>> class_metrics(np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([0, 0]))["top1"]
+    0.5
+    """
+    classes = logits_NxK.shape[1]
+    confusion = confusion_matrix(labels_N, np.argmax(logits_NxK, axis=1), classes)
+    return {
+        "images": float(len(labels_N)),
+        "top1": top_k_accuracy(logits_NxK, labels_N, 1),
+        "top5": top_k_accuracy(logits_NxK, labels_N, min(5, classes)),
+        **precision_recall_f1(confusion),
+    }
+
+
 def evaluate_prediction(
     prediction: Any,
     labels_N: np.ndarray,
@@ -120,14 +136,9 @@ def evaluate_prediction(
         head_KxD: F.
         present_NxD: annotations in the order of the concepts, where the data has them.
     """
-    logits = prediction.class_logits
-    confusion = confusion_matrix(labels_N, prediction.label_ids, logits.shape[1])
     fidelity = concept_fidelity(prediction.concept_logits, prediction.concept_scores)
     metrics = {
-        "images": float(len(labels_N)),
-        "top1": top_k_accuracy(logits, labels_N, 1),
-        "top5": top_k_accuracy(logits, labels_N, min(5, logits.shape[1])),
-        **precision_recall_f1(confusion),
+        **class_metrics(prediction.class_logits, labels_N),
         "nec": mean_effective_concepts(head_KxD),
         "active_concepts": active_concepts(
             prediction.concept_activations, head_KxD, prediction.label_ids

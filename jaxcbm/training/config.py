@@ -53,7 +53,7 @@ class TrainingConfig:
     epochs: int = 60
     batch_size: int = 512
     seed: int = 0
-    cbl: OptimizerConfig = field(default_factory=OptimizerConfig)
+    cbl: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-2))
     head: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-2))
     objective_weight: float = 1.0
     ce_to_cbl: bool = False
@@ -74,14 +74,18 @@ class SparseHeadConfig:
         tolerance: relative certificate at which a solution counts as optimal.
         max_iterations: per penalty.
         within: choose the sparsest head whose validation accuracy is within this of the best.
+        intervened: on annotated data, the head is also solved on a copy of the train activations in
+            which this share of the entries is set to what the annotation says, so that it goes by
+            what a concept means and corrections by hand help; 0 leaves the copy out.
     """
 
     enabled: bool = True
     l1_ratio: float = 0.99
     path_length: int = 25
-    tolerance: float = 1e-3
-    max_iterations: int = 500
+    tolerance: float = 5e-3
+    max_iterations: int = 2000
     within: float = 0.005
+    intervened: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,8 @@ def run(
     """
     training = plan.config.training
     shardings = state_shardings(plan, params, mesh)
-    state = jax.device_put(init_state(plan, params), shardings)
+    # A copy: the epoch overwrites the state it is given, and data may share the parameters' memory.
+    state = jax.device_put(jax.tree.map(jnp.copy, init_state(plan, params)), shardings)
     progress = Progress(state, jax.tree.map(jnp.copy, state.params))
     key = jax.random.key(training.seed)
     kept = Checkpoints(workdir / "checkpoints") if workdir else nullcontext()

@@ -2,22 +2,20 @@
 
 from dataclasses import replace
 
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from jaxcbm.bottleneck.sparse_head import elastic_net_path, nec_curve
+from jaxcbm.bottleneck.sparse_choice import SparseChoice, choose_sparse_head
 from jaxcbm.data.features import Features
-from jaxcbm.evaluation.metrics import top_k_accuracy
+from jaxcbm.evaluation.concept_values import concept_values, replacements
 from jaxcbm.serving.model import Model
 from jaxcbm.training.config import SparseHeadConfig
 
 
-def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadConfig) -> Model:
+def sparsify(
+    model: Model, train: Features, valid: Features, config: SparseHeadConfig
+) -> tuple[Model, SparseChoice]:
     """Replace a model's head by the sparsest one on the path that validates as well as the best.
-
-    Activations are scaled to unit deviation for the solver, so that one penalty suits every
-    concept; the scale is folded back into the weights, which keeps their zeros.
 
     Args:
         model: fitted, with any head.
@@ -26,61 +24,81 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
         config: penalties, tolerance, and how much validation accuracy sparsity may cost.
 
     Returns:
-        The model with the chosen head. Its `metrics` hold the path (`lambda`, `nec`, `valid_top1`,
-        `certificate`), ANEC on validation, and what was chosen.
+        (the model with the chosen head, the path it was chosen on). The model's `metrics` hold the
+        path (`lambda`, `nec`, `valid_top1`, `certificate`), ANEC on validation, and what was
+        chosen.
     """
     train_NxD = model.predict_embeddings(train.as_array()).concept_activations
     valid_NxD = model.predict_embeddings(valid.as_array()).concept_activations
-    mean_D, std_D = train_NxD.mean(axis=0), train_NxD.std(axis=0)
-    scale_D = 1.0 / np.maximum(std_D, 1e-3 * np.median(std_D) + 1e-8)
-    train_NxD, valid_NxD = ((part - mean_D) * scale_D for part in (train_NxD, valid_NxD))
-    path = elastic_net_path(
-        jnp.asarray(train_NxD),
-        jnp.asarray(train.labels, jnp.int32),
+    present_NxD = train.annotations_of(model.concepts.phrases)
+    labels = np.asarray(train.labels)
+    if present_NxD is not None and config.intervened > 0:
+        corrected_NxD = correct_some(train_NxD, present_NxD, config.intervened)
+        train_NxD, labels = np.concatenate([train_NxD, corrected_NxD]), np.tile(labels, 2)
+    choice = choose_sparse_head(
+        train_NxD,
+        labels,
+        valid_NxD,
+        np.asarray(valid.labels),
         len(model.classes),
         path_length=config.path_length,
         l1_ratio=config.l1_ratio,
         tolerance=config.tolerance,
         max_iterations=config.max_iterations,
+        within=config.within,
     )
-    weights_PxKxD, biases_PxK = np.asarray(path.weights), np.asarray(path.biases)
-    valid_labels = np.asarray(valid.labels)
-    top1_P = np.array(
-        [
-            top_k_accuracy(valid_NxD @ weights.T + bias, valid_labels)
-            for weights, bias in zip(weights_PxKxD, biases_PxK, strict=True)
-        ]
-    )
-    # Penalties fall along the path: the first point that is good enough is the sparsest.
-    chosen = int(np.argmax(top1_P >= top1_P.max() - config.within))
-    curve = nec_curve(path, jnp.asarray(valid_NxD), jnp.asarray(valid_labels, jnp.int32))
-    weights_KxD = weights_PxKxD[chosen] * scale_D[None, :]
-    head = {
-        "head.kernel": np.ascontiguousarray(weights_KxD.T, np.float32),
-        "head.bias": (biases_PxK[chosen] - weights_KxD @ mean_D).astype(np.float32),
-    }
-    necs_P = [float(x) for x in path.nec]
+    necs_P = [float(x) for x in choice.path.nec]
     metrics = {
         "path": {
-            "lambda": [float(x) for x in path.lambdas],
+            "lambda": [float(x) for x in choice.path.lambdas],
             "nec": necs_P,
-            "valid_top1": top1_P.tolist(),
-            "certificate": [float(x) for x in path.certificate],
+            "valid_top1": choice.valid_top1.tolist(),
+            "certificate": [float(x) for x in choice.path.certificate],
         },
-        "anec": float(curve.anec),
-        "chosen_nec": necs_P[chosen],
-        "chosen_top1": float(top1_P[chosen]),
+        "anec": float(choice.curve(valid_NxD, np.asarray(valid.labels)).anec),
+        "chosen_nec": necs_P[choice.chosen],
+        "chosen_top1": float(choice.valid_top1[choice.chosen]),
     }
     logging.info(
         "sparse head: %.1f of %d concepts a class, validation top-1 %.3f (path best %.3f)",
-        necs_P[chosen],
+        necs_P[choice.chosen],
         len(model.concepts),
-        top1_P[chosen],
-        top1_P.max(),
+        choice.valid_top1[choice.chosen],
+        choice.valid_top1.max(),
     )
-    return replace(
+    head = {"head.kernel": np.ascontiguousarray(choice.head.T), "head.bias": choice.bias}
+    sparse = replace(
         model,
         config=replace(model.config, head_bias=True),
         params={**model.params, **head},
         metrics={**model.metrics, **metrics},
     )
+    return sparse, choice
+
+
+def correct_some(
+    activations_NxD: np.ndarray, present_NxD: np.ndarray, share: float, seed: int = 0
+) -> np.ndarray:
+    """Set a random share of the activations to what they are on average where the truth is so.
+
+    Args:
+        activations_NxD: float32.
+        present_NxD: 1 where the concept is in the image, 0 where not, NaN where unknown; unknown
+            ones stay as they are.
+        share: of all entries, 0 to 1.
+        seed: of the choice.
+
+    Returns:
+        float32 [N, D].
+
+    Reference: Koh et al. 2020 (arXiv 2007.04612) for interventions; training on them: Espinosa
+    Zarlenga et al. 2022 (arXiv 2209.09056), there called RandInt.
+
+    >>> activations, present = np.array([[2.0], [4.0], [-1.0]]), np.array([[1.0], [1.0], [0.0]])
+    >>> correct_some(activations, present, share=1.0).ravel().tolist()
+    [3.0, 3.0, -1.0]
+    """
+    right_NxD = replacements(concept_values(activations_NxD, present_NxD), present_NxD)
+    chosen_NxD = np.random.default_rng(seed).random(activations_NxD.shape) < share
+    set_NxD = chosen_NxD & ~np.isnan(right_NxD)
+    return np.where(set_NxD, right_NxD, activations_NxD).astype(np.float32)

@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from sklearn.linear_model import LogisticRegression
 
-from jaxcbm.bottleneck import sparse_head
+from jaxcbm.bottleneck import quadratic_model, sparse_head
+from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.bottleneck.sparse_head import elastic_net_path, lambda_max, nec, truncate_to_nec
+from jaxcbm.distributed.mesh import make_mesh
 
 SAMPLES, CONCEPTS, CLASSES = 240, 12, 4
 
@@ -118,6 +121,60 @@ def test_other_mixtures_are_certified_too(data, path, l1_ratio):
     assert (other.certificate <= 1e-3).all()
     last = other.weights[-1], other.biases[-1], float(other.lambdas[-1])
     np.testing.assert_allclose(other.objective[-1], objective(data, *last, l1_ratio), rtol=1e-5)
+
+
+def test_blocks_and_a_mapping_give_the_same_path(data, path):
+    """Activations made from embeddings, 50 rows at a time, the last block padded."""
+    activations, labels = data
+    rng = np.random.default_rng(1)
+    kernel = rng.normal(size=(CONCEPTS, CONCEPTS)).astype(np.float32)
+    shift = rng.normal(size=CONCEPTS).astype(np.float32)
+    embeddings = ((activations - shift) @ np.linalg.inv(kernel)).astype(np.float32)
+    options = {"lambdas": path.lambdas, "tolerance": 1e-5}
+    streamed = elastic_net_path(
+        embeddings, labels, CLASSES, mapping=InputMap(kernel, shift), block=50, **options
+    )
+    whole = elastic_net_path(activations, labels, CLASSES, **options)
+    assert (streamed.certificate <= 1e-5).all()
+    np.testing.assert_allclose(streamed.objective, whole.objective, rtol=3e-5)
+    np.testing.assert_allclose(streamed.weights, whole.weights, atol=2e-2)
+    np.testing.assert_allclose(streamed.biases, whole.biases, atol=0.1)
+
+
+def test_wide_problems_do_without_the_matrix(data, path, monkeypatch):
+    monkeypatch.setattr(quadratic_model, "_LARGEST_GRAM", 4)
+    # Another shape, or jit would not look again.
+    plain = elastic_net_path(data[0][:-1], data[1][:-1], CLASSES, lambdas=path.lambdas[:5])
+    assert (plain.certificate <= 1e-3).all()
+    whole = elastic_net_path(data[0][:-2], data[1][:-2], CLASSES, lambdas=path.lambdas[:5])
+    np.testing.assert_allclose(plain.objective, whole.objective, rtol=1e-2)
+
+
+def test_one_program_for_many_problems(data, path):
+    """vmapped over label noise, as over seeds or variants: each is solved as it is alone."""
+    activations, labels = data
+    variants = np.stack([labels, np.roll(labels, 7), (labels + 1) % CLASSES])
+    lambdas = path.lambdas[:4]
+
+    def solve(labels_N):
+        return elastic_net_path(activations, labels_N, CLASSES, lambdas=lambdas, tolerance=1e-5)
+
+    together = jax.vmap(solve)(variants)
+    assert (together.certificate <= 1e-5).all()
+    for i, variant in enumerate(variants):
+        alone = solve(variant)
+        np.testing.assert_allclose(together.objective[i], alone.objective, rtol=2e-5)
+        np.testing.assert_allclose(together.weights[i], alone.weights, atol=2e-2)
+
+
+def test_rows_over_devices(data, path):
+    mesh = make_mesh(8, 1)
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    placed = [jax.device_put(x, rows) for x in data]
+    spread = elastic_net_path(*placed, CLASSES, lambdas=path.lambdas, tolerance=1e-5)
+    whole = elastic_net_path(*data, CLASSES, lambdas=path.lambdas, tolerance=1e-5)
+    np.testing.assert_allclose(spread.objective, whole.objective, rtol=2e-5)
+    np.testing.assert_allclose(spread.weights, whole.weights, atol=2e-2)
 
 
 def test_truncation_keeps_the_largest():

@@ -118,7 +118,7 @@ def test_class_names_by_hand(prepared):
             "cifar10",
             "train",
             {},
-            r"not prepared in .*: run once `tfds build cifar10 --data_dir=\S+ --file_format=array",
+            r"not prepared in .*: run once `python -m jaxcbm.data.prepare_tfds --name=cifar10 --da",
         ),
         ("jaxcbm_owls", "valid", {}, "cannot read split 'valid' .* has train, test: Unknown"),
         ("jaxcbm_owls", "train[x:]", {}, r"cannot read split 'train\[x:\]' .* has train, test"),
@@ -127,8 +127,9 @@ def test_class_names_by_hand(prepared):
         ("jaxcbm_owls", "train", {"label_key": "class"}, "has image, label, mask .give label_key"),
         ("jaxcbm_owls", "train", {"label_key": "mask"}, "not one class an image"),
         ("jaxcbm_owls", "train", {"image_key": "label"}, "feature 'label' is ClassLabel"),
-        ("jaxcbm_owls", "train", {"class_names": ["a"]}, "labels run from 0 to 1, but .* 1 class"),
-        ("jaxcbm_nameless", "train", {}, "comes without class names .* give class_names="),
+        ("jaxcbm_owls", "train", {"class_names": ["a"]}, "has 2 classes, but 1 names given"),
+        ("jaxcbm_owls", "train", {"class_names": ["wren", "owl"]}, "class 0 is 'owl' there, but"),
+        ("jaxcbm_nameless", "train", {}, "comes without class names: name a file of 2 names"),
     ],
 )
 def test_one_clear_line(prepared, name, split, options, message):
@@ -147,7 +148,7 @@ def test_a_format_that_cannot_be_read_at_random(prepared, tmp_path):
         (copy / path.name.replace("array_record", "tfrecord").replace("owls", "copy")).write_bytes(
             content
         )
-    with pytest.raises(UserError, match=r"is prepared as tfrecord, .* run once `tfds build"):
+    with pytest.raises(UserError, match=r"is prepared as tfrecord, .* run once `python -m jaxcbm"):
         load_tfds("jaxcbm_copy", "train", data_dir=tmp_path)
 
 

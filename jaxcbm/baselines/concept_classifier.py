@@ -1,0 +1,151 @@
+"""Every concept model of the table as plain arrays, and the sparse path of any of them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcbm.bottleneck.sparse_choice import SparseChoice, choose_sparse_head
+from jaxcbm.bottleneck.unit_scale import unit_scale
+from jaxcbm.data.features import Features
+from jaxcbm.errors import UserError
+
+
+class ConceptClassifier(NamedTuple):
+    """logits = head @ activations + head_bias (+ residual), activations affine in the embedding.
+
+    All arrays are NumPy float32.
+
+    Attributes:
+        concept_kernel: [E, D].
+        concept_bias: [D].
+        head: F [K, D].
+        head_bias: [K].
+        phrases: what each of the D concepts says.
+        gate_kernel: [E, D], with gate_bias: an image's activation of a concept is exactly 0 unless
+            the gate's logit is positive. None: no gates.
+        gate_bias: [D] or None.
+        residual_kernel: [E, K], what a hybrid adds to the logits past the concepts, or None.
+    """
+
+    concept_kernel: np.ndarray
+    concept_bias: np.ndarray
+    head: np.ndarray
+    head_bias: np.ndarray
+    phrases: tuple[str, ...]
+    gate_kernel: np.ndarray | None = None
+    gate_bias: np.ndarray | None = None
+    residual_kernel: np.ndarray | None = None
+
+
+def bottleneck_only(
+    concept_kernel: np.ndarray, concept_bias: np.ndarray, phrases: Sequence[str], num_classes: int
+) -> ConceptClassifier:
+    """Concepts whose head is still empty: every logit is 0.
+
+    >>> bottleneck_only(np.eye(3), np.zeros(3), ["a", "b", "c"], 2).head.shape
+    (2, 3)
+    """
+    kernel = np.asarray(concept_kernel, np.float32)
+    head = np.zeros((num_classes, kernel.shape[1]), np.float32)
+    bias = np.asarray(concept_bias, np.float32)
+    return ConceptClassifier(kernel, bias, head, np.zeros(num_classes, np.float32), tuple(phrases))
+
+
+def activations(model: ConceptClassifier, embeddings_NxE: np.ndarray) -> np.ndarray:
+    """What the head reads: concept values, exactly 0 where a gate is closed, float32 [N, D].
+
+    >>> model = bottleneck_only(np.eye(2), np.array([0.0, 1.0]), ["red", "blue"], 2)
+    >>> gated = model._replace(gate_kernel=np.eye(2), gate_bias=np.array([-1.0, 0.0]))
+    >>> activations(gated, np.array([[0.5, 0.5]])).tolist()
+    [[0.0, 1.5]]
+    """
+    embeddings = np.asarray(embeddings_NxE, np.float32)
+    values_NxD = embeddings @ model.concept_kernel + model.concept_bias
+    if model.gate_kernel is None or model.gate_bias is None:
+        return values_NxD
+    open_NxD = embeddings @ model.gate_kernel + model.gate_bias > 0
+    return np.where(open_NxD, values_NxD, np.float32(0))
+
+
+def class_logits(model: ConceptClassifier, embeddings_NxE: np.ndarray) -> np.ndarray:
+    """Class logits, float32 [N, K]; the largest is the prediction.
+
+    >>> model = bottleneck_only(np.eye(2), np.zeros(2), ["red", "blue"], 2)
+    >>> class_logits(model._replace(head=np.eye(2)), np.array([[0.5, 0.25]])).tolist()
+    [[0.5, 0.25]]
+    """
+    embeddings = np.asarray(embeddings_NxE, np.float32)
+    logits_NxK = activations(model, embeddings) @ model.head.T + model.head_bias
+    if model.residual_kernel is not None:
+        logits_NxK = logits_NxK + embeddings @ model.residual_kernel
+    return logits_NxK
+
+
+def labelled(features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings [N, E] and labels [N] of the images whose class is known.
+
+    Raises:
+        UserError: there is none.
+    """
+    known = np.flatnonzero(features.labels >= 0)
+    if not len(known):
+        raise UserError("none of the images has a label: give features whose classes are known")
+    part = features if len(known) == len(features) else features.select(known)
+    return part.as_array(), np.asarray(part.labels, np.int32)
+
+
+def standardised(model: ConceptClassifier, embeddings_NxE: np.ndarray) -> ConceptClassifier:
+    """The same function, with activations of unit deviation (and, without gates, zero mean).
+
+    One penalty then suits every concept, and weights compare across concepts. With gates the mean
+    stays, because a closed gate must stay exactly 0.
+
+    Args:
+        model: any.
+        embeddings_NxE: the images that the statistics come from.
+    """
+    mean_D, inverse_D = unit_scale(activations(model, embeddings_NxE))
+    if model.gate_kernel is not None:
+        mean_D = np.zeros_like(mean_D)
+    return model._replace(
+        concept_kernel=model.concept_kernel * inverse_D,
+        concept_bias=(model.concept_bias - mean_D) * inverse_D,
+        head=model.head / inverse_D,
+        head_bias=model.head_bias + model.head @ mean_D,
+    )
+
+
+def with_sparse_path(
+    model: ConceptClassifier, train: Features, valid: Features, **settings: Any
+) -> tuple[ConceptClassifier, SparseChoice]:
+    """Give any concept model an elastic-net head, and keep the whole path for equal NEC.
+
+    Activations are standardised on train, and that is folded into the concept layer.
+
+    Args:
+        model: its head is replaced and a residual is dropped; concepts and gates stay.
+        train: what the path is solved on.
+        valid: what the point on it is chosen on.
+        settings: as for `choose_sparse_head`.
+
+    Returns:
+        (model with the chosen head, the path on its activations).
+
+    Raises:
+        UserError: no labelled image.
+
+    Reference: Wong et al. 2021 (arXiv 2105.04857); Oikarinen et al. 2023 (arXiv 2304.06129).
+    """
+    train_NxE, train_labels = labelled(train)
+    valid_MxE, valid_labels = labelled(valid)
+    model = standardised(model._replace(residual_kernel=None), train_NxE)
+    choice = choose_sparse_head(
+        activations(model, train_NxE),
+        train_labels,
+        activations(model, valid_MxE),
+        valid_labels,
+        len(train.classes),
+        **settings,
+    )
+    return model._replace(head=choice.head, head_bias=choice.bias), choice

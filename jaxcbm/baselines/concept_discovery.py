@@ -1,0 +1,151 @@
+"""CDM: each image switches on a few concepts, and a linear head reads only those."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxcbm.baselines.concept_classifier import ConceptClassifier, labelled
+from jaxcbm.baselines.minibatch import minimise
+from jaxcbm.bottleneck.samplers import binary_concrete
+from jaxcbm.bottleneck.unit_scale import unit_scale
+from jaxcbm.data.features import Features
+
+
+def concept_discovery(
+    train: Features,
+    valid: Features,
+    concepts_DxE: np.ndarray,
+    phrases: Sequence[str],
+    *,
+    prior: float = 1e-4,
+    kl_weight: float = 1e-4,
+    tau: float = 0.1,
+    learning_rate: float = 1e-3,
+    gate_rate: float = 10.0,
+    epochs: int = 400,
+    batch_size: int = 512,
+    patience: int = 40,
+    seed: int = 0,
+) -> ConceptClassifier:
+    """Train per-image Bernoulli masks over concepts, and a linear head on the masked scores.
+
+    The logits of the mask are linear in the image embedding. In training the mask is a relaxed
+    sample, and a KL term pulls every gate towards closed; at inference a concept is on if its
+    logit is positive. Scores and embeddings are standardised for the optimizer, scores in the
+    model too: a raw cosine is mostly what all images have in common, and a gate on it would be a
+    switch of that constant.
+
+    Args:
+        train: what everything is trained on.
+        valid: what the epoch is chosen on, with deterministic masks.
+        concepts_DxE: unit-norm text embeddings.
+        phrases: D texts.
+        prior: probability in (0, 1) that a concept is on, before the image is seen.
+        kl_weight: of the KL, in nats summed over concepts, against the cross-entropy.
+        tau: temperature of the relaxed samples.
+        learning_rate: of Adam for the head.
+        gate_rate: the gates learn so many times faster.
+        epochs: at most.
+        batch_size: images a step.
+        patience: stop after so many epochs without a lower validation loss.
+        seed: of initial weights, order and noise.
+
+    Returns:
+        A classifier with gates.
+
+    Raises:
+        UserError: no labelled image.
+
+    Reference: Panousis et al. 2023 (arXiv 2308.10782), section 3.
+    """
+    train_NxE, train_labels = labelled(train)
+    valid_MxE, valid_labels = labelled(valid)
+    concepts = np.asarray(concepts_DxE, np.float32)
+    mean_D, inverse_D = unit_scale(train_NxE @ concepts.T)
+    concept_kernel = concepts.T * inverse_D
+    mean_E, inverse_E = unit_scale(train_NxE)
+    context = {
+        "concept_kernel": concept_kernel,
+        "concept_bias": -mean_D * inverse_D,
+        "mean": mean_E,
+        "inverse": inverse_E,
+        "numbers": np.array([tau, prior, kl_weight], np.float32),
+    }
+    params = _initial(seed, train_NxE.shape[1], len(concepts), len(train.classes))
+    rates = {name: learning_rate * (gate_rate if "gate" in name else 1.0) for name in params}
+    fit = minimise(
+        _loss,
+        params,
+        (train_NxE, train_labels),
+        (valid_MxE, valid_labels),
+        context=context,
+        learning_rates=rates,
+        rounds=epochs,
+        batch_size=batch_size,
+        patience=patience,
+        seed=seed,
+    ).params
+    gate_kernel = fit["gate_kernel"] * inverse_E[:, None]
+    return ConceptClassifier(
+        concept_kernel=concept_kernel,
+        concept_bias=context["concept_bias"],
+        head=np.ascontiguousarray(fit["head_kernel"].T),
+        head_bias=fit["head_bias"],
+        phrases=tuple(phrases),
+        gate_kernel=gate_kernel,
+        gate_bias=fit["gate_bias"] - mean_E @ gate_kernel,
+    )
+
+
+def _initial(seed: int, width: int, concepts: int, classes: int) -> dict[str, jax.Array]:
+    gate_key, head_key = jax.random.split(jax.random.key(seed))
+    glorot = jax.nn.initializers.glorot_normal()
+    return {
+        "gate_kernel": glorot(gate_key, (width, concepts)),
+        "gate_bias": jnp.zeros(concepts),
+        "head_kernel": glorot(head_key, (concepts, classes)),
+        "head_bias": jnp.zeros(classes),
+    }
+
+
+def _loss(params: dict, batch: tuple, context: dict, key: jax.Array | None) -> jax.Array:
+    """Cross-entropy and, in training, KL to the prior."""
+    embeddings_BxE, labels_B = batch
+    tau, prior, kl_weight = context["numbers"]
+    scores_BxD = (
+        jnp.matmul(embeddings_BxE, context["concept_kernel"]) + context["concept_bias"][None, :]
+    )
+    inputs_BxE = (embeddings_BxE - context["mean"][None, :]) * context["inverse"][None, :]
+    gates_BxD = jnp.matmul(inputs_BxE, params["gate_kernel"]) + params["gate_bias"][None, :]
+    masked_BxD = scores_BxD * relaxed_mask(gates_BxD, key, tau)
+    logits_BxK = jnp.matmul(masked_BxD, params["head_kernel"]) + params["head_bias"][None, :]
+    ce = optax.losses.softmax_cross_entropy_with_integer_labels(logits_BxK, labels_B).mean()
+    if key is None:
+        return ce
+    _, kl_B = binary_concrete(gates_BxD, prior=prior)
+    return ce + kl_weight * kl_B.mean()
+
+
+def relaxed_mask(gates: jax.Array, key: jax.Array | None, tau: jax.Array | float) -> jax.Array:
+    """A binary-concrete sample of Bernoulli(sigmoid(gates)); without a key, 1 where gates > 0.
+
+    Args:
+        gates: logits [..., D].
+        key: of the logistic noise; None is inference.
+        tau: temperature > 0.
+
+    Returns:
+        [..., D] in [0, 1].
+
+    Reference: Maddison et al. 2017 (arXiv 1611.00712), section 3.4.
+
+    >>> relaxed_mask(jnp.array([-1.0, 0.0, 2.0]), None, 0.1).tolist()
+    [0.0, 0.0, 1.0]
+    """
+    if key is None:
+        return (gates > 0).astype(gates.dtype)
+    noise = jax.random.logistic(key, gates.shape, gates.dtype)
+    return jax.nn.sigmoid((gates + noise) / jnp.asarray(tau, gates.dtype))

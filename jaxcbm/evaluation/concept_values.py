@@ -1,0 +1,160 @@
+"""What a concept's activation looks like where the concept is there and where it is not."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcbm.errors import UserError
+
+# Keeps the belief in a concept finite where one threshold parts all its images without an error.
+_RIDGE = 1e-3
+
+
+class ConceptValues(NamedTuple):
+    """How activations and the presence of concepts go together on train images.
+
+    Attributes:
+        absent: the activation to set where a concept is absent, float64 [D]; NaN if unknown.
+        present: the same where it is present.
+        slope, offset: belief that concept d is present is sigmoid(slope[d] a[d] + offset[d]),
+            float64 [D]; NaN if unknown.
+    """
+
+    absent: np.ndarray
+    present: np.ndarray
+    slope: np.ndarray
+    offset: np.ndarray
+
+
+def concept_values(
+    activations_NxD: np.ndarray, present_NxD: np.ndarray, *, kind: str = "mean"
+) -> ConceptValues:
+    """Learn from train images what activations mean.
+
+    Args:
+        activations_NxD: concept activations of train images.
+        present_NxD: 1 where the concept is in the image, 0 where not, NaN where unknown.
+        kind: `mean`: the mean activation of images with and without the concept; `percentile`:
+            the 95th and the 5th percentile over all images, as Koh et al. set them.
+
+    Returns:
+        ConceptValues; NaN for a concept that all or none of the known images have.
+
+    Raises:
+        UserError: an unknown kind.
+
+    Reference: Koh et al. 2020 (arXiv 2007.04612) for the percentiles; Platt 1999 for the beliefs.
+
+    >>> activations, present = np.array([[2.0], [4.0], [-1.0]]), np.array([[1.0], [1.0], [0.0]])
+    >>> values = concept_values(activations, present)
+    >>> values.absent.tolist(), values.present.tolist()
+    ([-1.0], [3.0])
+    """
+    if kind not in KINDS:
+        raise UserError(f"no kind of concept values {kind!r}: choose one of {', '.join(KINDS)}")
+    activations_NxD = np.asarray(activations_NxD, np.float64)
+    known_NxD = ~np.isnan(present_NxD)
+    with_NxD = known_NxD & (np.nan_to_num(present_NxD) > 0.5)
+    without_NxD = known_NxD & ~with_NxD
+    both_D = with_NxD.any(axis=0) & without_NxD.any(axis=0)
+    learnt = (
+        *KINDS[kind](activations_NxD, with_NxD, without_NxD),
+        *_beliefs(activations_NxD, with_NxD, without_NxD),
+    )
+    return ConceptValues(*(np.where(both_D, values_D, np.nan) for values_D in learnt))
+
+
+def predicted_presence(values: ConceptValues, activations_NxD: np.ndarray) -> np.ndarray:
+    """The belief that each concept is there, float64 [N, D]; 1/2 where nothing was learnt."""
+    logits_NxD = values.slope * np.asarray(activations_NxD, np.float64) + values.offset
+    return 0.5 + 0.5 * np.tanh(0.5 * np.nan_to_num(logits_NxD, nan=0.0))
+
+
+def replacements(values: ConceptValues, present_NxD: np.ndarray) -> np.ndarray:
+    """Answers (1, 0 or NaN for unknown) as the activations they stand for, float64 [N, D].
+
+    >>> values = ConceptValues(*(np.array([x]) for x in (-1.0, 3.0, 1.0, 0.0)))
+    >>> replacements(values, np.array([[1.0], [0.0], [np.nan]])).ravel().tolist()
+    [3.0, -1.0, nan]
+    """
+    answered_NxD = np.where(np.nan_to_num(present_NxD) > 0.5, values.present, values.absent)
+    return np.where(np.isnan(present_NxD), np.nan, answered_NxD)
+
+
+def encoder_answers(
+    train_scores_NxD: np.ndarray,
+    scores_NxD: np.ndarray,
+    train_present_NxD: np.ndarray | None = None,
+) -> np.ndarray:
+    """Whether the encoder's own scores say that a concept is there: an expert nobody has to pay.
+
+    A concept counts as present in images whose score is above a threshold, which is such that as
+    many train images have it as their annotations say, or half of them where there are none.
+
+    Args:
+        train_scores_NxD: psi of train images.
+        scores_NxD: psi of the images to answer for; train images themselves are fine.
+        train_present_NxD: annotations of train images, NaN where unknown.
+
+    Returns:
+        float64 [N, D] of zeros and ones.
+
+    >>> encoder_answers(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[1.4], [1.6]])).tolist()
+    [[0.0], [1.0]]
+    """
+    shares_D = np.full(train_scores_NxD.shape[1], 0.5)
+    if train_present_NxD is not None:
+        known_NxD = ~np.isnan(train_present_NxD)
+        positive_D = (np.nan_to_num(train_present_NxD) > 0.5).sum(axis=0)
+        counted_D = known_NxD.sum(axis=0)
+        np.divide(positive_D, counted_D, out=shares_D, where=counted_D > 0)
+    thresholds_D = np.array(
+        [
+            np.quantile(column, 1.0 - share)
+            for column, share in zip(train_scores_NxD.T, shares_D, strict=True)
+        ]
+    )
+    return (scores_NxD > thresholds_D[None, :]).astype(np.float64)
+
+
+def _means(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):
+    def mean(which_NxD: np.ndarray) -> np.ndarray:
+        return (activations_NxD * which_NxD).sum(axis=0) / np.maximum(which_NxD.sum(axis=0), 1)
+
+    return mean(without_NxD), mean(with_NxD)
+
+
+def _percentiles(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):
+    return np.quantile(activations_NxD, 0.05, axis=0), np.quantile(activations_NxD, 0.95, axis=0)
+
+
+KINDS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "mean": _means,
+    "percentile": _percentiles,
+}
+
+
+def _beliefs(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):
+    """Slope and offset of a logistic regression for every concept at once, by Newton's method."""
+    known_NxD = (with_NxD | without_NxD).astype(np.float64)
+    counts_D = np.maximum(known_NxD.sum(axis=0), 1)
+    mean_D = (activations_NxD * known_NxD).sum(axis=0) / counts_D
+    centred_NxD = (activations_NxD - mean_D) * known_NxD
+    scale_D = np.sqrt((centred_NxD**2).sum(axis=0) / counts_D) + 1e-12
+    x_NxD = centred_NxD / scale_D
+    slope_D, offset_D = np.zeros_like(mean_D), np.zeros_like(mean_D)
+    for _ in range(25):
+        p_NxD = 0.5 + 0.5 * np.tanh(0.5 * (slope_D * x_NxD + offset_D))
+        error_NxD = (p_NxD - with_NxD) * known_NxD
+        weight_NxD = p_NxD * (1 - p_NxD) * known_NxD
+        gradient_s = (error_NxD * x_NxD).sum(axis=0) / counts_D + _RIDGE * slope_D
+        gradient_o = error_NxD.sum(axis=0) / counts_D
+        ss = (weight_NxD * x_NxD**2).sum(axis=0) / counts_D + _RIDGE
+        so = (weight_NxD * x_NxD).sum(axis=0) / counts_D
+        oo = weight_NxD.sum(axis=0) / counts_D + 1e-9
+        determinant = np.maximum(ss * oo - so**2, 1e-12)
+        # At most one unit a step: far from the solution a full step may overshoot.
+        slope_D -= np.clip((oo * gradient_s - so * gradient_o) / determinant, -1.0, 1.0)
+        offset_D -= np.clip((ss * gradient_o - so * gradient_s) / determinant, -1.0, 1.0)
+    return slope_D / scale_D, offset_D - slope_D * mean_D / scale_D

@@ -1,0 +1,142 @@
+"""How each metric is called and written, and statistics over seeds."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One column.
+
+    Attributes:
+        label: heading.
+        better: 1 if more is better, -1 if less is, 0 where it is a choice and not a merit.
+        percent: whether a share is written in per cent.
+        digits: after the point.
+        meaning: for a note under the table.
+    """
+
+    label: str
+    better: int
+    percent: bool = False
+    digits: int = 3
+    meaning: str = ""
+
+
+class Summary(NamedTuple):
+    """Values over seeds: mean, sample standard deviation (NaN for one value), and how many."""
+
+    mean: float
+    deviation: float
+    count: int
+
+
+METRICS = {
+    "top1": Metric("top-1 %", 1, True, 1),
+    "top5": Metric("top-5 %", 1, True, 1),
+    "macro_f1": Metric("macro F1 %", 1, True, 1),
+    "anec": Metric("ANEC %", 1, True, 1, "mean top-1 at NEC 5 to 30"),
+    "nec": Metric("NEC", 0, False, 1, "mean number of non-zero weights a class"),
+    "active_concepts": Metric(
+        "active concepts", 0, False, 1, "concepts an image with 1 % or more of its contributions"
+    ),
+    "concept_auc": Metric("concept AUC", 1, meaning="area under ROC against annotations"),
+    "concept_fidelity": Metric(
+        "fidelity", 1, meaning="correlation of concept logits with the encoder's own scores"
+    ),
+    "ece": Metric("ECE %", -1, True, 1, "expected calibration error"),
+    "random_top1": Metric("random top-1 %", 0, True, 1, "with as many random words as concepts"),
+    "leakage_top1": Metric(
+        "leakage top-1 %", -1, True, 1, "what a small network reads from label-free concepts"
+    ),
+}
+_FURTHER = {
+    "macro_precision": Metric("macro precision %", 1, True, 1),
+    "macro_recall": Metric("macro recall %", 1, True, 1),
+    "weighted_precision": Metric("weighted precision %", 1, True, 1),
+    "weighted_recall": Metric("weighted recall %", 1, True, 1),
+    "weighted_f1": Metric("weighted F1 %", 1, True, 1),
+    "encoder_concept_auc": Metric("AUC of the encoder's scores", 0),
+    "leakage_chance": Metric("leakage by chance, top-1 %", 0, True, 1),
+    "unexplained": Metric("accuracy that needs no meaning", -1),
+    "nll": Metric("NLL", -1),
+    "brier": Metric("Brier", -1),
+    "temperature": Metric("temperature", 0),
+    "ece_equal_width": Metric("ECE %, equal width", -1, True, 1),
+    "scaled_ece": Metric("ECE %, temperature-scaled", -1, True, 1),
+    "scaled_ece_equal_width": Metric("ECE %, equal width, scaled", -1, True, 1),
+    "scaled_nll": Metric("NLL, scaled", -1),
+    "scaled_brier": Metric("Brier, scaled", -1),
+}
+
+
+def metric(name: str) -> Metric:
+    """A metric's column; one that is not known goes by its own name and is never called best.
+
+    >>> metric("top1").label, metric("new_one").label
+    ('top-1 %', 'new one')
+    """
+    known = METRICS.get(name) or _FURTHER.get(name)
+    return known or Metric(name.replace("_", " "), 0)
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and sample standard deviation of the values that are numbers.
+
+    >>> summarise((1.0, 3.0, float("nan")))
+    Summary(mean=2.0, deviation=1.4142135623730951, count=2)
+    """
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return Summary(math.nan, math.nan, 0)
+    deviation = statistics.stdev(known) if len(known) > 1 else math.nan
+    return Summary(statistics.fmean(known), deviation, len(known))
+
+
+def number(value: float, column: Metric) -> str:
+    """A value as its column writes it, with a true minus sign; an en dash where there is none.
+
+    >>> number(0.8125, metric("top1")), number(-0.5, metric("concept_auc"))
+    ('81.2', '\\u22120.500')
+    """
+    if not math.isfinite(value):
+        return "\u2013"
+    text = f"{100 * value if column.percent else value:.{column.digits}f}"
+    if not text.strip("-0."):
+        text = text.lstrip("-")
+    return text.replace("-", "\u2212")
+
+
+def mean_and_deviation(summary: Summary, column: Metric) -> str:
+    """`mean \u00b1 deviation`; the mean alone for a single value.
+
+    >>> mean_and_deviation(Summary(0.5, 0.012, 5), metric("top1"))
+    '50.0 \u00b1 1.2'
+    """
+    text = number(summary.mean, column)
+    if not math.isfinite(summary.deviation):
+        return text
+    return f"{text} \u00b1 {number(summary.deviation, column)}"
+
+
+def best(summaries: Sequence[Summary], column: Metric) -> list[bool]:
+    """Which are best: the best mean, and those within its deviation or written alike.
+
+    >>> rows = [Summary(0.80, 0.01, 3), Summary(0.795, 0.0, 3), Summary(0.7, 0.2, 3)]
+    >>> best(rows, METRICS["top1"])
+    [True, True, False]
+    """
+    known = [s.mean for s in summaries if math.isfinite(s.mean)]
+    if not known or not column.better:
+        return [False] * len(summaries)
+    top = max(known, key=lambda mean: mean * column.better)
+    # Of equal means the steadiest says how wide a tie is.
+    deviations = [s.deviation for s in summaries if s.mean == top and math.isfinite(s.deviation)]
+    margin = min(deviations, default=0.0)
+    return [
+        abs(s.mean - top) <= margin or number(s.mean, column) == number(top, column)
+        if math.isfinite(s.mean)
+        else False
+        for s in summaries
+    ]

@@ -1,0 +1,196 @@
+"""The arrays that a fit reads: from embeddings and phrases to inputs, labels and positives."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcbm.bottleneck import positives
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
+from jaxcbm.bottleneck.scores import (
+    InputMap,
+    apply_map,
+    raw_map,
+    score_statistics,
+    standardised_map,
+)
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.features import Features
+from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.errors import UserError
+from jaxcbm.training.step import TrainData
+
+# Scores wider than this are computed from the embeddings batch by batch instead of being kept.
+KEEP_SCORES_UP_TO = 512
+
+
+class Inputs(NamedTuple):
+    """How embeddings become what the Concept Bottleneck Layer reads.
+
+    Attributes:
+        layer: e(x) -> the layer's inputs.
+        base_kernel: the layer's inputs -> concept scores; None where the inputs are the scores.
+    """
+
+    layer: InputMap
+    base_kernel: jax.Array | None
+
+
+def make_inputs(
+    config: BottleneckConfig,
+    embeddings_NxE: jax.Array,
+    concepts_DxE: jax.Array,
+    scale: float,
+    bias: float,
+) -> Inputs:
+    """Settle the input map from train statistics (or raw, without `standardise`)."""
+    if config.standardise:
+        mean_D, std_D = score_statistics(embeddings_NxE, concepts_DxE, scale, bias)
+        scores = standardised_map(concepts_DxE, mean_D, std_D, scale, bias)
+    else:
+        scores = raw_map(concepts_DxE, scale, bias)
+    if config.layer != "factored":
+        return Inputs(scores, None)
+    embeddings = embeddings_NxE.astype(jnp.float32)
+    if not config.standardise:
+        return Inputs(InputMap(None, jnp.zeros(embeddings.shape[1])), scores.kernel)
+    # Unit deviation: one learning rate then suits every encoder.
+    mean_E, std_E = jnp.mean(embeddings, axis=0), jnp.std(embeddings, axis=0)
+    std_E = jnp.maximum(std_E, 1e-3 * jnp.median(std_E) + 1e-6)
+    unit = InputMap(jnp.diag(1.0 / std_E), -mean_E / std_E)
+    assert scores.kernel is not None
+    return Inputs(unit, std_E[:, None] * scores.kernel)
+
+
+class FitArrays(NamedTuple):
+    """What a fit reads, still on the host.
+
+    Attributes:
+        inputs: how embeddings became what the layer reads.
+        data: the train split.
+        valid_inputs: float32 [M, I], the validation split as the layer reads it.
+        valid_labels: int32 [M].
+    """
+
+    inputs: Inputs
+    data: TrainData
+    valid_inputs: np.ndarray
+    valid_labels: np.ndarray
+
+
+def fit_arrays(
+    train: Features,
+    valid: Features,
+    *,
+    concepts_DxE: jax.Array,
+    phrases: tuple[str, ...],
+    scale: float,
+    bias: float,
+    class_embeddings_KxE: jax.Array | None,
+    config: BottleneckConfig,
+) -> FitArrays:
+    """Inputs, labels and positives of both splits; they depend on no seed and no learning rate."""
+    train_NxE = train.as_array()
+    inputs = make_inputs(config, jnp.asarray(train_NxE), concepts_DxE, scale, bias)
+    data = _train_data(
+        config, train, train_NxE, inputs, concepts_DxE, phrases, class_embeddings_KxE
+    )
+    valid_labels = np.asarray(valid.labels, np.int32)
+    return FitArrays(inputs, data, _rows(inputs.layer, valid.as_array()), valid_labels)
+
+
+def start(
+    config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int, seed: int
+) -> tuple[Bottleneck, Params]:
+    """Structure and initial parameters; the factored layer starts as the encoder's own scores."""
+    width = inputs.layer.bias.shape[0]
+    bottleneck, params = build_bottleneck(config, width, concepts, classes, seed=seed)
+    if inputs.base_kernel is not None:
+        params["cbl.kernel"] = inputs.base_kernel
+    return bottleneck, params
+
+
+def _rows(mapping: InputMap, embeddings: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.jit(apply_map)(mapping, jnp.asarray(embeddings)))
+
+
+def _train_data(
+    config: BottleneckConfig,
+    train: Features,
+    train_NxE: np.ndarray,
+    inputs: Inputs,
+    concepts_DxE: jax.Array,
+    phrases: tuple[str, ...],
+    class_embeddings_KxE: jax.Array | None,
+) -> TrainData:
+    width = inputs.layer.bias.shape[0]
+    keep = width <= max(KEEP_SCORES_UP_TO, train_NxE.shape[1])
+    source = positives_source(config, train)
+    per_image: Any = None
+    per_class: Any = None
+    if source == "annotations":
+        per_image = annotated_positives(train, phrases)
+    elif source == "classes":
+        assert class_embeddings_KxE is not None
+        similarity_KxD = jnp.matmul(class_embeddings_KxE, concepts_DxE.T)
+        per_class = positives.class_positives(
+            similarity_KxD, k=min(config.positives_k, len(phrases))
+        )
+    # Still on the host: `_place` puts each of them on the mesh.
+    rows: Any = _rows(inputs.layer, train_NxE) if keep else train_NxE
+    labels: Any = np.asarray(train.labels, np.int32)
+    return TrainData(
+        inputs=rows,
+        labels=labels,
+        positives=per_image,
+        class_positives=per_class,
+        base_kernel=inputs.base_kernel,
+        input_map=None if keep else inputs.layer,
+    )
+
+
+def annotated_positives(features: Features, phrases: tuple[str, ...]) -> np.ndarray:
+    """Annotation columns in the order of the phrases, uint8 [N, D]; unknown counts as absent."""
+    annotations_NxD = features.annotations_of(phrases)
+    assert annotations_NxD is not None
+    return np.asarray(positives.from_annotations(annotations_NxD)).astype(np.uint8)
+
+
+def positives_source(config: BottleneckConfig, train: Features) -> str:
+    """Which kind of positives this fit uses; `none` where the objective needs none."""
+    if config.variant != "paired" or config.objective not in ("contrastive", "gumbel"):
+        return "none"
+    annotated = train.annotations is not None
+    if config.positives == "annotations" and not annotated:
+        raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")
+    if config.positives == "auto":
+        return "annotations" if annotated else "scores"
+    return config.positives
+
+
+def check_features(
+    train: Features,
+    valid: Features,
+    encoder: DualEncoder,
+    concepts: ConceptSet,
+    classes: tuple[str, ...],
+) -> None:
+    """Refuse what no fit can start from.
+
+    Raises:
+        UserError: no concepts, no images, another encoder's features, labels outside the classes.
+    """
+    if len(concepts) == 0:
+        raise UserError("the concept set is empty: give at least one phrase")
+    for name, part in (("train", train), ("valid", valid)):
+        if len(part) == 0:
+            raise UserError(f"the {name} split has no images")
+        if part.embeddings.shape[1] != encoder.embed_dim:
+            raise UserError(
+                f"the {name} features have width {part.embeddings.shape[1]}, the encoder "
+                f"{encoder.name} gives {encoder.embed_dim}: encode them with this encoder"
+            )
+        if part.labels.min() < 0 or part.labels.max() >= len(classes):
+            raise UserError(f"the {name} labels do not fit {len(classes)} classes")

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from concept_problem import accuracy, make_problem
+
+from jaxcbm.baselines.concept_classifier import (
+    ConceptClassifier,
+    activations,
+    class_logits,
+    labelled,
+    standardised,
+    with_sparse_path,
+)
+from jaxcbm.baselines.post_hoc import text_bottleneck
+from jaxcbm.data.features import Features
+from jaxcbm.errors import UserError
+
+
+def random_model(gates, seed=0, width=16, concepts=12, classes=4):
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    gate = (draw(width, concepts), draw(concepts)) if gates else (None, None)
+    return ConceptClassifier(
+        draw(width, concepts),
+        draw(concepts) + 3,
+        draw(classes, concepts),
+        draw(classes),
+        tuple(f"concept {d}" for d in range(concepts)),
+        *gate,
+        residual_kernel=draw(width, classes),
+    )
+
+
+@pytest.mark.parametrize("gates", [False, True])
+def test_logits_are_the_definition_written_out(gates):
+    model, rows = random_model(gates), make_problem().test.as_array()[:7]
+    for row, logits in zip(rows, class_logits(model, rows), strict=True):
+        values = row @ model.concept_kernel + model.concept_bias
+        for d in range(12):
+            if gates and row @ model.gate_kernel[:, d] + model.gate_bias[d] <= 0:
+                values[d] = 0
+        assert 0 < np.count_nonzero(values) < (12 if gates else 13)
+        expected = model.head @ values + model.head_bias + row @ model.residual_kernel
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gates", [False, True])
+def test_standardising_changes_activations_and_not_the_function(gates):
+    model, rows = random_model(gates), make_problem().train.as_array()
+    same = standardised(model, rows)
+    np.testing.assert_allclose(class_logits(same, rows), class_logits(model, rows), atol=2e-3)
+    values = activations(same, rows)
+    moving = values.std(axis=0) > 0
+    np.testing.assert_allclose(values.std(axis=0)[moving], 1, atol=1e-3)
+    if gates:
+        np.testing.assert_array_equal(values == 0, activations(model, rows) == 0)
+    else:
+        np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-3)
+
+
+def test_the_chosen_head_is_the_sparsest_good_one():
+    problem = make_problem()
+    bottleneck = text_bottleneck(problem.concepts, problem.phrases, 4)
+    model, choice = with_sparse_path(bottleneck, problem.train, problem.valid)
+    rows = choice.standardise(activations(model, problem.valid.as_array()))
+    accuracies = [
+        accuracy(rows @ np.asarray(W).T + np.asarray(b), problem.valid)
+        for W, b in zip(choice.path.weights, choice.path.biases, strict=True)
+    ]
+    np.testing.assert_allclose(choice.valid_top1, accuracies, atol=1e-6)
+    assert choice.chosen == np.flatnonzero(np.array(accuracies) >= max(accuracies) - 0.005)[0]
+    assert accuracy(class_logits(model, problem.valid.as_array()), problem.valid) == pytest.approx(
+        accuracies[choice.chosen]
+    )
+    np.testing.assert_array_equal(model.head != 0, choice.path.weights[choice.chosen] != 0)
+    assert np.max(choice.path.certificate) <= 5e-3
+    assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.8
+
+
+def test_the_curve_at_full_nec_is_the_last_head():
+    problem = make_problem()
+    bottleneck = text_bottleneck(problem.concepts, problem.phrases, 4)
+    model, choice = with_sparse_path(bottleneck, problem.train, problem.valid, path_length=10)
+    rows = activations(model, problem.test.as_array())
+    curve = choice.curve(rows, problem.test.labels, targets=(1, 3, 12))
+    W, b = np.asarray(choice.path.weights[-1]), np.asarray(choice.path.biases[-1])
+    expected = accuracy(choice.standardise(rows) @ W.T + b, problem.test)
+    assert float(curve.accuracies[2]) == pytest.approx(expected)
+    assert 0.4 < float(curve.accuracies[0]) <= float(curve.accuracies[1]) + 0.02
+
+
+def test_validation_chooses_a_head_and_trains_nothing():
+    problem = make_problem()
+    bottleneck = text_bottleneck(problem.concepts, problem.phrases, 4)
+    one_class = Features.from_arrays(
+        problem.valid.as_array(), np.zeros(len(problem.valid), int), problem.valid.classes
+    )
+    model, choice = with_sparse_path(bottleneck, problem.train, problem.valid)
+    other, same = with_sparse_path(bottleneck, problem.train, one_class)
+    np.testing.assert_array_equal(choice.path.weights, same.path.weights)
+    np.testing.assert_array_equal(model.concept_kernel, other.concept_kernel)
+    # Classes are equally frequent: the emptiest head predicts the first one everywhere.
+    assert model.head.any() and not other.head.any()
+
+
+def test_scale_and_offset_of_concepts_do_not_matter():
+    problem = make_problem()
+    plain = text_bottleneck(problem.concepts, problem.phrases, 4)
+    sizes = np.geomspace(0.01, 100, 12).astype(np.float32)
+    moved = plain._replace(concept_kernel=plain.concept_kernel * sizes, concept_bias=7 * sizes)
+    rows = problem.test.as_array()
+    one, other = (
+        class_logits(with_sparse_path(model, problem.train, problem.valid)[0], rows)
+        for model in (plain, moved)
+    )
+    np.testing.assert_allclose(one, other, atol=0.05)
+
+
+def test_images_without_a_label_are_left_out():
+    problem = make_problem()
+    labels = problem.train.labels.copy()
+    labels[::3] = -1
+    some = Features.from_arrays(problem.train.as_array(), labels, problem.train.classes)
+    rows, known = labelled(some)
+    np.testing.assert_array_equal(rows, problem.train.as_array()[labels >= 0])
+    np.testing.assert_array_equal(known, labels[labels >= 0])
+    none = Features.from_arrays(rows, np.full(len(rows), -1), some.classes)
+    with pytest.raises(UserError, match="none of the images has a label"):
+        labelled(none)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from concept_problem import accuracy, make_problem, unit
+
+from jaxcbm.baselines.concept_classifier import class_logits
+from jaxcbm.baselines.description_cls import (
+    annotated_descriptions,
+    describing_concepts,
+    description_cls,
+    description_prompts,
+)
+from jaxcbm.errors import UserError
+
+
+def test_the_score_is_the_mean_cosine_with_the_descriptions():
+    problem = make_problem()
+    describes = np.random.default_rng(0).uniform(size=(4, 12)) < 0.5
+    model = description_cls(problem.concepts, problem.phrases, describes, scale=7.0)
+    rows = problem.test.as_array()[:9]
+    expected = [
+        [7 * np.mean([row @ problem.concepts[d] for d in np.flatnonzero(own)]) for own in describes]
+        for row in rows
+    ]
+    np.testing.assert_allclose(class_logits(model, rows), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_own_descriptions_classify_far_above_chance():
+    problem = make_problem()
+    model = description_cls(problem.concepts, problem.phrases, problem.describes)
+    assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.7
+
+
+def test_a_class_with_more_descriptions_has_no_advantage():
+    problem = make_problem()
+    once = np.eye(4, 12, dtype=bool)
+    texts = np.concatenate([problem.concepts, problem.concepts[:1], problem.concepts[:1]])
+    repeated = np.concatenate([once, np.eye(4, 2, dtype=bool) | [[True, True]] * 4], axis=1)
+    repeated[1:, 12:] = False
+    rows = problem.test.as_array()
+    np.testing.assert_allclose(
+        class_logits(description_cls(problem.concepts, problem.phrases, once), rows),
+        class_logits(description_cls(texts, (*problem.phrases, "x", "y"), repeated), rows),
+        atol=1e-6,
+    )
+
+
+def test_class_texts_find_their_own_concepts_in_spite_of_a_hub():
+    problem = make_problem()
+    hub = unit(problem.class_texts.sum(axis=0))[None, :]
+    texts = np.concatenate([problem.concepts, hub])
+    similarity = problem.class_texts @ texts.T
+    assert np.argsort(-similarity, axis=1)[:, :3].ravel().tolist().count(12) == 4
+    found = describing_concepts(problem.class_texts, texts, k=3)
+    assert found.sum(axis=1).tolist() == [3] * 4
+    assert not found[:, 12].any()
+    assert (found[:, :12] & problem.describes).sum() >= 9
+
+
+def test_annotations_say_what_describes_a_class():
+    problem = make_problem()
+    phrases = ("nothing of the kind", *reversed(problem.phrases))
+    found = annotated_descriptions(problem.train, phrases)
+    np.testing.assert_array_equal(found[:, :0:-1], problem.describes)
+    assert not found[:, 0].any()
+
+
+def test_prompts_belong_to_their_class():
+    describes = np.array([[True, False, True], [False, False, True]])
+    prompts, member = description_prompts(["owl", "wren"], ["a", "b", "c"], describes)
+    assert prompts == ("owl, which has a", "owl, which has c", "wren, which has c")
+    assert member.tolist() == [[True, True, False], [False, False, True]]
+
+
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match="no concept describes class 1"):
+        description_cls(np.eye(2), ["a", "b"], np.array([[1, 1], [0, 0]]))
+    with pytest.raises(UserError, match="give as many of each"):
+        description_cls(np.eye(2), ["a"], np.ones((1, 2)))
