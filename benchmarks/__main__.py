@@ -26,6 +26,7 @@ MODULES = (
     "benchmarks.training",
     "benchmarks.sweep",
     "benchmarks.search",
+    "benchmarks.sparse_path",
     "benchmarks.encoding",
     "benchmarks.ten_epochs",
 )

@@ -9,7 +9,7 @@ from benchmarks.interleave import Contender, Row, Work, versus
 
 SIZES = {"images": 10_000, "classes": 1_000, "concepts": 4_500, "embed_dim": 512}
 TINY = {"images": 60, "classes": 7, "concepts": 40, "embed_dim": 16}
-LOOP_ROWS = 4
+LOOP_ROWS = 20
 NUMPY, NUMPY_FOLDED, NUMPY_CUBED = "NumPy, V matrix", "NumPy, folded", "NumPy, cubed"
 OURS, OURS_CUBED = "jaxcbm", "jaxcbm, cubed"
 LOOP = "torch, double loop"

@@ -43,8 +43,9 @@ def sweep(problem: SweepProblem, arrays: Arrays) -> list[Outcome]:
     }
     mesh = make_mesh(devices=jax.devices()[:1])
     given = FitArrays(
+        # Still on the host: `run_family` puts them on its mesh.
         Inputs(InputMap(None, jnp.zeros(problem.concepts)), None),
-        TrainData(inputs=_any(arrays.scores_NxD), labels=_any(arrays.labels_N)),
+        TrainData(arrays.scores_NxD, arrays.labels_N),
         arrays.valid_scores_MxD,
         arrays.valid_labels_M,
     )
@@ -91,8 +92,3 @@ def replay(
         # As `jaxcbm.training.step.loss` splits the step's key.
         noises.append(gumbel_pair(jax.random.split(key)[1], shape))
     return np.array(losses), noises
-
-
-def _any(array: np.ndarray) -> Any:
-    # `run_family` puts what is still on the host on its mesh.
-    return array

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,8 +98,9 @@ def _sweep(args: argparse.Namespace, config: dict) -> None:
     ranked = sweep.run(config, args.workdir, args.grid, args.memory)
     print(sweep.table(ranked))
     print(f"written to {args.workdir}: sweep.md, sweep.csv, sweep.json, plots/sweep.png")
-    best = [*args.overrides, *sweep.overrides(ranked[0])]
-    print(" \\\n    ".join([f"jaxcbm train --config={args.config} --workdir=BEST", *best]))
+    words = [f"--config={args.config}", "--workdir=BEST", *args.overrides]
+    words += sweep.overrides(ranked[0])
+    print(" \\\n    ".join(["jaxcbm train", *map(shlex.quote, words)]))
 
 
 def _search(args: argparse.Namespace, config: dict) -> None:

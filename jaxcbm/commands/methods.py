@@ -19,7 +19,7 @@ from jaxcbm.baselines.labo import labo
 from jaxcbm.baselines.linear_probe import linear_probe
 from jaxcbm.baselines.post_hoc import learned_bottleneck, text_bottleneck, with_residual
 from jaxcbm.bottleneck.concept_search import Normalization, Similarity, concept_search
-from jaxcbm.bottleneck.config import Objective
+from jaxcbm.bottleneck.config import Objective, Variant
 from jaxcbm.bottleneck.sparse_choice import SparseChoice
 from jaxcbm.commands.experiment import Experiment, Splits
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -29,6 +29,9 @@ from jaxcbm.serving.model import Model, Prediction
 from jaxcbm.training.config import FitConfig, OptimizerConfig, released_config
 from jaxcbm.training.fit import fit
 from jaxcbm.training.sparsify import sparsify
+
+# Images that CDM sees in all: 400 epochs of a few thousand.
+_CDM_IMAGES = 2_000_000
 
 
 class Study(NamedTuple):
@@ -175,7 +178,10 @@ def discovery(study: Study, seed: int) -> Outcome:
     """CDM: a mask of concepts for each image."""
     parts = study.splits.train, study.splits.valid
     texts = study.concepts_DxE, study.concepts.phrases
-    return _of_classifier(study, concept_discovery(*parts, *texts, seed=seed))
+    # Gates settle after a number of steps, not of epochs.
+    epochs = int(np.clip(_CDM_IMAGES // len(study.splits.train), 20, 400))
+    model = concept_discovery(*parts, *texts, epochs=epochs, seed=seed)
+    return _of_classifier(study, model)
 
 
 def ours(
@@ -183,25 +189,19 @@ def ours(
     seed: int,
     *,
     objective: Objective | None = None,
+    variant: Variant = "paired",
     concepts: ConceptSet | None = None,
 ) -> Outcome:
     """The experiment's own setting, with another objective or concept set where one is given."""
-    return fit_and_sparsify(
-        study, settings(study.experiment.fit, seed, objective), concepts or study.concepts
-    )
-
-
-def settings(base: FitConfig, seed: int, objective: Objective | None = None) -> FitConfig:
-    """The base setting with a seed and, where given, an objective at a rate that suits it."""
-    training = replace(base.training, seed=seed)
-    if objective is None:
-        return replace(base, training=training)
+    base = study.experiment.fit
+    training, bottleneck = replace(base.training, seed=seed), base.bottleneck
+    if objective is not None:
+        bottleneck = replace(bottleneck, objective=objective, variant=variant)
     if objective == "l1":
         # Its layer is W = I + R, whose entries are small beside those of the factored one.
         training = replace(training, cbl=OptimizerConfig(learning_rate=1e-3))
-    return replace(
-        base, training=training, bottleneck=replace(base.bottleneck, objective=objective)
-    )
+    config = replace(base, training=training, bottleneck=bottleneck)
+    return fit_and_sparsify(study, config, concepts or study.concepts)
 
 
 def released(study: Study, seed: int, *, objective: Objective) -> Outcome:
@@ -267,8 +267,9 @@ def _search(similarity: Similarity, normalize: Normalization) -> Method:
     return Method(run, "training-free", seeded=False, published_as="concept-matrix-search")
 
 
-def _ours(objective: Objective | None, published_as: str) -> Method:
-    return Method(_with(ours, objective=objective), "ours", sparse=True, published_as=published_as)
+def _ours(objective: Objective | None, published_as: str, variant: Variant = "paired") -> Method:
+    run = _with(ours, objective=objective, variant=variant)
+    return Method(run, "ours", sparse=True, published_as=published_as)
 
 
 def _released(objective: Objective, published_as: str) -> Method:
@@ -283,6 +284,10 @@ METHODS: dict[str, Method] = {
     "Contrastive-CBM, paired": _ours("contrastive", "contrastive-cbm"),
     "l1-CBM, paired": _ours("l1", "l1-cbm"),
     "Similarity-CBM, paired": _ours("similarity", ""),
+    "Sparse-CBM, as in the paper": _ours("gumbel", "sparse-cbm", "paper"),
+    "Contrastive-CBM, as in the paper": _ours("contrastive", "contrastive-cbm", "paper"),
+    "l1-CBM, as in the paper": _ours("l1", "l1-cbm", "paper"),
+    "Similarity-CBM, as in the paper": _ours("similarity", "", "paper"),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),
     "Post-hoc CBM, text vectors": Method(
         post_hoc, "baseline", seeded=False, sparse=True, published_as="post-hoc-cbm"

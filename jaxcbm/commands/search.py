@@ -138,7 +138,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = chosen(rows)
     best = max(lines, key=lambda row: row.valid_top1)
     header = ("method", "similarity", "normalize", "class texts", "valid top-1", "test top-1")
-    cells = [(*header, "test top-5", "")]
+    cells: list[tuple[str, ...]] = [(*header, "test top-5", "")]
     for row in lines:
         numbers = (f"{value:.4f}" for value in row[4:])
         mark = "best on validation" if row is best else ""

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,34 @@ from typing import Any
 from absl import logging
 
 from jaxcbm.atomic import atomic_file
+from jaxcbm.concepts.concept_diff import ConceptDiff, diff
+from jaxcbm.concepts.filter_log import Dropped, FilterRun, filter_runs_from_json
+from jaxcbm.concepts.origin import (
+    Candidate,
+    Origins,
+    origins_from_json,
+    origins_to_json,
+    united,
+)
+from jaxcbm.concepts.tidy import MAX_LETTERS, tidy_candidates, tidy_lines
 from jaxcbm.errors import UserError
 
-BUILT_IN = ("birds", "cifar10", "fashion_mnist")
+BUILT_IN = ("birds", "cifar10", "cifar100", "cub", "fashion_mnist", "imagenet", "places365")
+_ORIGIN = {"author": "written for jaxcbm", "licence": "Apache-2.0"}
 
 
 @dataclass(frozen=True)
 class ConceptSet:
     """The concepts of a bottleneck; concept d is `phrases[d]`.
 
-    Make one with `from_file` or `from_phrases`, which tidy what they are given. Two sets are equal
-    when their phrases are.
+    Make one with `from_file`, `from_phrases` or `from_candidates`, which tidy what they are given.
+    Two sets are equal when their phrases are.
 
     Args:
       phrases: D short texts, none blank, no two alike but for case and spaces.
-      provenance: where they come from; `provenance["dropped"]` counts what was left out.
+      provenance: where the set comes from; `provenance["dropped"]` counts what was left out.
+      origins: where each phrase comes from; phrases of unknown origin are absent.
+      filters: the filters that ran, oldest first, with what each dropped and why.
 
     >>> ConceptSet.from_phrases(["red crown", "hooked bill", "Red  Crown"]).phrases
     ('red crown', 'hooked bill')
@@ -34,6 +46,8 @@ class ConceptSet:
 
     phrases: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    origins: Origins = field(default_factory=dict, compare=False)
+    filters: tuple[FilterRun, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.phrases)
@@ -68,6 +82,34 @@ class ConceptSet:
         return _tidy(numbered, dict(provenance or {}), where="the given phrases")
 
     @classmethod
+    def from_candidates(
+        cls, candidates: Iterable[Candidate], provenance: Mapping[str, Any] | None = None
+    ) -> "ConceptSet":
+        """Tidy what sources gave; unlike a file, a source may be wrong here and there.
+
+        Args:
+          candidates: phrases with their origins; blank phrases, ones with control characters and
+            ones above 200 letters are dropped, and logged as the filter "tidy". A phrase given
+            twice keeps its first spelling and all its origins.
+          provenance: what to remember of the set as a whole; must be fit for JSON.
+
+        Returns:
+          A `ConceptSet`, in the order given.
+
+        Raises:
+          UserError: no phrase is left.
+
+        >>> from jaxcbm.concepts.origin import Origin
+        >>> given = [Candidate("Long tail", Origin("a")), Candidate("long  tail", Origin("b"))]
+        >>> concepts = ConceptSet.from_candidates(given)
+        >>> concepts.phrases, [origin.source for origin in concepts.origins["Long tail"]]
+        (('Long tail',), ['a', 'b'])
+        """
+        phrases, dropped, origins = tidy_candidates(candidates)
+        run = FilterRun("tidy", {"max_letters": MAX_LETTERS}, len(phrases), dropped)
+        return cls(phrases, dict(provenance or {}), origins, (run,) if dropped else ())
+
+    @classmethod
     def from_file(cls, source: str | Path) -> "ConceptSet":
         """Read a built-in set, a text file or a JSON file.
 
@@ -75,7 +117,8 @@ class ConceptSet:
         a list of phrases, or what `save` wrote.
 
         Args:
-          source: "birds", "cifar10", "fashion_mnist", or a path that ends in .txt or .json.
+          source: one of `BUILT_IN` ("birds", "cifar100", "cub", ...), or a path that ends in .txt
+            or .json.
 
         Returns:
           A `ConceptSet`; blank lines and repeats are dropped, counted and told in one warning.
@@ -91,24 +134,104 @@ class ConceptSet:
         # A file of that name in front of the user goes before ours; a bare name is always ours.
         if name in BUILT_IN and (path.suffix == "" or not path.exists()):
             file = resources.files("jaxcbm.concepts").joinpath("sets", f"{name}.txt")
-            return _from_text(file.read_text("utf-8"), {"source": f"built-in {name}"}, name)
+            provenance = {"source": f"built-in {name}", **_ORIGIN}
+            return _from_text(file.read_text("utf-8"), provenance, name)
         text = _read(path)
         if path.suffix == ".json":
             return _from_json(text, str(path))
         return _from_text(text, {"source": str(path)}, str(path))
 
+    def without(
+        self, dropped: Mapping[str, str], name: str, settings: Mapping[str, Any]
+    ) -> "ConceptSet":
+        """The set after a filter, which is logged even if it dropped nothing.
+
+        Args:
+          dropped: the reason of each phrase to leave out, by phrase, as spelt here.
+          name: of the filter.
+          settings: its thresholds, fit for JSON.
+
+        Returns:
+          A `ConceptSet` of the other phrases, in their order, with one more entry in `filters`.
+
+        Raises:
+          UserError: nothing would be left.
+          ValueError: a dropped phrase is not in the set.
+
+        >>> concepts = ConceptSet.from_phrases(["tail", "thing"])
+        >>> concepts.without({"thing": "says nothing"}, "by hand", {}).phrases
+        ('tail',)
+        """
+        unknown = dropped.keys() - set(self.phrases)
+        if unknown:
+            raise ValueError(f"{name} drops a phrase that is not in the set: {min(unknown)!r:.60}")
+        kept = tuple(phrase for phrase in self.phrases if phrase not in dropped)
+        if not kept:
+            phrase = self.phrases[0]
+            raise UserError(
+                f"the filter {name} would drop all {len(self)} phrases, {phrase!r:.60} because "
+                f"{dropped[phrase]}: loosen {dict(settings)}"
+            )
+        drops = tuple(
+            Dropped(phrase, dropped[phrase]) for phrase in self.phrases if phrase in dropped
+        )
+        origins = {phrase: self.origins[phrase] for phrase in kept if phrase in self.origins}
+        run = FilterRun(name, dict(settings), len(kept), drops)
+        return ConceptSet(kept, self.provenance, origins, (*self.filters, run))
+
+    def merge(self, *others: "ConceptSet") -> "ConceptSet":
+        """This set's phrases, then those of the others that are new.
+
+        Args:
+          others: further sets, in order.
+
+        Returns:
+          A `ConceptSet` with the origins of all, the logs of all one after the other, and the
+          provenance of each under `provenance["merged"]`.
+
+        >>> a, b = ConceptSet.from_phrases(["tail"]), ConceptSet.from_phrases(["Tail", "fur"])
+        >>> a.merge(b).phrases
+        ('tail', 'fur')
+        """
+        kept: dict[str, str] = {}
+        pairs = []
+        for concepts in (self, *others):
+            for phrase in concepts.phrases:
+                first = kept.setdefault(phrase.casefold(), phrase)
+                pairs.append((first, concepts.origins.get(phrase, ())))
+        parts = [{"content_hash": part.content_hash, **part.provenance} for part in (self, *others)]
+        runs = tuple(run for part in (self, *others) for run in part.filters)
+        return ConceptSet(tuple(kept.values()), {"merged": parts}, united(pairs), runs)
+
+    def diff(self, after: "ConceptSet") -> ConceptDiff:
+        """What is added, removed and kept from this set to another, and why things went.
+
+        >>> before, after = ConceptSet.from_phrases(["tail"]), ConceptSet.from_phrases(["fur"])
+        >>> before.diff(after).added
+        ('fur',)
+        """
+        return diff(self.phrases, after.phrases, after.filters)
+
     def save(self, path: str | Path) -> None:
         """Write the set, whole or not at all.
 
         Args:
-          path: ends in .json (with the provenance) or in .txt (the phrases alone).
+          path: ends in .json (with provenance, origins and filters) or in .txt (the phrases
+            alone).
 
         Raises:
           UserError: another ending, a full disk, or a phrase that a text file cannot hold.
         """
         path = Path(path)
         if path.suffix == ".json":
-            value = {"phrases": list(self.phrases), "provenance": dict(self.provenance)}
+            value: dict[str, Any] = {
+                "phrases": list(self.phrases),
+                "provenance": dict(self.provenance),
+            }
+            if self.filters:
+                value["filters"] = [run.to_json() for run in self.filters]
+            if self.origins:
+                value |= origins_to_json(self.origins)
             text = json.dumps(value, indent=2, ensure_ascii=False)
         elif path.suffix == ".txt":
             comments = [phrase for phrase in self.phrases if phrase.startswith("#")]
@@ -154,41 +277,25 @@ def _from_json(text: str, where: str) -> ConceptSet:
     except (json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{where} is not JSON: {error}") from error
     provenance = {"source": where}
+    origins: Origins = {}
+    runs: tuple[FilterRun, ...] = ()
     if isinstance(value, dict):
         saved = value.get("provenance")
         provenance = dict(saved) if isinstance(saved, dict) and saved else provenance
+        origins = origins_from_json(value, where)
+        runs = filter_runs_from_json(value.get("filters", []), where)
         value = value.get("phrases")
     if not isinstance(value, list):
         raise UserError(f'{where} must hold a list of phrases, or an object with "phrases"')
     numbered = [(f"phrase {n}", phrase) for n, phrase in enumerate(value, start=1)]
-    return _tidy(numbered, provenance, where)
+    concepts = _tidy(numbered, provenance, where)
+    known = {phrase: origins[phrase] for phrase in concepts.phrases if phrase in origins}
+    return replace(concepts, origins=known, filters=runs)
 
 
 def _tidy(phrases: list[tuple[str, Any]], provenance: dict[str, Any], where: str) -> ConceptSet:
-    kept: dict[str, str] = {}
-    blank = duplicates = 0
-    for place, phrase in phrases:
-        phrase = _one_line(phrase, f"{place} of {where}")
-        key = phrase.casefold()
-        if not phrase:
-            blank += 1
-        elif key in kept:
-            duplicates += 1
-        else:
-            kept[key] = phrase
-    if not kept:
-        raise UserError(f"no concept phrases in {where}: give one short text a line")
+    kept, blank, duplicates = tidy_lines(phrases, where)
     if blank or duplicates:
         logging.warning("%s: dropped %d duplicate and %d blank phrases", where, duplicates, blank)
         provenance["dropped"] = {"duplicates": duplicates, "blank": blank}
-    return ConceptSet(tuple(kept.values()), provenance)
-
-
-def _one_line(phrase: Any, place: str) -> str:
-    """The phrase with single spaces; a mark that no reader would see is a fault of the file."""
-    if not isinstance(phrase, str):
-        raise UserError(f"{place} is no text: {phrase!r:.60}")
-    kinds = {unicodedata.category(character) for character in phrase.replace("\t", " ")}
-    if kinds & {"Cc", "Cs"}:
-        raise UserError(f"{place} holds a control character: {phrase!r:.60} (remove it)")
-    return " ".join(phrase.split())
+    return ConceptSet(kept, provenance)

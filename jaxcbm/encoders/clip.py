@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.clip_config import ClipConfig, TextConfig, TowerConfig, VisionConfig
-from jaxcbm.encoders.layers import Attention, LayerNorm, Linear, Mlp, normal, unit_norm
+from jaxcbm.encoders.layers import Attention, LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
 
 # The id that means "the position of the highest id" instead of an end-of-text token: the first
 # conversions of CLIP carried it by mistake, and checkpoints in the wild still do.
@@ -65,7 +65,8 @@ class VisionTower(nnx.Module):
     ) -> tuple[jax.Array, Intermediates]:
         batch, width, grid = pixels_BxHxWx3.shape[0], self.config.width, self.config.grid
         tokens = grid**2 + 1
-        patches_BxPxC = self.patch(self._patches(pixels_BxHxWx3), dtype)
+        rows_MxF = patch_rows(pixels_BxHxWx3, grid, self.config.patch_size)
+        patches_BxPxC = self.patch(rows_MxF, dtype)
         patches_BxPxC = patches_BxPxC.reshape(batch, grid**2, width)
         class_Bx1xC = jnp.broadcast_to(self.class_token[...][None, None], (batch, 1, width))
         x_BxTxC = jnp.concatenate([class_Bx1xC, patches_BxPxC], axis=1)
@@ -79,13 +80,6 @@ class VisionTower(nnx.Module):
         out["pooled"] = self.post_norm(x_MxC.reshape(batch, tokens, width)[:, 0])
         out["projected"] = self.projection(out["pooled"], dtype)
         return unit_norm(out["projected"]), out
-
-    def _patches(self, pixels_BxHxWx3: jax.Array) -> jax.Array:
-        """Non-overlapping patches as rows [B * P, patch * patch * 3]; a remainder is dropped."""
-        grid, patch = self.config.grid, self.config.patch_size
-        x = pixels_BxHxWx3[:, : grid * patch, : grid * patch]
-        x = x.reshape(-1, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5)
-        return x.reshape(-1, patch * patch * 3)
 
 
 class TextTower(nnx.Module):

@@ -20,7 +20,7 @@ _TEXT_DEFAULTS: dict[str, Any] = {
     "bos_token_id": 49406,
     "eos_token_id": 49407,
 }
-_VISION_DEFAULTS: dict[str, Any] = {
+VISION_DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
@@ -144,22 +144,22 @@ class ClipConfig:
         Raises:
             UserError: a size no CLIP can have.
         """
-        text = _section(config, "text_config", _TEXT_DEFAULTS)
-        vision = _section(config, "vision_config", _VISION_DEFAULTS)
+        text = section(config, "text_config", _TEXT_DEFAULTS)
+        vision = section(config, "vision_config", VISION_DEFAULTS)
         if vision["num_channels"] != 3:
             raise UserError(f"config.json: {vision['num_channels']} image channels; CLIP needs 3")
         return cls(
             vision=VisionConfig(
-                **_tower(vision),
-                image_size=_single(vision, "image_size"),
-                patch_size=_single(vision, "patch_size"),
+                **tower_sizes(vision),
+                image_size=single(vision, "image_size"),
+                patch_size=single(vision, "patch_size"),
             ),
             text=TextConfig(
-                **_tower(text),
+                **tower_sizes(text),
                 vocab_size=text["vocab_size"],
                 context_length=text["max_position_embeddings"],
                 start_of_text_id=text["bos_token_id"],
-                end_of_text_id=_single(text, "eos_token_id"),
+                end_of_text_id=single(text, "eos_token_id"),
             ),
             embed_dim=config.get("projection_dim", 512),
             logit_scale_init=float(config.get("logit_scale_init_value", 2.6592)),
@@ -175,7 +175,7 @@ class ClipConfig:
             "initializer_factor": 1.0,
             "text_config": {
                 "model_type": "clip_text_model",
-                **_hf_tower(self.text),
+                **hf_tower(self.text),
                 "projection_dim": self.embed_dim,
                 "vocab_size": self.text.vocab_size,
                 "max_position_embeddings": self.text.context_length,
@@ -185,7 +185,7 @@ class ClipConfig:
             },
             "vision_config": {
                 "model_type": "clip_vision_model",
-                **_hf_tower(self.vision),
+                **hf_tower(self.vision),
                 "projection_dim": self.embed_dim,
                 "num_channels": 3,
                 "image_size": self.vision.image_size,
@@ -194,14 +194,15 @@ class ClipConfig:
         }
 
 
-def _section(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def section(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """One tower's keys with defaults filled in; the `_dict` twin overrides, its defaults too."""
     override = config.get(f"{name}_dict")
     chosen = override if override is not None else config.get(name) or {}
     return {**defaults, **chosen}
 
 
-def _single(section: Mapping[str, Any], key: str) -> int:
+def single(section: Mapping[str, Any], key: str) -> int:
+    """A whole number, which may stand in a list of equal ones."""
     value = section[key]
     values = set(value) if isinstance(value, list | tuple) else {value}
     if len(values) != 1 or not isinstance(found := values.pop(), int):
@@ -209,7 +210,8 @@ def _single(section: Mapping[str, Any], key: str) -> int:
     return found
 
 
-def _tower(section: Mapping[str, Any]) -> dict[str, Any]:
+def tower_sizes(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What `TowerConfig` holds, from Hugging Face's names for it."""
     return {
         "width": section["hidden_size"],
         "mlp_width": section["intermediate_size"],
@@ -220,7 +222,8 @@ def _tower(section: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _hf_tower(tower: TowerConfig) -> dict[str, Any]:
+def hf_tower(tower: TowerConfig) -> dict[str, Any]:
+    """What `TowerConfig` holds, under Hugging Face's names for it."""
     return {
         "hidden_size": tower.width,
         "intermediate_size": tower.mlp_width,

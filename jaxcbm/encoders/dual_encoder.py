@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -80,7 +80,7 @@ class DualEncoder:
     def content_hash(self) -> str:
         """sha256 of weights, sizes, tokenizer and preprocessing, hex: the same encoder anywhere."""
         digest = hashlib.sha256()
-        described = [self.family, asdict(self.config), asdict(self.preprocess)]
+        described = [self.family, asdict(self.config), _said(self.preprocess)]
         digest.update(json.dumps([*described, self.tokenizer.digest], sort_keys=True).encode())
         for name in sorted(self.params):
             array = np.ascontiguousarray(self.params[name])
@@ -149,8 +149,8 @@ class DualEncoder:
         ids = self.tokenizer.ids(phrases)
         lengths = np.array([self._row_length(len(row)) for row in ids], np.int64)
         embeddings_DxE = np.empty((len(ids), self.embed_dim), np.float32)
-        # Behind its end a text is invisible to a causal tower, so short phrases, which concepts
-        # are, go in short rows. The length depends on the phrase alone and not on its company.
+        # Where what fills a row does not show, short phrases, which concepts are, go in short
+        # rows. The length depends on the phrase alone and not on its company.
         for length in np.unique(lengths):
             (where,) = np.nonzero(lengths == length)
             rows_NxT = self.tokenizer.pad([ids[i] for i in where], int(length))
@@ -176,6 +176,8 @@ class DualEncoder:
 
     def _row_length(self, tokens: int) -> int:
         limit = self.tokenizer.context_length
+        if self.tokenizer.full_rows:
+            return limit
         return min(limit, next((n for n in _TEXT_LENGTHS if n >= tokens), limit))
 
     @cached_property
@@ -241,6 +243,11 @@ class DualEncoder:
         size = min(batch_size, 1 << max(count - 1, 0).bit_length())
         devices = 1 if self.mesh is None else self.mesh.shape["data"]
         return -(-size // devices) * devices
+
+
+def _said(settings: Any) -> dict[str, Any]:
+    # What has its default is left out, so that a new setting leaves the old hashes alone.
+    return {f.name: v for f in fields(settings) if (v := getattr(settings, f.name)) != f.default}
 
 
 def _one_ahead(

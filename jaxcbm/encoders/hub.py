@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from jaxcbm.encoders.checkpoint_kind import read_kind
+from jaxcbm.encoders.families import FAMILIES
+from jaxcbm.encoders.open_clip_config import OPEN_CLIP_CONFIG
 from jaxcbm.encoders.preprocess import PREPROCESS_FILES
 from jaxcbm.encoders.tensor_files import weight_patterns
 from jaxcbm.encoders.tokenizer import TOKENIZER_FILES
@@ -28,12 +31,16 @@ def download(name: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    small = ["config.json", *PREPROCESS_FILES, *TOKENIZER_FILES]
+    small = ["config.json", OPEN_CLIP_CONFIG, *PREPROCESS_FILES, *TOKENIZER_FILES]
     try:
         # One request without retries, so that a machine with no network hears so at once.
         files = [file.rfilename for file in HfApi().model_info(name, timeout=10).siblings or []]
-        weights = weight_patterns(files)
+        # The small files first: they tell which of the weights are the model's.
+        folder = Path(snapshot_download(name, allow_patterns=small))
+        weights = weight_patterns(files, FAMILIES[read_kind(folder, files)[0]].weights)
         return Path(snapshot_download(name, allow_patterns=[*small, *weights]))
+    except UserError:
+        raise
     except GatedRepoError as error:
         raise UserError(
             f"{name}: its owner asks for consent; accept it on huggingface.co/{name} and log in "

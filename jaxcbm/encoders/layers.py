@@ -48,14 +48,15 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def _precision(dtype: Any) -> jax.lax.Precision:
+def dot_precision(dtype: Any) -> jax.lax.Precision:
+    """How exactly operands of that type are multiplied: float32 ones are never rounded."""
     # Left to itself, a GPU or TPU rounds the operands of float32 products too.
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
 
 
 def _dot(x_MxK: jax.Array, w_KxN: jax.Array) -> jax.Array:
     return jnp.matmul(
-        x_MxK, w_KxN, precision=_precision(x_MxK.dtype), preferred_element_type=jnp.float32
+        x_MxK, w_KxN, precision=dot_precision(x_MxK.dtype), preferred_element_type=jnp.float32
     )
 
 
@@ -141,8 +142,15 @@ class Attention(nnx.Module):
         self.out = Linear(width, width, std=out_std, rngs=rngs)
 
     def __call__(
-        self, x_MxC: jax.Array, tokens: int, *, causal: bool, dtype: Any = jnp.float32
+        self,
+        x_MxC: jax.Array,
+        tokens: int,
+        *,
+        causal: bool,
+        seen_BxT: jax.Array | None = None,
+        dtype: Any = jnp.float32,
     ) -> jax.Array:
+        """Mix the tokens of each row; `seen_BxT` is false for those that none may attend to."""
         width = x_MxC.shape[-1]
         split = (-1, tokens, self.heads, width // self.heads)
 
@@ -151,13 +159,15 @@ class Attention(nnx.Module):
 
         q_BxHxTxF, k_BxHxTxF, v_BxHxTxF = by_head(self.q), by_head(self.k), by_head(self.v)
         product = partial(
-            jnp.einsum, precision=_precision(dtype), preferred_element_type=jnp.float32
+            jnp.einsum, precision=dot_precision(dtype), preferred_element_type=jnp.float32
         )
         logits_BxHxTxT = product("bhqf,bhkf->bhqk", q_BxHxTxF, k_BxHxTxF)
         logits_BxHxTxT = logits_BxHxTxT * jnp.float32(split[-1] ** -0.5)
         if causal:
             seen_TxT = jnp.tril(jnp.ones((tokens, tokens), bool))[None, None]
             logits_BxHxTxT = jnp.where(seen_TxT, logits_BxHxTxT, jnp.float32(-1e30))
+        if seen_BxT is not None:
+            logits_BxHxTxT = jnp.where(seen_BxT[:, None, None], logits_BxHxTxT, jnp.float32(-1e30))
         weights_BxHxTxT = jax.nn.softmax(logits_BxHxTxT, axis=-1).astype(dtype)
         mixed_BxHxTxF = product("bhqk,bhkf->bhqf", weights_BxHxTxT, v_BxHxTxF)
         return self.out(mixed_BxHxTxF.transpose(0, 2, 1, 3).reshape(-1, width), dtype)
@@ -182,6 +192,17 @@ class Mlp(nnx.Module):
 
     def __call__(self, x_MxC: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
         return self.down(ACTIVATIONS[self.activation](self.up(x_MxC, dtype)), dtype)
+
+
+def patch_rows(pixels_BxHxWx3: jax.Array, grid: int, patch: int) -> jax.Array:
+    """Non-overlapping patches as rows [B * P, patch * patch * 3]; a remainder is dropped.
+
+    >>> patch_rows(jnp.zeros((2, 9, 9, 3)), grid=2, patch=4).shape
+    (8, 48)
+    """
+    x = pixels_BxHxWx3[:, : grid * patch, : grid * patch]
+    x = x.reshape(-1, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(-1, patch * patch * 3)
 
 
 def unit_norm(x_BxE: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ worker processes; rescaling and normalising happen on the device.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from jaxcbm.encoders.open_image import ImageLike, open_image
 from jaxcbm.errors import UserError
 
 __all__ = ["ImageLike", "Preprocess", "open_image"]
+
+Colours = tuple[float, float, float]
 
 # What a preprocessor file that leaves a key out means by it, by the kind of processor.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -46,6 +48,34 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],
     },
+    "Siglip": {
+        "do_resize": True,
+        "size": {"height": 224, "width": 224},
+        "default_to_square": True,
+        "resample": Image.Resampling.BICUBIC,
+        "do_center_crop": False,
+        "crop_size": None,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    },
+    "EfficientNet": {
+        "do_resize": True,
+        "size": {"height": 346, "width": 346},
+        "default_to_square": True,
+        "resample": Image.Resampling.BICUBIC,
+        "do_center_crop": False,
+        "crop_size": {"height": 289, "width": 289},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "rescale_offset": False,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "include_top": True,
+    },
 }
 PREPROCESS_FILES = ("preprocessor_config.json", "processor_config.json")
 
@@ -62,6 +92,8 @@ class Preprocess:
         resample: PIL's filter.
         scale: factor from bytes to floats.
         mean, std: per colour, subtracted and divided after scaling.
+        rounded_corner: where the crop's corner falls between pixels, take the even one, as
+            torchvision does, instead of the lower one, as transformers does.
 
     >>> clip = Preprocess.square(4)
     >>> clip(np.zeros((8, 6, 3), np.uint8)).shape
@@ -74,8 +106,9 @@ class Preprocess:
     crop: tuple[int, int] | None
     resample: int
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Colours
+    std: Colours
+    rounded_corner: bool = False
 
     @classmethod
     def square(cls, size: int) -> "Preprocess":
@@ -100,7 +133,7 @@ class Preprocess:
         if c["do_resize"]:
             edge, longest, resize = _size(c["size"], c["default_to_square"], where)
         crop = _size(c["crop_size"], True, where)[2] if c["do_center_crop"] else None
-        plain = not c["do_normalize"]
+        mean, std = _normalisation(c)
         return cls(
             shortest_edge=edge,
             longest_edge=longest,
@@ -108,8 +141,8 @@ class Preprocess:
             crop=crop,
             resample=int(c["resample"]),
             scale=float(c["rescale_factor"]) if c["do_rescale"] else 1.0,
-            mean=(0.0, 0.0, 0.0) if plain else _colours(c["image_mean"]),
-            std=(1.0, 1.0, 1.0) if plain else _colours(c["image_std"]),
+            mean=mean,
+            std=std,
         )
 
     @classmethod
@@ -155,6 +188,30 @@ class Preprocess:
             "image_std": list(self.std),
         }
 
+    def at_size(self, size: int) -> "Preprocess":
+        """The same for square results of another size: edges and crop in proportion.
+
+        Args:
+            size: height and width in pixels of every result, which has been square so far.
+
+        >>> Preprocess.square(224).at_size(336).shortest_edge
+        336
+        """
+        if self.output_size is None:
+            raise ValueError("the results have no size of their own")
+        old = self.output_size[0]
+
+        def scaled(edge: int | None) -> int | None:
+            return None if edge is None else round(edge * size / old)
+
+        return replace(
+            self,
+            shortest_edge=scaled(self.shortest_edge),
+            longest_edge=scaled(self.longest_edge),
+            resize=self.resize and tuple(round(edge * size / old) for edge in self.resize),
+            crop=self.crop and (size, size),
+        )
+
     @property
     def output_size(self) -> tuple[int, int] | None:
         """(height, width) of every result, or None where it depends on the picture."""
@@ -170,7 +227,9 @@ class Preprocess:
             height, width = resized
             image = image.resize((width, height), resample=Image.Resampling(self.resample))
         pixels_HxWx3 = np.asarray(image)
-        return pixels_HxWx3 if self.crop is None else _centre_crop(pixels_HxWx3, self.crop)
+        if self.crop is None:
+            return pixels_HxWx3
+        return _centre_crop(pixels_HxWx3, self.crop, self.rounded_corner)
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [..., 3] -> float32 [..., 3]; the towers do the same on the device."""
@@ -191,15 +250,16 @@ class Preprocess:
         return (new_long, new_short) if width <= height else (new_short, new_long)
 
 
-def _centre_crop(pixels_HxWx3: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The middle of a picture, its corner floored; a picture too small is padded with black."""
+def _centre_crop(pixels_HxWx3: np.ndarray, size: tuple[int, int], rounded: bool) -> np.ndarray:
+    """The middle of a picture; a picture too small is padded with black."""
     height, width = pixels_HxWx3.shape[:2]
     padding: list[tuple[int, int]] = []
     corner: list[int] = []
     for have, want in ((height, size[0]), (width, size[1])):
         before = -((have - want) // 2) if want > have else 0  # rounded up
         padding.append((before, max(want - have - before, 0)))
-        corner.append(max(have - want, 0) // 2)
+        spare = max(have - want, 0)
+        corner.append(round(spare / 2) if rounded else spare // 2)
     padded = np.pad(pixels_HxWx3, [*padding, (0, 0)])
     return padded[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
 
@@ -235,6 +295,18 @@ def _height_width(size: tuple[int, int]) -> dict[str, int]:
     return {"height": size[0], "width": size[1]}
 
 
-def _colours(values: Any) -> tuple[float, float, float]:
+def _normalisation(c: Mapping[str, Any]) -> tuple[Colours, Colours]:
+    """Everything that is subtracted and divided after scaling, as one mean and one deviation."""
+    plain = not c["do_normalize"]
+    mean = (0.0, 0.0, 0.0) if plain else _colours(c["image_mean"])
+    std = (1.0, 1.0, 1.0) if plain else _colours(c["image_std"])
+    if c["do_rescale"] and c.get("rescale_offset"):
+        mean = _colours([m + 1 for m in mean])
+    if c.get("include_top"):  # EfficientNet's classifiers divide a second time
+        std = _colours([a * b for a, b in zip(std, _colours(c["image_std"]), strict=True)])
+    return mean, std
+
+
+def _colours(values: Any) -> Colours:
     red, green, blue = (values,) * 3 if isinstance(values, int | float) else values
     return float(red), float(green), float(blue)

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from jaxcbm.encoders.convert import to_theirs
-from jaxcbm.encoders.load import FAMILIES
+from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.encoders.preprocess import Preprocess
 from jaxcbm.encoders.tokenizer import TOKENIZER_FILES
 

@@ -1,7 +1,7 @@
 """The tensors of a checkpoint folder, whichever of the formats in the wild holds them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,18 @@ from jaxcbm.errors import UserError
 Tensors = Iterator[tuple[str, np.ndarray]]
 
 
-def read_tensors(folder: Path) -> Tensors:
+# What Hugging Face's repositories call their weights, best first.
+HUGGING_FACE_WEIGHTS = ("model.safetensors", "flax_model.msgpack", "pytorch_model.bin")
+
+
+def read_tensors(folder: Path, names: Sequence[str] = HUGGING_FACE_WEIGHTS) -> Tensors:
     """Read a checkpoint tensor by tensor, in the precision it was stored in.
 
-    The first of these that is there: `model.safetensors`, `flax_model.msgpack`,
-    `pytorch_model.bin`; each of them whole, or in shards with an index.
+    The first of the files that is there, each of them whole, or in shards with an index.
 
     Args:
-        folder: a Hugging Face folder.
+        folder: a checkpoint's folder.
+        names: files to look for, of safetensors, flax's msgpack, or torch's zip files.
 
     Yields:
         Name and array, in torch's naming and layout whatever the format.
@@ -30,25 +34,26 @@ def read_tensors(folder: Path) -> Tensors:
     Raises:
         UserError: there are no weights, a shard is missing, or a file is damaged.
     """
-    for name, read in _FORMATS.items():
+    for name in names:
+        read = _FORMATS[Path(name).suffix]
         if (folder / name).is_file():
             return read(_whole(folder / name))
         if (folder / f"{name}.index.json").is_file():
             return _read_shards(folder / f"{name}.index.json", read)
     if any(folder.rglob("*.incomplete")):
         raise UserError(f"{folder}: the download is incomplete; run it again until it ends")
-    raise UserError(
-        f"{folder}: no weights (looked for {', '.join(_FORMATS)}); download one of them"
-    )
+    raise UserError(f"{folder}: no weights (looked for {', '.join(names)}); download one of them")
 
 
-def weight_patterns(files: list[str]) -> list[str]:
+def weight_patterns(
+    files: Collection[str], names: Sequence[str] = HUGGING_FACE_WEIGHTS
+) -> list[str]:
     """Of the files a repository has, patterns for those that `read_tensors` would read.
 
     >>> weight_patterns(["pytorch_model.bin", "model.safetensors", "config.json"])
     ['model.safetensors', 'model.safetensors.index.json', 'model-*.safetensors']
     """
-    for name in _FORMATS:
+    for name in names:
         stem, ending = name.split(".")
         if name in files or f"{name}.index.json" in files:
             return [name, f"{name}.index.json", f"{stem}-*.{ending}"]
@@ -120,7 +125,7 @@ def _read_torch(path: Path) -> Tensors:
 
 
 _FORMATS: dict[str, Callable[[Path], Tensors]] = {
-    "model.safetensors": _read_safetensors,
-    "flax_model.msgpack": _read_msgpack,
-    "pytorch_model.bin": _read_torch,
+    ".safetensors": _read_safetensors,
+    ".msgpack": _read_msgpack,
+    ".bin": _read_torch,
 }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcbm.errors import UserError
 
-# The files that decide what a tokenizer does; one of the complete sets must be there.
+# The files that decide what a tokenizer does, of any family.
 TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.json",
@@ -19,6 +19,9 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
 )
 
 
@@ -27,17 +30,24 @@ class Tokenizer:
     """Turns phrases into rows of token ids that all have the same length.
 
     Attributes:
-        backend: the transformers tokenizer.
+        backend: the transformers tokenizer, or what is called as one.
         context_length: T, the smaller of the tokenizer's limit and the model's positions.
-        end_of_text_id: the last token of every phrase; rows are filled up with it. Behind the end
-            of a text a causal tower sees nothing, so what fills a row never shows.
+        end_of_text_id: the last token of every phrase.
         digest: sha256 of the tokenizer's files, hex.
+        pad_id: what fills a row up; None for the end of text, since behind it a causal tower sees
+            nothing.
+        full_rows: whether what fills a row shows in the embedding, so that every row must have the
+            context length.
+        clean: what is done to a phrase before the backend sees it.
     """
 
     backend: Any
     context_length: int
     end_of_text_id: int
     digest: str
+    pad_id: int | None = None
+    full_rows: bool = False
+    clean: Callable[[str], str] | None = None
 
     @classmethod
     def from_folder(cls, folder: Path, *, positions: int, vocab_size: int) -> "Tokenizer":
@@ -51,47 +61,32 @@ class Tokenizer:
         Raises:
             UserError: files are missing, or the vocabulary is not the model's.
         """
-        present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
-        if "tokenizer.json" not in present and not {"vocab.json", "merges.txt"} <= set(present):
-            raise UserError(
-                f"{folder}: the tokenizer lacks its files (tokenizer.json, or vocab.json and "
-                "merges.txt); download them from the checkpoint's page"
-            )
-        backend = _read_backend(folder)
-        # Tables are padded to round sizes, so fewer tokens are fine; but a tokenizer that did not
-        # find its vocabulary comes up with a handful.
-        if not vocab_size // 2 <= len(backend) <= vocab_size:
-            raise UserError(
-                f"{folder}: the tokenizer has {len(backend)} tokens but config.json says "
-                f"vocab_size {vocab_size}; use the tokenizer files these weights came with"
-            )
+        require_files(folder, ("tokenizer.json",), ("vocab.json", "merges.txt"))
+        backend = read_backend(folder)
+        check_vocabulary(folder, len(backend), vocab_size)
         if not (empty := backend("")["input_ids"]):
             raise UserError(
                 f"{folder}: the tokenizer puts no end of text behind a phrase, so a CLIP tower "
                 "cannot pool there; use the tokenizer files these weights came with"
             )
-        digest = hashlib.sha256()
-        for name in present:
-            content = (folder / name).read_bytes()
-            digest.update(f"{name} {len(content)}\n".encode() + content)
         return cls(
             backend=backend,
             context_length=min(positions, backend.model_max_length),
             end_of_text_id=empty[-1],
-            digest=digest.hexdigest(),
+            digest=files_digest(folder),
         )
 
     def ids(self, phrases: Sequence[str]) -> list[list[int]]:
         """Token ids of each phrase, cut to the context length with the end of text kept."""
         if not phrases:
             return []
-        return self.backend(list(phrases), truncation=True, max_length=self.context_length)[
-            "input_ids"
-        ]
+        texts = [p if self.clean is None else self.clean(p) for p in phrases]
+        return self.backend(texts, truncation=True, max_length=self.context_length)["input_ids"]
 
     def pad(self, ids: Sequence[Sequence[int]], length: int) -> np.ndarray:
-        """Rows of ids filled up with the end of text -> int32 [N, length]."""
-        rows_NxT = np.full((len(ids), length), self.end_of_text_id, np.int32)
+        """Rows of ids filled up -> int32 [N, length]."""
+        fill = self.end_of_text_id if self.pad_id is None else self.pad_id
+        rows_NxT = np.full((len(ids), length), fill, np.int32)
         for row_T, phrase in zip(rows_NxT, ids, strict=True):
             row_T[: len(phrase)] = phrase
         return rows_NxT
@@ -101,13 +96,47 @@ class Tokenizer:
         return self.pad(self.ids(phrases), self.context_length)
 
 
-def _read_backend(folder: Path) -> Any:
-    from transformers import AutoTokenizer, CLIPTokenizer
+def require_files(folder: Path, *sets: tuple[str, ...]) -> None:
+    """Refuse a folder that holds none of the sets of files that a tokenizer can be read from."""
+    if not any(all((folder / name).is_file() for name in names) for names in sets):
+        wanted = ", or ".join(" and ".join(names) for names in sets)
+        raise UserError(
+            f"{folder}: the tokenizer lacks its files ({wanted}); download them from the "
+            "checkpoint's page"
+        )
+
+
+def check_vocabulary(folder: Path, found: int, vocab_size: int) -> None:
+    """Refuse a tokenizer whose vocabulary is not the model's.
+
+    Tables are padded to round sizes, so fewer tokens are fine; but a tokenizer that did not find
+    its vocabulary comes up with a handful.
+    """
+    if not vocab_size // 2 <= found <= vocab_size:
+        raise UserError(
+            f"{folder}: the tokenizer has {found} tokens but config.json says vocab_size "
+            f"{vocab_size}; use the tokenizer files these weights came with"
+        )
+
+
+def files_digest(folder: Path) -> str:
+    """sha256 of the tokenizer's files in a folder, hex."""
+    digest = hashlib.sha256()
+    for name in TOKENIZER_FILES:
+        if (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def read_backend(folder: Path, *, kind: str = "CLIPTokenizer") -> Any:
+    """The transformers tokenizer of a folder; its class where no file names one is `kind`."""
+    import transformers
 
     try:
         # AutoTokenizer wants a config that names the tokenizer or the family.
         named = any((folder / n).is_file() for n in ("tokenizer_config.json", "config.json"))
-        reader = AutoTokenizer if named else CLIPTokenizer
+        reader = transformers.AutoTokenizer if named else getattr(transformers, kind)
         return reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -42,7 +42,7 @@ def sweep_plot(points: Sequence[Point], path: Path) -> None:
     rows = figure.subfigures(
         2 if below else 1, 1, height_ratios=[top, 3.6 * below][: 1 + bool(below)]
     )
-    rows = np.atleast_1d(rows)
+    rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     colors = _colors(axes[group]) if group else {}
     _draw_best(rows[0].subplots(), points[:BEST], list(axes), group, colors)
     if below:
@@ -106,7 +106,7 @@ def _draw_best(
     panel: Axes, points: Sequence[Point], axes: list[str], group: str | None, colors: dict
 ) -> None:
     for place, point in enumerate(points):
-        color = colors.get(point.setting.get(group), COLORS[0])
+        color = colors.get(point.setting.get(group or ""), COLORS[0])
         error = point.deviation if np.isfinite(point.deviation) else 0.0
         panel.errorbar(point.top1, place, xerr=error, fmt="o", color=color, capsize=3, markersize=5)
     labels = [

@@ -213,8 +213,8 @@ def with_fields(config: Any, values: Mapping[str, Any]) -> Any:
 def get_field(config: Any, path: str) -> Any:
     """The value of a field.
 
-    >>> get_field(FitConfig(), "bottleneck.objective")
-    'gumbel'
+    >>> get_field(FitConfig(), "mesh.model")
+    1
     """
     for name in path.split("."):
         config = getattr(config, name)

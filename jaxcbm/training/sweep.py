@@ -214,7 +214,8 @@ def valid_blocks(arrays: FitArrays, size: int) -> ValidData:
     """The validation split as [blocks, size, ...]; padded rows have mask 0."""
     mask = np.ones(len(arrays.valid_labels), np.float32)
     size = min(size, len(mask))
-    rows = (pad_rows(part, size) for part in (arrays.valid_inputs, arrays.valid_labels, mask))
+    # Still on the host: the caller puts them on its mesh.
+    rows: Any = (pad_rows(part, size) for part in (arrays.valid_inputs, arrays.valid_labels, mask))
     return ValidData(*(part.reshape(-1, size, *part.shape[1:]) for part in rows))
 
 

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
-from transformers import CLIPImageProcessorPil
+from transformers import CLIPImageProcessorPil, EfficientNetImageProcessorPil
 
 from jaxcbm.encoders.preprocess import Preprocess, open_image
 from jaxcbm.errors import UserError
@@ -61,6 +61,43 @@ def test_equals_transformers(settings):
         pixels = ours(image)
         assert pixels.dtype == np.uint8
         np.testing.assert_allclose(ours.normalise(pixels), want, atol=1e-6, rtol=1e-6)
+
+
+ALIGN = {
+    "size": {"height": 40, "width": 40},
+    "crop_size": {"height": 33, "width": 33},
+    "do_center_crop": True,
+    "do_normalize": False,
+    "include_top": False,
+    "resample": 2,
+    "rescale_factor": 1 / 127.5,
+    "rescale_offset": True,
+}
+EFFICIENT_NETS = {
+    "ALIGN as released": ALIGN,
+    "defaults": {"size": {"height": 32, "width": 32}},
+    "offset and both normalisations": {
+        **ALIGN,
+        "do_normalize": True,
+        "include_top": True,
+        "image_mean": [0.1, 0.2, 0.3],
+        "image_std": [0.5, 0.6, 0.7],
+    },
+    "divided without a mean": {**ALIGN, "include_top": True, "image_std": [0.5, 0.6, 0.7]},
+    "no rescale, so no offset": {**ALIGN, "do_rescale": False},
+}
+
+
+@pytest.mark.parametrize("settings", EFFICIENT_NETS)
+def test_efficient_net_equals_transformers(settings):
+    how = EFFICIENT_NETS[settings]
+    ours = Preprocess.from_hf({"image_processor_type": "EfficientNetImageProcessor", **how})
+    theirs = EfficientNetImageProcessorPil(**how)
+    for height, width in SIZES:
+        image = Image.fromarray(picture(height, width))
+        want = theirs(image, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
+        for same in (ours, Preprocess.from_hf(ours.to_hf())):
+            np.testing.assert_allclose(same.normalise(same(image)), want, atol=2e-6, rtol=2e-6)
 
 
 def _modes() -> dict[str, Image.Image]:
@@ -200,7 +237,7 @@ def test_survives_pickling_to_a_worker():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"image_processor_type": "EfficientNetImageProcessor"},
+        {"image_processor_type": "BlipImageProcessor"},
         {"size": {"longest_edge": 30}},
         {"size": "large"},
         {"do_pad": True},

@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -12,6 +11,7 @@ import pytest
 from flax import serialization, traverse_util
 from random_clip import VARIANTS, random_tensors, write_config, write_tokenizer
 from safetensors.numpy import save_file
+from torch_zip import op, write_torch_zip
 
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.restricted_pickle import read_torch_zip
@@ -52,35 +52,6 @@ def write_msgpack(folder: Path, tensors: dict) -> None:
         tree[(*path, last)] = np.array(array, order="C")
     content = serialization.msgpack_serialize(traverse_util.unflatten_dict(tree))
     (folder / "flax_model.msgpack").write_bytes(content)
-
-
-_STORAGE = {"float32": "FloatStorage", "float16": "HalfStorage", "bfloat16": "BFloat16Storage"}
-
-
-def _op(value) -> bytes:
-    """One value as pickle instructions, without the frame around them."""
-    return pickle.dumps(value, protocol=2)[2:-1]
-
-
-def _tensor_ops(key: str, array: np.ndarray, shape=None, reader=b"_rebuild_tensor_v2") -> bytes:
-    strides = tuple(s // array.itemsize for s in array.strides)
-    kind = _STORAGE[array.dtype.name].encode()
-    storage = b"(" + _op("storage") + b"ctorch\n" + kind + b"\n" + _op(key) + _op("cpu")
-    storage += _op(array.size) + b"tQ"
-    arguments = storage + _op(0) + _op(shape or array.shape) + _op(strides) + b"\x89"
-    return b"ctorch._utils\n" + reader + b"\n(" + arguments + b"ccollections\nOrderedDict\n)RtR"
-
-
-def write_torch_zip(path: Path, tensors: dict, *, extra: bytes = b"", shape=None) -> None:
-    """The layout of torch.save, made by hand: a pickle and one raw file for each storage."""
-    content = b"\x80\x02}("
-    with zipfile.ZipFile(path, "w") as archive:
-        for i, (name, array) in enumerate(tensors.items()):
-            content += _op(name) + _tensor_ops(str(i), np.array(array, order="C"), shape)
-            archive.writestr(f"archive/data/{i}", array.tobytes())
-        archive.writestr("archive/data.pkl", content + extra + b"u.")
-        archive.writestr("archive/byteorder", "little")
-        archive.writestr("archive/version", "3\n")
 
 
 def write_bin(folder: Path, tensors: dict) -> None:
@@ -153,7 +124,7 @@ def test_a_pickle_that_calls_anything_is_refused_and_not_run(tmp_path):
             return os.mkdir, (str(tmp_path / "broken_into"),)
 
     path = tmp_path / "pytorch_model.bin"
-    write_torch_zip(path, {"a": np.zeros(2, np.float32)}, extra=_op("b") + _op(Attack()))
+    write_torch_zip(path, {"a": np.zeros(2, np.float32)}, extra=op("b") + op(Attack()))
     with pytest.raises(UserError, match=r"refused.*posix\.mkdir|refused.*nt\.mkdir"):
         dict(read_tensors(tmp_path))
     assert not (tmp_path / "broken_into").exists()
@@ -162,8 +133,8 @@ def test_a_pickle_that_calls_anything_is_refused_and_not_run(tmp_path):
 @pytest.mark.parametrize("name", ["builtins\neval", "torch\nload", "numpy\nload", "os\nsystem"])
 def test_only_five_names_are_known(name, tmp_path):
     module, function = name.split("\n")
-    call = f"c{name}\n".encode() + b"(" + _op("1") + b"tR"
-    write_torch_zip(tmp_path / "a.bin", {}, extra=_op("b") + call)
+    call = f"c{name}\n".encode() + b"(" + op("1") + b"tR"
+    write_torch_zip(tmp_path / "a.bin", {}, extra=op("b") + call)
     with pytest.raises(UserError, match=rf"refused.*{module}\.{function}"):
         read_torch_zip(tmp_path / "a.bin")
 

@@ -49,7 +49,8 @@ TRAIN, VALID = make_split()
 TEXTS = make_texts()
 CLASS_NAMES = TRAIN.classes
 CONFIG = FitConfig(
-    BottleneckConfig(parameterisation="full"), TrainingConfig(epochs=3, batch_size=32)
+    BottleneckConfig(objective="gumbel", parameterisation="full"),
+    TrainingConfig(epochs=3, batch_size=32),
 )
 
 
@@ -148,7 +149,9 @@ def test_every_number_reaches_its_run():
         ce_to_cbl=True,
         patience=1,
     )
-    bottleneck = BottleneckConfig(sampler="binary_concrete", parameterisation="factored")
+    bottleneck = BottleneckConfig(
+        objective="gumbel", sampler="binary_concrete", parameterisation="factored"
+    )
     config = FitConfig(bottleneck, training)
     grid = {
         "training.head.learning_rate": (0.1, 1.0),

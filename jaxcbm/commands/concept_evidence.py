@@ -1,0 +1,123 @@
+"""What filters look at: phrases and class names in one or two text encoders, and train pictures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcbm.commands.experiment import prepare, read_experiment
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.concepts.filters import Evidence
+from jaxcbm.concepts.similarity_filters import centred, join_embeddings
+from jaxcbm.data.class_names import built_in, read_class_file
+from jaxcbm.data.features import Features
+from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
+
+
+class TextSpaces(NamedTuple):
+    """In which encoders texts are compared.
+
+    Attributes:
+        encoder: the dual encoder; a name or folder for `load_encoder`.
+        sentence_encoder: a name or folder for sentence-transformers; "" for none.
+        weights: of the dual encoder and of the sentence encoder.
+        centre: the concept set whose mean is taken off all texts; "" takes nothing off.
+    """
+
+    encoder: str = "jaxcbm/tiny"
+    sentence_encoder: str = ""
+    weights: tuple[float, float] = (3.0, 1.0)
+    centre: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """What the log of a filtered set remembers."""
+        found: dict[str, Any] = {"encoder": self.encoder}
+        if self.sentence_encoder:
+            found |= {"sentence_encoder": self.sentence_encoder, "weights": list(self.weights)}
+        return found | ({"centre": self.centre} if self.centre else {})
+
+
+def read_classes(source: str) -> tuple[str, ...]:
+    """Class names of a dataset that comes with the library, or of a file with one a line.
+
+    >>> read_classes("fashion_mnist")[:2], len(read_classes("birds"))
+    (('t-shirt', 'trousers'), 48)
+    """
+    if source == "birds":
+        from jaxcbm.data.birds.species import all_species
+
+        return tuple(species.name for species in all_species())
+    if source == "fashion_mnist":
+        from jaxcbm.data.fashion_mnist import CLASSES
+
+        return CLASSES
+    return built_in(source) or read_class_file(Path(source))
+
+
+def train_features(config: dict[str, Any], store: Path | None) -> tuple[Features, str]:
+    """The train images of an experiment (its validation and test images stay unseen).
+
+    Args:
+        config: an experiment's settings.
+        store: folder of the feature store; None takes the one that the settings name.
+
+    Returns:
+        features of the train part, and the encoder's name.
+
+    Raises:
+        UserError: no feature store is named, or the settings or the data are no good.
+    """
+    experiment = read_experiment(config)
+    if store is None and not experiment.features:
+        raise UserError("--config without --features: name a folder for the encoded images")
+    if store is not None:
+        experiment = replace(experiment, features=str(store))
+    # Its own concepts have no part in this, and may be what is about to be made.
+    experiment = replace(experiment, concepts="birds")
+    return prepare(experiment, Path()).splits.train, experiment.encoder.name
+
+
+def gather(
+    phrases: Sequence[str], classes: Sequence[str], spaces: TextSpaces, train: Features | None
+) -> Evidence:
+    """Embed phrases and class names, and add the train images."""
+    texts = [*phrases, *classes]
+    reference = list(ConceptSet.from_file(spaces.centre).phrases) if spaces.centre else []
+    encoder = load_encoder(spaces.encoder)
+    plain_PxE = encoder.embed_texts([*texts, *reference])
+    rooms = [plain_PxE]
+    if spaces.sentence_encoder:
+        rooms.append(_sentences(spaces.sentence_encoder, [*texts, *reference]))
+    if reference:
+        rooms = [centred(room, room[len(texts) :].mean(axis=0)) for room in rooms]
+    joined_PxE = join_embeddings(rooms, spaces.weights[: len(rooms)])
+    count = len(phrases)
+    evidence = Evidence(
+        texts=joined_PxE[:count],
+        classes=tuple(classes),
+        class_texts=joined_PxE[count : len(texts)] if classes else None,
+        pictured=plain_PxE[:count],
+    )
+    if train is None:
+        return evidence
+    return replace(evidence, images=train.as_array(), labels=np.asarray(train.labels))
+
+
+def _sentences(name: str, texts: list[str]) -> np.ndarray:
+    try:
+        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise UserError(
+            f"--sentence_encoder={name} needs sentence-transformers: pip install it, or leave the "
+            "flag out"
+        ) from error
+    try:
+        model = SentenceTransformer(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--sentence_encoder={name}: cannot be loaded ({' '.join(str(error).split())[:120]})"
+        ) from error
+    return np.asarray(model.encode(texts, normalize_embeddings=True), np.float32)

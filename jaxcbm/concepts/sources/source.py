@@ -1,0 +1,58 @@
+"""What every source is, and what it may be asked about."""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Protocol
+
+from jaxcbm.concepts.origin import Candidate
+from jaxcbm.errors import UserError
+
+MAX_CLASS_LETTERS = 120
+
+
+class Source(Protocol):
+    """Class names in, phrases with their origins out; settings are bound with functools.partial."""
+
+    def __call__(self, classes: Sequence[str], /) -> list[Candidate]: ...
+
+
+def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    """Class names that can be asked about, with single spaces, NFC.
+
+    Args:
+      classes: K names.
+
+    Returns:
+      The K names in their order.
+
+    Raises:
+      UserError: none, a blank one, one given twice (but for case and spaces), one that holds
+        control characters, or one above 120 letters.
+
+    >>> checked_classes(["great  grey shrike", "wren"])
+    ('great grey shrike', 'wren')
+    """
+    if isinstance(classes, str):
+        raise UserError(f"the classes are one text, {classes!r:.60}: give a list of names")
+    if not classes:
+        raise UserError("no classes: give at least one class name")
+    places: dict[str, int] = {}
+    tidy = []
+    for place, given in enumerate(classes, start=1):
+        if not isinstance(given, str):
+            raise UserError(f"class {place} is no text: {given!r:.60}")
+        name = " ".join(unicodedata.normalize("NFC", given).split())
+        if not name:
+            raise UserError(f"class {place} has no name: name it or remove it")
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+            raise UserError(f"class {place} holds a control character: {name!r:.60} (remove it)")
+        if len(name) > MAX_CLASS_LETTERS:
+            raise UserError(
+                f"class {place} has {len(name):,} letters, {name!r:.40}...: give a name of at most "
+                f"{MAX_CLASS_LETTERS}"
+            )
+        first = places.setdefault(name.casefold(), place)
+        if first != place:
+            raise UserError(f"class {place} is class {first} again: {name!r} (remove one)")
+        tidy.append(name)
+    return tuple(tidy)

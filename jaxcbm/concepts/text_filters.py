@@ -1,0 +1,57 @@
+"""Filters that read phrases alone: too long, or said already.
+
+A filter takes D phrases (and what else it looks at) and returns D reasons, "" where a phrase stays.
+"""
+
+from collections.abc import Sequence
+
+from jaxcbm.concepts.phrase_key import phrase_key
+from jaxcbm.errors import UserError
+
+
+def too_long(phrases: Sequence[str], at_most: int = 30) -> list[str]:
+    """Phrases of more letters than a reader takes in at a glance.
+
+    Idempotent, and independent of the order of phrases.
+
+    Args:
+        phrases: D texts.
+        at_most: letters, blanks included.
+
+    Returns:
+        D reasons.
+
+    Raises:
+        UserError: `at_most` below 1.
+
+    Reference: Oikarinen et al. 2023 (arXiv 2304.06129), section 3.1.
+
+    >>> too_long(["red crown", "a crown that is as red as red can be"])
+    ['', '36 letters']
+    """
+    if at_most < 1:
+        raise UserError(f"filter length: at most {at_most} letters leaves nothing: give 1 or more")
+    return [f"{len(phrase)} letters" if len(phrase) > at_most else "" for phrase in phrases]
+
+
+def near_duplicates(phrases: Sequence[str]) -> list[str]:
+    """Phrases that an earlier one says but for case, articles, punctuation or number.
+
+    Idempotent. Which meanings stay does not depend on the order; which wording stays does.
+
+    Args:
+        phrases: D texts.
+
+    Returns:
+        D reasons, each naming the phrase that stays.
+
+    >>> near_duplicates(["red crown", "hooked bill", "the red crowns"])
+    ['', '', "same as 'red crown'"]
+    """
+    first: dict[str, str] = {}
+    reasons = []
+    for phrase in phrases:
+        key = phrase_key(phrase)
+        reasons.append(f"same as {first[key]!r}" if key in first else "")
+        first.setdefault(key, phrase)
+    return reasons

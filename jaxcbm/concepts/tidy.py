@@ -1,0 +1,123 @@
+"""What a phrase must be: one line of visible text, given once."""
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from jaxcbm.concepts.filter_log import Dropped
+from jaxcbm.concepts.origin import Candidate, Origins, united
+from jaxcbm.errors import UserError
+
+MAX_LETTERS = 200
+
+
+class TidyLines(NamedTuple):
+    """The phrases of a file in their order, and how many lines were left out."""
+
+    phrases: tuple[str, ...]
+    blank: int
+    duplicates: int
+
+
+class TidyCandidates(NamedTuple):
+    """The phrases of sources in their order, what was left out, and where each comes from."""
+
+    phrases: tuple[str, ...]
+    dropped: tuple[Dropped, ...]
+    origins: Origins
+
+
+def tidy_lines(phrases: Iterable[tuple[str, Any]], where: str) -> TidyLines:
+    """Tidy what a person wrote; a line that cannot be a phrase is a fault to tell.
+
+    Args:
+      phrases: a place ("line 3") and what stands there.
+      where: the file, for the message.
+
+    Raises:
+      UserError: a line is no text or holds a control character, or no phrase is left.
+
+    >>> tidy_lines([("line 1", "Tail"), ("line 2", "tail "), ("line 3", "")], "a.txt")
+    TidyLines(phrases=('Tail',), blank=1, duplicates=1)
+    """
+    kept: dict[str, str] = {}
+    blank = duplicates = 0
+    for place, phrase in phrases:
+        phrase = one_line(phrase, f"{place} of {where}")
+        key = phrase.casefold()
+        if not phrase:
+            blank += 1
+        elif key in kept:
+            duplicates += 1
+        else:
+            kept[key] = phrase
+    if not kept:
+        raise UserError(f"no concept phrases in {where}: give one short text a line")
+    return TidyLines(tuple(kept.values()), blank, duplicates)
+
+
+def tidy_candidates(candidates: Iterable[Candidate]) -> TidyCandidates:
+    """Tidy what sources gave; a phrase that cannot be one is dropped with its reason.
+
+    Raises:
+      UserError: no phrase is left.
+
+    >>> from jaxcbm.concepts.origin import Origin
+    >>> tidy_candidates([Candidate("tail", Origin("a")), Candidate("fu\\0r", Origin("a"))]).dropped
+    (Dropped(phrase='fu\\\\x00r', reason='holds a control character'),)
+    """
+    kept: dict[str, str] = {}
+    pairs, dropped = [], {}
+    for phrase, origin in candidates:
+        # Answers and graphs come composed and decomposed; they are one phrase.
+        phrase = unicodedata.normalize("NFC", phrase)
+        reason = _fault(phrase)
+        if reason:
+            dropped[printable(phrase)] = reason
+        else:
+            phrase = " ".join(phrase.split())
+            pairs.append((kept.setdefault(phrase.casefold(), phrase), [origin]))
+    drops = tuple(Dropped(*item) for item in dropped.items())
+    if not kept:
+        first = (
+            f"; the first of {len(drops)}, '{drops[0].phrase}', {drops[0].reason}" if drops else ""
+        )
+        raise UserError(f"the sources gave no usable phrase{first}")
+    return TidyCandidates(tuple(kept.values()), drops, united(pairs))
+
+
+def one_line(phrase: Any, place: str) -> str:
+    """The phrase with single spaces; a mark that no reader would see is a fault.
+
+    Raises:
+      UserError: no text, or a control character in it.
+    """
+    if not isinstance(phrase, str):
+        raise UserError(f"{place} is no text: {phrase!r:.60}")
+    if _has_control(phrase):
+        raise UserError(f"{place} holds a control character: {phrase!r:.60} (remove it)")
+    return " ".join(phrase.split())
+
+
+def printable(text: str, most: int = 80) -> str:
+    """A text as a log shows it: short, and with nothing that a terminal would obey.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])
+    return shown if len(shown) < most else f"{shown[: most - 3]}..."
+
+
+def _fault(phrase: str) -> str:
+    """Why a source's phrase cannot be a concept; "" if it can."""
+    letters = len(" ".join(phrase.split()))
+    if not letters:
+        return "blank"
+    if _has_control(phrase):
+        return "holds a control character"
+    return f"{letters:,} letters" if letters > MAX_LETTERS else ""
+
+
+def _has_control(phrase: str) -> bool:
+    return any(unicodedata.category(c) in ("Cc", "Cs") for c in phrase.replace("\t", " "))

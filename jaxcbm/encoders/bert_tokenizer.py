@@ -1,0 +1,66 @@
+"""Tokenizers of text towers that ignore padding: BERT's word pieces, RoBERTa's sentence pieces."""
+
+import importlib.util
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jaxcbm.encoders.tokenizer import (
+    Tokenizer,
+    check_vocabulary,
+    files_digest,
+    read_backend,
+    require_files,
+)
+from jaxcbm.errors import UserError
+
+
+def _load(folder: Path, config: Any, *, vocabulary: str, kind: str) -> Tokenizer:
+    """Load the tokenizer of a checkpoint and check that it fills rows up as the tower expects.
+
+    Args:
+        folder: holds `tokenizer.json` or the vocabulary.
+        config: sizes of the towers, with a `BertConfig` as `text`.
+        vocabulary: file name of the vocabulary.
+        kind: class of transformers where no file names one.
+
+    Raises:
+        UserError: files are missing, or the tokenizer is not the one of these weights.
+    """
+    text = config.text
+    require_files(folder, ("tokenizer.json",), (vocabulary,))
+    _require_sentencepiece(folder, vocabulary)
+    backend = read_backend(folder, kind=kind)
+    check_vocabulary(folder, len(backend), text.vocab_size)
+    if backend.pad_token_id != text.pad_id:
+        raise UserError(
+            f"{folder}: config.json says pad_token_id {text.pad_id} but the tokenizer fills rows "
+            f"with {backend.pad_token_id}; use the tokenizer these weights came with"
+        )
+    # A text is pooled at its first token, which must be the one that stands for the whole.
+    if len(empty := backend("")["input_ids"]) != 2:
+        raise UserError(
+            f"{folder}: the tokenizer puts {len(empty)} tokens around a phrase and not 2, so the "
+            "text tower cannot pool there; use the tokenizer files these weights came with"
+        )
+    return Tokenizer(
+        backend=backend,
+        context_length=min(text.context_length, backend.model_max_length),
+        end_of_text_id=empty[-1],
+        digest=files_digest(folder),
+        pad_id=text.pad_id,
+    )
+
+
+def _require_sentencepiece(folder: Path, vocabulary: str) -> None:
+    if (folder / "tokenizer.json").is_file() or not vocabulary.endswith(".model"):
+        return
+    if importlib.util.find_spec("sentencepiece") is None:
+        raise UserError(
+            f"{folder}: reading {vocabulary} takes the package sentencepiece; "
+            "`pip install 'jaxcbm[siglip]'`, or add the tokenizer.json of the checkpoint"
+        )
+
+
+bert_tokenizer = partial(_load, vocabulary="vocab.txt", kind="BertTokenizer")
+roberta_tokenizer = partial(_load, vocabulary="sentencepiece.bpe.model", kind="XLMRobertaTokenizer")

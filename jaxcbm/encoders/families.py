@@ -1,0 +1,81 @@
+"""The kinds of checkpoint that can be read, and what each of them brings."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import nnx
+
+from jaxcbm.encoders.align import Align
+from jaxcbm.encoders.align_config import AlignConfig
+from jaxcbm.encoders.align_weights import ALIGN_IGNORED, ALIGN_ROWS
+from jaxcbm.encoders.altclip import AltClip
+from jaxcbm.encoders.altclip_config import AltClipConfig
+from jaxcbm.encoders.altclip_weights import ALTCLIP_IGNORED, ALTCLIP_ROWS
+from jaxcbm.encoders.bert_tokenizer import bert_tokenizer, roberta_tokenizer
+from jaxcbm.encoders.clip import Clip
+from jaxcbm.encoders.clip_config import ClipConfig
+from jaxcbm.encoders.clip_tokenizer import clip_tokenizer, open_clip_tokenizer
+from jaxcbm.encoders.clip_weights import CLIP_IGNORED, CLIP_ROWS
+from jaxcbm.encoders.convert import Row
+from jaxcbm.encoders.open_clip_config import open_clip_preprocess, open_clip_sizes
+from jaxcbm.encoders.open_clip_weights import (
+    OPEN_CLIP_IGNORED,
+    OPEN_CLIP_ROWS,
+    OPEN_CLIP_WEIGHTS,
+    open_clip_names,
+)
+from jaxcbm.encoders.preprocess import Preprocess
+from jaxcbm.encoders.siglip import Siglip
+from jaxcbm.encoders.siglip_config import SiglipConfig
+from jaxcbm.encoders.siglip_tokenizer import siglip_tokenizer
+from jaxcbm.encoders.siglip_weights import SIGLIP_IGNORED, SIGLIP_ROWS
+from jaxcbm.encoders.tensor_files import HUGGING_FACE_WEIGHTS, Tensors
+from jaxcbm.encoders.tokenizer import Tokenizer
+
+
+class Family(NamedTuple):
+    """What it takes to read one kind of checkpoint.
+
+    Attributes:
+        config: content of the configuration file -> sizes, with `vision.image_size` and
+            `embed_dim`; where encoders of the family are saved, with `to_hf`.
+        model: sizes and random streams -> module with `encode_image`, `encode_text`, a parameter
+            `logit_scale` (the log of s) and, where the family has one, `logit_bias`.
+        rows: the weight table.
+        ignored: names of tensors that carry no weight.
+        tokenizer: folder and sizes -> tokenizer, checked against the sizes.
+        preprocess: folder -> how pictures enter.
+        weights: files that may hold the weights, best first.
+        rename: the tensors of those files -> the same under the names of the weight table.
+    """
+
+    config: Callable[[Mapping[str, Any]], Any]
+    model: Callable[..., nnx.Module]
+    rows: tuple[Row, ...]
+    ignored: tuple[str, ...]
+    tokenizer: Callable[[Path, Any], Tokenizer]
+    preprocess: Callable[[Path], Preprocess] = Preprocess.from_folder
+    weights: tuple[str, ...] = HUGGING_FACE_WEIGHTS
+    rename: Callable[[Tensors], Tensors] | None = None
+
+
+# By `model_type` of config.json; open_clip's files have another name and no type.
+FAMILIES: dict[str, Family] = {
+    "clip": Family(ClipConfig.from_hf, Clip, CLIP_ROWS, CLIP_IGNORED, clip_tokenizer),
+    "siglip": Family(SiglipConfig.from_hf, Siglip, SIGLIP_ROWS, SIGLIP_IGNORED, siglip_tokenizer),
+    "open_clip": Family(
+        open_clip_sizes,
+        Clip,
+        OPEN_CLIP_ROWS,
+        OPEN_CLIP_IGNORED,
+        open_clip_tokenizer,
+        preprocess=open_clip_preprocess,
+        weights=OPEN_CLIP_WEIGHTS,
+        rename=open_clip_names,
+    ),
+    "altclip": Family(
+        AltClipConfig.from_hf, AltClip, ALTCLIP_ROWS, ALTCLIP_IGNORED, roberta_tokenizer
+    ),
+    "align": Family(AlignConfig.from_hf, Align, ALIGN_ROWS, ALIGN_IGNORED, bert_tokenizer),
+}
