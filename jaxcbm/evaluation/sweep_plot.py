@@ -39,9 +39,7 @@ def sweep_plot(points: Sequence[Point], path: Path) -> None:
     bars = min(len(points), BEST)
     top = 0.34 * bars + 1.1
     figure = Figure(figsize=(13, top + 3.6 * below), layout="constrained")
-    rows = figure.subfigures(
-        2 if below else 1, 1, height_ratios=[top, 3.6 * below][: 1 + bool(below)]
-    )
+    heights = [top, 3.6 * below] if below else [top]
     rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     colors = _colors(axes[group]) if group else {}
     _draw_best(rows[0].subplots(), points[:BEST], list(axes), group, colors)
