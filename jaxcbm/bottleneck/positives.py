@@ -1,8 +1,7 @@
 """Which concepts belong to which image: the pairs that the `paired` objectives pull together.
 
-Every function returns a mask in {0, 1}, float32. In order of preference: annotations, where the
-data has them; class-concept text similarity, where only labels are known; the image's own top
-scores, where nothing is.
+Every function returns a mask in {0, 1}, float32: from annotations, from the similarity of class and
+concept texts, or from the image's own top scores.
 """
 
 from collections.abc import Sequence

@@ -1,36 +1,39 @@
 """The flags of `jaxcbm concepts generate|filter|show|diff`."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from jaxcbm.commands.command import add_command, add_config
 
 _CLASSES = "class names: birds, fashion_mnist, cifar10, cifar100, caltech_birds2011, or a text file"
 _PICTURE = "draw phrases beside classes: .png, .svg or .pdf"
 _CENTRE = "take the mean of this concept set off every text, for encoders that find all texts alike"
 
 
-def add_actions(parser: argparse.ArgumentParser, add: Callable, config_help: str) -> None:
-    """Add the four actions.
-
-    Args:
-        parser: of `jaxcbm concepts`.
-        add: makes a command: (commands, name, function, help, example) to its parser.
-        config_help: what --config says.
-    """
+def add_concepts(commands: Any) -> None:
+    """`jaxcbm concepts`: the four actions on concept sets."""
+    parser = add_command(
+        commands,
+        "concepts",
+        None,
+        "make a set of concept phrases: generate, filter, show and diff",
+        "jaxcbm concepts generate --help",
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    _generate(actions, add)
-    _filter(actions, add, config_help)
-    _show(actions, add)
+    _generate(actions)
+    _filter(actions)
+    _show(actions)
     diff = _action(
-        *(actions, add, "diff", "tell what changed from one set to another, and why"),
+        *(actions, "diff", "tell what changed from one set to another, and why"),
         "jaxcbm concepts diff raw.json filtered.json",
     )
     diff.add_argument("before", help="a concept file, or a built-in set's name")
     diff.add_argument("after", help="the same")
 
 
-def _action(actions, add: Callable, name: str, help: str, example: str) -> argparse.ArgumentParser:
-    parser = add(actions, name, _run, help, example)
+def _action(actions, name: str, help: str, example: str) -> argparse.ArgumentParser:
+    parser = add_command(actions, name, _run, help, example)
     parser.set_defaults(action=name)
     parser.add_argument(
         "--lines", type=int, default=20, help="dropped phrases to print a filter (default: 20)"
@@ -44,11 +47,10 @@ def _run(args: argparse.Namespace, config: dict) -> None:
     print(concepts.run(args, config))
 
 
-def _generate(actions, add: Callable) -> None:
+def _generate(actions) -> None:
     parser = _action(
         *(
             actions,
-            add,
             "generate",
             "ask sources for phrases about classes; continues where it stopped",
         ),
@@ -99,9 +101,9 @@ def _generate(actions, add: Callable) -> None:
     words.add_argument("--limit", type=int, help="words from the top (default: all)")
 
 
-def _filter(actions, add: Callable, config_help: str) -> None:
+def _filter(actions) -> None:
     parser = _action(
-        *(actions, add, "filter", "drop phrases that are no good, and say of each why"),
+        *(actions, "filter", "drop phrases that are no good, and say of each why"),
         "jaxcbm concepts filter --concepts=raw.json --classes=classes.txt --output=filtered.json "
         "\\\n    --encoder=openai/clip-vit-base-patch32",
     )
@@ -144,7 +146,7 @@ def _filter(actions, add: Callable, config_help: str) -> None:
     text.add_argument("--sentence_weight", type=float, default=1.0, help="the same (default: 1)")
     text.add_argument("--centre", default="", metavar="SET", help=_CENTRE)
     image = parser.add_argument_group("filters that ask train pictures (off by default)")
-    image.add_argument("--config", metavar="FILE", help=config_help)
+    add_config(image)
     image.add_argument("--features", type=Path, help="folder of the feature store")
     image.add_argument(
         "--visible",
@@ -163,9 +165,9 @@ def _filter(actions, add: Callable, config_help: str) -> None:
     )
 
 
-def _show(actions, add: Callable) -> None:
+def _show(actions) -> None:
     parser = _action(
-        *(actions, add, "show", "print a set, where it comes from and what filters dropped"),
+        *(actions, "show", "print a set, where it comes from and what filters dropped"),
         "jaxcbm concepts show filtered.json --classes=classes.txt --picture=map.png",
     )
     parser.add_argument("concepts", help="a concept file, or a built-in set's name")

@@ -93,6 +93,8 @@ class Method(NamedTuple):
         sparse: whether classes use few concepts.
         published_as: key of `jaxcbm.evaluation.published`.
         annotated: whether it needs annotations.
+        objective: of ours, `paired`, where it is not the experiment's own.
+        note: for the table.
     """
 
     run: Callable[[Study, int], Outcome]
@@ -101,6 +103,8 @@ class Method(NamedTuple):
     sparse: bool = False
     published_as: str = ""
     annotated: bool = False
+    objective: Objective | None = None
+    note: str = ""
 
 
 def zero_shot(study: Study, seed: int, *, templates: bool) -> Outcome:
@@ -268,8 +272,13 @@ def _search(similarity: Similarity, normalize: Normalization) -> Method:
 
 
 def _ours(objective: Objective | None, published_as: str, variant: Variant = "paired") -> Method:
-    run = _with(ours, objective=objective, variant=variant)
-    return Method(run, "ours", sparse=True, published_as=published_as)
+    return Method(
+        _with(ours, objective=objective, variant=variant),
+        "ours",
+        sparse=True,
+        published_as=published_as,
+        objective=objective if variant == "paired" else None,
+    )
 
 
 def _released(objective: Objective, published_as: str) -> Method:
@@ -316,3 +325,19 @@ METHODS: dict[str, Method] = {
     "Concept Matrix Search, centred": _search("cosine", "centred"),
     "Concept Matrix Search, cubed and centred": _search("cubed", "centred"),
 }
+
+
+def table_of(study: Study) -> dict[str, Method]:
+    """The rows that make sense for a dataset: no annotations, no row that needs them, and the
+    experiment's own setting stands in one row only."""
+    own = study.experiment.bottleneck
+    table = {
+        name: method for name, method in METHODS.items() if study.annotated or not method.annotated
+    }
+    default = table[DEFAULT]._replace(note=f"objective {own.objective}, variant {own.variant}")
+    for name, method in METHODS.items():
+        # The l1 row has a learning rate of its own.
+        if own.variant == "paired" and own.objective == method.objective != "l1":
+            default = default._replace(published_as=method.published_as)
+            del table[name]
+    return {**table, DEFAULT: default}

@@ -16,7 +16,7 @@ from absl import logging
 from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
 from jaxcbm.commands.experiment import Prepared, prepare, read_experiment
-from jaxcbm.commands.methods import DEFAULT, METHODS, Method, Outcome, Study, ours
+from jaxcbm.commands.methods import DEFAULT, METHODS, Method, Outcome, Study, ours, table_of
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.calibration import calibration_metrics
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
@@ -62,10 +62,11 @@ def run(
     prepared = prepare(experiment, workdir)
     study = make_study(prepared, experiment)
     parts = workdir / "parts" / _key(config, study)
+    table = table_of(study)
     rows = [
-        _row(name, METHODS[name], study, seeds, parts)
-        for name in (methods or METHODS)
-        if study.annotated or not METHODS[name].annotated
+        _row(name, method, study, seeds, parts)
+        for name, method in table.items()
+        if not methods or name in methods
     ]
     # What the first seed's default is shown by is cheap beside the table, and made anew.
     shown: dict[str, Any] = {}
@@ -125,6 +126,7 @@ def _row(name: str, method: Method, study: Study, seeds: int, parts: Path) -> Ro
         nec_curve=None if curves[0] is None else NecCurve(TARGETS, tuple(map(tuple, curves))),
         seconds=tuple(part["seconds"] for part in found),
         published_as=method.published_as,
+        note=method.note,
     )
 
 

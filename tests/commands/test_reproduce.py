@@ -21,7 +21,7 @@ SETTINGS = [
     "--config.sparse_head.path_length=4",
     "--config.mesh.data=1",
 ]
-ROWS = [DEFAULT, "Post-hoc CBM, text vectors", "zero-shot, templates", "linear probe"]
+ROWS = [DEFAULT, "Post-hoc CBM, text vectors", "linear probe", "zero-shot, templates"]
 
 
 def command(workdir, *more):
@@ -135,7 +135,7 @@ def test_methods_that_need_annotations_say_so():
 
 
 def test_every_shipped_dataset_has_its_config():
-    from jaxcbm.cli import DATASETS
+    from jaxcbm.commands.study_arguments import DATASETS
 
     for name in DATASETS.values():
         assert (ROOT / "configs" / f"{name}.py").is_file()

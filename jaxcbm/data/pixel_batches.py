@@ -1,0 +1,126 @@
+"""Batches of pixels in an order that a seed settles, decoded in threads ahead of the device."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcbm.data.encoding import digest_all
+from jaxcbm.data.features import Features
+from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.pipeline import map_ahead
+from jaxcbm.encoders.open_image import open_image
+from jaxcbm.encoders.preprocess import Preprocess
+from jaxcbm.errors import UserError
+
+
+class Pictures(NamedTuple):
+    """Images, and what a step must know of each.
+
+    Attributes:
+        images: N images.
+        preprocess: how they enter the encoder.
+        positives: uint8 [N, D], or None.
+        threads: that decode; 0 for one a core.
+    """
+
+    images: ImageSet
+    preprocess: Preprocess
+    positives: np.ndarray | None = None
+    threads: int = 0
+
+
+class Batch(NamedTuple):
+    """One step's images.
+
+    Attributes:
+        pixels: uint8 [B, S, S, 3].
+        labels: int32 [B].
+        positives: uint8 [B, D], or None.
+        mask: float32 [B]; 0 for rows that only fill up the batch.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    positives: np.ndarray | None
+    mask: np.ndarray
+
+
+def of_features(images: ImageSet, features: Features) -> ImageSet:
+    """The images that features were made from, in the order of the features.
+
+    They are found by their content, so it does not matter how the features were split, selected,
+    or which unreadable images they lack.
+
+    Raises:
+        UserError: features of other images.
+    """
+    digests, _ = digest_all(images.source, os.cpu_count() or 1, quiet=True)
+    position = {digest.tobytes(): i for i, digest in enumerate(digests)}
+    rows = [position.get(digest.tobytes(), -1) for digest in features.digests]
+    if missing := rows.count(-1):
+        raise UserError(
+            f"{missing} of {len(rows)} features belong to none of the {len(images)} images: encode "
+            "these images (protocol=released pools test images, which cannot be tuned on)"
+        )
+    return images.select(rows)
+
+
+def shuffled_rows(count: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch, int64 [S, B]; the tail that fills no batch is left out.
+
+    >>> shuffled_rows(5, 2, seed=0, epoch=0).shape
+    (2, 2)
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return order[: count // batch_size * batch_size].reshape(-1, batch_size)
+
+
+def rows_in_order(count: int, batch_size: int) -> np.ndarray:
+    """Every row once, int64 [S, B]; -1 fills up the last batch.
+
+    >>> rows_in_order(3, 2).tolist()
+    [[0, 1], [2, -1]]
+    """
+    missing = -count % batch_size
+    return np.concatenate([np.arange(count), np.full(missing, -1)]).reshape(-1, batch_size)
+
+
+def pixel_batches(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[Batch]:
+    """Batches of these rows, in this order whatever the number of threads.
+
+    Args:
+        pictures: the images.
+        rows_SxB: int64; -1 gives a black picture with mask 0.
+
+    Raises:
+        UserError: an image cannot be read (any more).
+    """
+    size = rows_SxB.shape[1]
+    threads = pictures.threads or os.cpu_count() or 1
+
+    def decode(row: int) -> np.ndarray | None:
+        return None if row < 0 else _decode(pictures, row)
+
+    flat = (int(row) for row in rows_SxB.ravel())
+    decoded = map_ahead(decode, flat, threads=threads, window=2 * size + threads)
+    for rows_B in rows_SxB:
+        pixels = [next(decoded) for _ in range(size)]
+        black = np.zeros_like(next(p for p in pixels if p is not None))
+        mask_B = (rows_B >= 0).astype(np.float32)
+        known_B = np.maximum(rows_B, 0)
+        yield Batch(
+            np.stack([black if p is None else p for p in pixels]),
+            np.where(rows_B >= 0, pictures.images.labels[known_B], 0).astype(np.int32),
+            None if pictures.positives is None else pictures.positives[known_B],
+            mask_B,
+        )
+
+
+def _decode(pictures: Pictures, row: int) -> np.ndarray:
+    source = pictures.images.source
+    try:
+        return pictures.preprocess.resize_and_crop(open_image(source.load(row)))
+    except (UnreadableImage, UserError) as error:
+        raise UserError(f"{source.name(row)} was readable and is not any more: {error}") from error

@@ -1,0 +1,95 @@
+"""How an encoder trains together with the bottleneck."""
+
+from dataclasses import dataclass, field, replace
+
+from jaxcbm.errors import UserError
+from jaxcbm.training.config import FitConfig, OptimizerConfig
+
+
+def _rate(rate: float) -> OptimizerConfig:
+    return OptimizerConfig(name="adamw", learning_rate=rate, warmup=0.1)
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """The loop of end-to-end training; every group of parameters has an optimizer of its own.
+
+    It starts from the bottleneck that `training` fitted on the frozen encoder, and keeps the
+    parameters with the lowest validation loss, those of the start included. What trains is said by
+    `config.encoder.train`. The compute type is `config.encoder.dtype`; what trains is float32.
+
+    Attributes:
+        epochs: passes over the train images.
+        batch_size: images a step, over all devices; at most the number of train images.
+        accumulate: parts that a step's images pass the image tower in, to need less memory. The
+            loss sees all of them together, so the result is that of the whole batch.
+        rematerialise: compute the activations inside each block again on the way back instead of
+            keeping them. (The CPU compiler undoes it; GPUs and TPUs do not.)
+        ce_to_encoder: whether the cross-entropy's gradient also reaches the bottleneck layer and
+            the encoder; without it they train on the concept objective alone.
+        encoder: optimizer of the parameters that train whole.
+        lora: optimizer of the adapters.
+        cbl: optimizer of the Concept Bottleneck Layer.
+        head: optimizer of the head.
+        max_shift: images move by up to this many pixels either way.
+        flip: mirror half of the images.
+        patience: epochs without a better validation loss before stopping; 0 never stops early.
+        checkpoint_every: steps between checkpoints inside an epoch; 0 for the ends of epochs only.
+        threads: that decode images; 0 for one a core.
+    """
+
+    epochs: int = 5
+    batch_size: int = 128
+    accumulate: int = 1
+    rematerialise: bool = False
+    ce_to_encoder: bool = True
+    encoder: OptimizerConfig = field(default_factory=lambda: _rate(1e-4))
+    lora: OptimizerConfig = field(default_factory=lambda: _rate(1e-3))
+    cbl: OptimizerConfig = field(default_factory=lambda: _rate(1e-3))
+    head: OptimizerConfig = field(default_factory=lambda: _rate(1e-3))
+    max_shift: int = 0
+    flip: bool = False
+    patience: int = 0
+    checkpoint_every: int = 0
+    threads: int = 0
+
+
+def batch_sizes(tuning: TuningConfig, images: int, devices: int) -> int:
+    """Images a step: those asked for, at most all, in whole parts for every device.
+
+    Raises:
+        UserError: fewer than one image for each part and device.
+
+    >>> batch_sizes(TuningConfig(batch_size=10, accumulate=2), images=100, devices=2)
+    8
+    """
+    parts = max(tuning.accumulate, 1) * devices
+    size = min(tuning.batch_size, images) // parts * parts
+    if size == 0:
+        raise UserError(
+            f"{min(tuning.batch_size, images)} images a step cannot be cut into accumulate="
+            f"{tuning.accumulate} parts for {devices} devices: raise config.tuning.batch_size or "
+            "lower config.tuning.accumulate"
+        )
+    return size
+
+
+def joined(config: FitConfig, tuning: TuningConfig) -> FitConfig:
+    """The settings of the bottleneck's loss while the encoder trains; the temperature has cooled.
+
+    >>> joined(FitConfig(), TuningConfig(epochs=2)).training.epochs
+    2
+    """
+    return replace(
+        config,
+        bottleneck=replace(config.bottleneck, tau_start=config.bottleneck.tau_end),
+        training=replace(
+            config.training,
+            epochs=tuning.epochs,
+            batch_size=tuning.batch_size,
+            cbl=tuning.cbl,
+            head=tuning.head,
+            ce_to_cbl=tuning.ce_to_encoder,
+            patience=tuning.patience,
+        ),
+    )
