@@ -49,8 +49,8 @@ def rows(quick: bool) -> list[Row]:
                 for name, (build, units) in builders.items()
             ],
             ratios=[
-                versus(OURS, NUMPY_FOLDED, None if quick else 1.0),
-                versus(OURS, NUMPY),
+                versus(OURS, NUMPY, None if quick else 1.0),
+                versus(OURS, NUMPY_FOLDED),
                 versus(OURS_CUBED, NUMPY_CUBED, None if quick else 1.0),
                 versus(OURS, LOOP_CUBED, None if quick else 600.0),
                 versus(OURS_CUBED, LOOP_CUBED),
@@ -95,11 +95,12 @@ def _whole(arrays: Arrays) -> np.ndarray:
 
 
 def _folded(arrays: Arrays) -> np.ndarray:
-    concepts_DxE, images_NxE = arrays.concepts_DxE, arrays.images_NxE
-    folded_ExK = concepts_DxE.T @ _unit(arrays.classes_KxE @ concepts_DxE.T).T
+    images_NxE, classes_KxE, concepts_DxE = arrays
     gram_ExE = concepts_DxE.T @ concepts_DxE
-    norms_N = np.sqrt(np.sum((images_NxE @ gram_ExE) * images_NxE, axis=1))
-    return np.argmax((images_NxE @ folded_ExK) / norms_N[:, None], axis=1)
+    moved_NxE, moved_KxE = images_NxE @ gram_ExE, classes_KxE @ gram_ExE
+    images_N = np.sqrt(np.sum(moved_NxE * images_NxE, axis=1))
+    classes_K = np.sqrt(np.sum(moved_KxE * classes_KxE, axis=1))
+    return np.argmax((moved_NxE @ classes_KxE.T) / images_N[:, None] / classes_K, axis=1)
 
 
 def _cubed(arrays: Arrays) -> np.ndarray:

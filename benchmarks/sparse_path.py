@@ -25,7 +25,7 @@ class Problem:
     epochs: int
 
 
-FULL_SIZE = {"sparse_path": (Problem(5_000, 370, 20, 1e-3, 240), 20.0)}
+FULL_SIZE = {"sparse_path": (Problem(5_000, 370, 20, 1e-3, 160), 20.0)}
 TINY = {"sparse_path": (Problem(200, 12, 3, 1e-2, 5), None)}
 
 

@@ -42,7 +42,7 @@ def concept_search(
     concepts. The similarity of an image to a class compares their rows:
 
     * `cosine`: the cosine of the rows. It needs no [N, D] matrix at all: the concepts fold into one
-      [E, K] product.
+      [E, E] matrix.
     * `cubed`: the cosine of the rows' cubes, which stresses the strongest concepts.
     * `max_score`: the class's similarity to the image's strongest concept.
 
@@ -98,11 +98,10 @@ def _search(
     concepts_DxE = _unit(concepts_DxE)
     images_NxE, image_concepts_DxE = _fold_columns(_unit(images_NxE), concepts_DxE, normalize)
     classes_KxE, class_concepts_DxE = _fold_columns(_unit(classes_KxE), concepts_DxE, normalize)
-    T_KxD = _matrix(classes_KxE, class_concepts_DxE, normalize)
-
     if similarity == "cosine":
-        return _cosines(images_NxE, image_concepts_DxE, T_KxD, normalize)
+        return _cosines(images_NxE, image_concepts_DxE, classes_KxE, class_concepts_DxE, normalize)
 
+    T_KxD = _matrix(classes_KxE, class_concepts_DxE, normalize)
     T_KxD = T_KxD if similarity == "max_score" else _unit_cubes(T_KxD)
 
     def score(rows_BxE: jax.Array) -> jax.Array:
@@ -134,18 +133,33 @@ def _matrix(rows_NxE: jax.Array, concepts_DxE: jax.Array, normalize: Normalizati
 
 
 def _cosines(
-    images_NxE: jax.Array, concepts_DxE: jax.Array, T_KxD: jax.Array, normalize: Normalization
+    images_NxE: jax.Array,
+    image_concepts_DxE: jax.Array,
+    classes_KxE: jax.Array,
+    class_concepts_DxE: jax.Array,
+    normalize: Normalization,
 ) -> jax.Array:
-    """Cosines between the rows of V = images @ concepts.T and those of T, without V."""
-    products_NxK = _matmul(images_NxE, _matmul(concepts_DxE.T, _unit(T_KxD).T))
+    """Cosines between the rows of V and of T, of which neither exists: only E x E Grams do."""
+    # Where both concepts are the same, the compiler finds that all Grams, and products, are too.
+    across_ExE = _matmul(image_concepts_DxE.T, class_concepts_DxE)
+    products_NxK = _matmul(_matmul(images_NxE, across_ExE), classes_KxE.T)
+    image_N = _inverse_lengths(images_NxE, image_concepts_DxE, normalize)
+    class_K = _inverse_lengths(classes_KxE, class_concepts_DxE, normalize)
+    return products_NxK * image_N[:, None] * class_K[None, :]
+
+
+def _inverse_lengths(
+    rows_NxE: jax.Array, concepts_DxE: jax.Array, normalize: Normalization
+) -> jax.Array:
+    """One over the lengths of the rows of rows @ concepts.T."""
     gram_ExE = _matmul(concepts_DxE.T, concepts_DxE)
-    squares_N = jnp.sum(_matmul(images_NxE, gram_ExE) * images_NxE, axis=1)
+    squares_N = jnp.sum(_matmul(rows_NxE, gram_ExE) * rows_NxE, axis=1)
     inverse_N = _safe_inverse(jnp.sqrt(jnp.maximum(squares_N, 0.0)))
     if normalize == "rows":
         # Dividing a row by its sum changes no cosine, but a negative sum turns the row around.
-        sums_N = _matmul(images_NxE, jnp.sum(concepts_DxE, axis=0))
+        sums_N = _matmul(rows_NxE, jnp.sum(concepts_DxE, axis=0))
         inverse_N = inverse_N * jnp.where(sums_N + _EPSILON < 0, -1.0, 1.0)
-    return products_NxK * inverse_N[:, None]
+    return inverse_N
 
 
 def _by_blocks(score, images_NxE: jax.Array, block: int) -> jax.Array:
