@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--config")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     parser.add_argument("--only", nargs="+", default=[], help="rows by name")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/concept_filters.json"))
+    parser.add_argument("--output", type=Path, default=Path("docs/results/concepts/filters.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/concept_filters.md"))
     args, overrides = parser.parse_known_args()
     results = json.loads(args.output.read_text("utf-8")) if args.output.exists() else {}

@@ -7,7 +7,7 @@
 Preparing downloads 170 MB and takes about 2 minutes; only it needs TensorFlow, and data/ can be
 copied to where there is none. Encoding 60,000 images takes about 50 minutes at 20 images a
 second (two CPU cores), 2 minutes at 500 (an accelerator); it resumes where it was stopped.
-Expected metrics: none is stated in docs/results.md until a run has measured it.
+Expected metrics: none is stated in docs/report/report.md until a run has measured it.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +16,7 @@ from jaxcbm.commands.experiment import default_config
 
 
 def get_config() -> ConfigDict:
-    """Official splits, the hundred fine labels; positives come from class-concept similarity."""
+    """Official splits, the hundred fine labels; positives are an image's own top scores."""
     config = default_config()
     config.data.name = "tfds"
     config.data.tfds_name = "cifar100"

@@ -16,7 +16,7 @@ that annotators were sure of.
 Preparing downloads 1.2 GB and takes about 10 minutes; only it needs TensorFlow and OpenCV, and
 data/ can be copied to where there are none. Encoding 11,788 images takes about 10 minutes at 20
 images a second (two CPU cores).
-Expected metrics: none is stated in docs/results.md until a run has measured it.
+Expected metrics: none is stated in docs/report/report.md until a run has measured it.
 """
 
 from ml_collections import ConfigDict

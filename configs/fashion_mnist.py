@@ -3,7 +3,7 @@
     apt-get install dataset-fashion-mnist
     jaxcbm train --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
-Expected time and metrics: docs/results.md.
+Expected time and metrics: docs/report/report.md.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from jaxcbm.commands.experiment import default_config
 
 
 def get_config() -> ConfigDict:
-    """The built-in encoder and our phrases; positives come from class-concept similarity."""
+    """The built-in encoder and our phrases; positives are an image's own top scores."""
     config = default_config()
     config.data.name = "fashion_mnist"
     config.data.valid_fraction = 0.1

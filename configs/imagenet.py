@@ -14,7 +14,7 @@ Its test split has no labels: the official validation split is the test here, an
 taken out of train. Preparing writes 145 GB and takes hours; data/ can be copied to another machine.
 Encoding 1,331,167 images takes about 19 hours at 20 images a second (two CPU cores), 45 minutes at
 500 (an accelerator whose host has the cores to decode so many); it resumes where it was stopped.
-Expected metrics: none is stated in docs/results.md until a run has measured it.
+Expected metrics: none is stated in docs/report/report.md until a run has measured it.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +23,7 @@ from jaxcbm.commands.experiment import default_config
 
 
 def get_config() -> ConfigDict:
-    """Official train and validation splits; positives come from class-concept similarity."""
+    """Official train and validation splits; positives are an image's own top scores."""
     config = default_config()
     config.data.name = "tfds"
     config.data.tfds_name = "imagenet2012"

@@ -9,7 +9,7 @@ taken out of train. Preparing downloads 29 GB, writes as much, and takes hours; 
 to another machine. Encoding 1,839,960 images takes about a day at 20 images a second (two CPU
 cores), an hour at 500 (an accelerator whose host has the cores to decode so many); it resumes where
 it was stopped.
-Expected metrics: none is stated in docs/results.md until a run has measured it.
+Expected metrics: none is stated in docs/report/report.md until a run has measured it.
 """
 
 from ml_collections import ConfigDict
@@ -18,7 +18,7 @@ from jaxcbm.commands.experiment import default_config
 
 
 def get_config() -> ConfigDict:
-    """Official train and validation splits; positives come from class-concept similarity."""
+    """Official train and validation splits; positives are an image's own top scores."""
     config = default_config()
     config.data.name = "tfds"
     config.data.tfds_name = "places365_small"

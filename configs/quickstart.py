@@ -2,7 +2,7 @@
 
     jaxcbm train --config=configs/quickstart.py --workdir=runs/quickstart
 
-Expected time and metrics: docs/results.md.
+Expected time and metrics: docs/report/report.md.
 """
 
 from ml_collections import ConfigDict

@@ -104,7 +104,7 @@ def add_report(commands: Any) -> None:
         "report",
         _report,
         "make tables and figures of result files: report.md, report.csv and report.html",
-        "jaxcbm report --results docs/results/*.json --output=runs/report",
+        "jaxcbm report --results docs/results/methods/*.json --output=runs/report",
     )
     parser.add_argument(
         "--results",
