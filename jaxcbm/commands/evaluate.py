@@ -23,7 +23,8 @@ def run(workdir: Path) -> dict[str, Any]:
         raise UserError(f"no run in {workdir}: start one with `jaxcbm train --workdir={workdir}`")
     experiment = read_experiment(json.loads(file.read_text(encoding="utf-8")))
     model = load_model(workdir)
-    return evaluate_model(model, experiment, prepare(experiment, workdir), workdir)
+    prepared = prepare(experiment, workdir, tuned=model.tuned)
+    return evaluate_model(model, experiment, prepared, workdir)
 
 
 def evaluate_model(

@@ -15,6 +15,9 @@ from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.encoders.lora import LoraConfig
+from jaxcbm.encoders.trainable import Mode, rules_of, trainable
+from jaxcbm.encoders.tuned import Tuned, apply_tuned
 from jaxcbm.evaluation.protocol import check_overlap, released_split, stratified_split
 from jaxcbm.training.config import (
     FitConfig,
@@ -23,19 +26,31 @@ from jaxcbm.training.config import (
     TrainingConfig,
     from_mapping,
 )
+from jaxcbm.training.tuning_config import TuningConfig
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which dual encoder.
+    """Which dual encoder, and what trains of it.
+
+    `--config.encoder.train=lora` adapts the matrices that `encoder.lora.where` matches,
+    `--config.encoder.train=full` trains the image tower, and `--config.encoder.train=rules` does
+    what `encoder.rules` says; the section `tuning` says how.
 
     Attributes:
         name: `jaxcbm/tiny`, a folder in the Hugging Face layout, or a hub name.
-        dtype: of the inputs of matrix products; sums stay float32.
+        dtype: of the inputs of matrix products; sums, and what trains, stay float32.
+        train: `frozen`, `lora`, `full` or `rules`.
+        rules: `PATTERN=train`, `=freeze` or `=lora` on parameter paths, separated by semicolons;
+            the first that matches a path wins, and what none matches is frozen.
+        lora: rank, strength and place of the adapters.
     """
 
     name: str = "jaxcbm/tiny"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    train: Mode = "frozen"
+    rules: str = ""
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass(frozen=True)
@@ -44,13 +59,14 @@ class Experiment:
 
     Attributes:
         data: which images, and how they are split.
-        encoder: which frozen dual encoder.
+        encoder: which dual encoder, and what trains of it.
         concepts: a built-in concept set's name, or a file of phrases.
         features: folder of the feature store; "" keeps it in the work directory.
         bottleneck: the model.
         training: the loop.
         sparse_head: the elastic-net head.
         mesh: devices.
+        tuning: how the encoder trains, where it does.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -61,6 +77,7 @@ class Experiment:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sparse_head: SparseHeadConfig = field(default_factory=SparseHeadConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
 
     @property
     def fit(self) -> FitConfig:
@@ -87,28 +104,48 @@ class Splits(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """Everything a fit or an evaluation starts from; `pictures` are there to be explained."""
+    """Everything a fit or an evaluation starts from.
+
+    Attributes:
+        encoder: frozen, or tuned.
+        concepts: the phrases.
+        splits: features by that encoder.
+        pictures: images to be explained.
+        train_pictures: the images that train and validation features come from, and perhaps more.
+    """
 
     encoder: DualEncoder
     concepts: ConceptSet
     splits: Splits
     pictures: ImageSet
+    train_pictures: ImageSet
 
 
-def prepare(experiment: Experiment, workdir: Path) -> Prepared:
+def prepare(experiment: Experiment, workdir: Path, tuned: Tuned | None = None) -> Prepared:
     """Load the encoder and the data, encode once, split, and check that no image is in two splits.
 
+    Args:
+        experiment: the settings.
+        workdir: for the feature store.
+        tuned: what training has changed of the encoder; None takes it as it is.
+
     Raises:
-        UserError: the same picture (by content hash) lies in two splits.
+        UserError: the same picture (by content hash) lies in two splits; the encoder has nothing
+            that the rules could train.
     """
+    how = experiment.encoder
     concepts = ConceptSet.from_file(experiment.concepts)
-    encoder = load_encoder(experiment.encoder.name, dtype=experiment.encoder.dtype)
+    encoder = load_encoder(how.name, dtype=how.dtype)
+    rules = rules_of(how.train, how.rules, how.lora)
+    if how.train != "frozen":
+        trainable(encoder.params, rules)  # a mistake shows before hours of encoding
+    encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
     store = Path(experiment.features) if experiment.features else workdir / "features"
     train_images, test_images = load_dataset(experiment.data)
     train = encode(train_images, encoder, store)
     test = None if test_images is None else encode(test_images, encoder, store)
     splits = split(experiment.data, train, test)
-    return Prepared(encoder, concepts, splits, test_images or train_images)
+    return Prepared(encoder, concepts, splits, test_images or train_images, train_images)
 
 
 def split(data: DataConfig, train: Features, test: Features | None) -> Splits:

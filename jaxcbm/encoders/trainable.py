@@ -84,9 +84,7 @@ def trainable(params: Mapping[str, Any], rules: tuple[Rule, ...]) -> Trainable:
         usable = [path for path in matched if _applies(rule.action, path, params[path])]
         if not usable:
             kind = "matrix" if rule.action == "lora" else "parameter that can train"
-            raise UserError(
-                f"encoder rule {_said(rule)} matches no {kind}, only {_names(matched)}"
-            )
+            raise UserError(f"encoder rule {_said(rule)} matches no {kind}, only {_names(matched)}")
         for path in matched:
             taken.setdefault(path, rule.action if path in usable else "freeze")
     train, lora = (

@@ -19,10 +19,12 @@ from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.encoders.tuned import Tuned, apply_tuned, load_tuned, save_tuned
 from jaxcbm.errors import UserError
 from jaxcbm.serving.explanation import Explanation, explain_image
 
 FORMAT = 1
+TUNED_FILE = "encoder.safetensors"
 
 
 class Prediction(NamedTuple):
@@ -57,11 +59,13 @@ class Model:
         concept_embeddings: C, float32 [D, E], unit norm.
         classes: K names.
         encoder_name: what to load the encoder by.
-        encoder_hash: SHA-256 of its content; another encoder is refused.
+        encoder_hash: SHA-256 of its content, of the tuned one's if it was tuned; another encoder
+            is refused.
         logit_scale: s of psi = s C e + b.
         logit_bias: b.
         encoder: the encoder itself; loaded by name when first needed if None.
         metrics: how the head was chosen.
+        tuned: what end-to-end training changed of the encoder of that name; None if it is frozen.
     """
 
     config: BottleneckConfig
@@ -76,6 +80,7 @@ class Model:
     logit_bias: float
     encoder: DualEncoder | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tuned: Tuned | None = None
 
     @property
     def head(self) -> np.ndarray:
@@ -91,7 +96,10 @@ class Model:
 
     @functools.cached_property
     def _encoder(self) -> DualEncoder:
-        encoder = self.encoder or load_encoder(self.encoder_name)
+        encoder = self.encoder
+        if encoder is None:
+            encoder = load_encoder(self.encoder_name)
+            encoder = encoder if self.tuned is None else apply_tuned(encoder, self.tuned)
         if encoder.content_hash != self.encoder_hash:
             raise UserError(
                 f"encoder {self.encoder_name}: its content is not what this model was trained on "
@@ -197,7 +205,8 @@ class Model:
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
-        The frozen encoder is stored as its name and content hash, not as a copy.
+        The frozen encoder is stored as its name and content hash, not as a copy; what was tuned
+        of it, as `encoder.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
         tensors["input_map.bias"] = np.asarray(self.input_map.bias)
@@ -222,6 +231,8 @@ class Model:
                 {name: np.ascontiguousarray(value) for name, value in tensors.items()},
                 temporary / "model.safetensors",
             )
+            if self.tuned is not None:
+                save_tuned(temporary / TUNED_FILE, self.tuned)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -259,4 +270,5 @@ def load_model(folder: Path | str) -> Model:
         logit_scale=header["logit_scale"],
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
+        tuned=load_tuned(place / TUNED_FILE) if (place / TUNED_FILE).exists() else None,
     )

@@ -133,11 +133,7 @@ def _train_data(
     if source == "annotations":
         per_image = annotated_positives(train, phrases)
     elif source == "classes":
-        assert class_embeddings_KxE is not None
-        similarity_KxD = jnp.matmul(class_embeddings_KxE, concepts_DxE.T)
-        per_class = positives.class_positives(
-            similarity_KxD, k=min(config.positives_k, len(phrases))
-        )
+        per_class = class_positives_of(config, class_embeddings_KxE, concepts_DxE)
     # Still on the host: `_place` puts each of them on the mesh.
     rows: Any = _rows(inputs.layer, train_NxE) if keep else train_NxE
     labels: Any = np.asarray(train.labels, np.int32)
@@ -149,6 +145,17 @@ def _train_data(
         base_kernel=inputs.base_kernel,
         input_map=None if keep else inputs.layer,
     )
+
+
+def class_positives_of(
+    config: BottleneckConfig, class_embeddings_KxE: jax.Array | None, concepts_DxE: jax.Array
+) -> jax.Array | None:
+    """The concepts of each class by text similarity, float32 [K, D]; None without embeddings."""
+    if class_embeddings_KxE is None:
+        return None
+    similarity_KxD = jnp.matmul(class_embeddings_KxE, concepts_DxE.T)
+    count = min(config.positives_k, concepts_DxE.shape[0])
+    return positives.class_positives(similarity_KxD, k=count)
 
 
 def annotated_positives(features: Features, phrases: tuple[str, ...]) -> np.ndarray:

@@ -24,7 +24,7 @@ class TuningConfig:
         accumulate: parts that a step's images pass the image tower in, to need less memory. The
             loss sees all of them together, so the result is that of the whole batch.
         rematerialise: compute the activations inside each block again on the way back instead of
-            keeping them. (The CPU compiler undoes it; GPUs and TPUs do not.)
+            keeping them; on a CPU it saved hardly any memory.
         ce_to_encoder: whether the cross-entropy's gradient also reaches the bottleneck layer and
             the encoder; without it they train on the concept objective alone.
         encoder: optimizer of the parameters that train whole.

@@ -1,0 +1,37 @@
+r"""The quick start's birds, and the encoder trains too: adapters of rank 8 on the image tower.
+
+    jaxcbm train --config=configs/finetune_birds.py --workdir=runs/finetune_birds
+
+What trains is one setting; what no rule matches stays frozen, bit for bit:
+
+    --config.encoder.train=frozen                             the quick start
+    --config.encoder.lora.where='^vision\.projection'         adapters on the projection alone
+    --config.encoder.lora.where='^vision\..*\.attn'           adapters on attention alone
+    --config.encoder.train=full                               the whole image tower
+    --config.encoder.train=rules --config.encoder.rules='\.blocks\.3\.=train; ^vision\.=lora'
+
+The section `tuning` says how: epochs, learning rates a group (`tuning.lora.learning_rate`,
+`.encoder`, `.cbl`, `.head`), `tuning.accumulate`, `tuning.rematerialise`.
+--config.encoder.dtype=bfloat16 computes in bfloat16; what trains stays float32.
+
+Expected time and metrics: docs/finetuning.md.
+"""
+
+from ml_collections import ConfigDict
+
+from jaxcbm.commands.experiment import default_config
+
+
+def get_config() -> ConfigDict:
+    """Frozen features first, as in the quick start; then everything together."""
+    config = default_config()
+    config.data.name = "birds"
+    config.concepts = "birds"
+    config.encoder.name = "jaxcbm/tiny"
+    config.encoder.train = "lora"
+    config.encoder.lora.rank = 8
+    config.training.epochs = 60
+    config.tuning.epochs = 10
+    config.tuning.batch_size = 128
+    config.tuning.max_shift = 2
+    return config
