@@ -17,8 +17,11 @@ from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
 from jaxcbm.commands.experiment import Prepared, prepare, read_experiment
 from jaxcbm.commands.methods import DEFAULT, METHODS, Method, Outcome, Study, ours, table_of
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.calibration import calibration_metrics
+from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
 from jaxcbm.evaluation.random_concepts import random_concepts
 from jaxcbm.evaluation.result_file import write_result
@@ -142,6 +145,7 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
     metrics = measure(study, outcome)
     if name == DEFAULT:
         metrics["random_top1"] = _random_top1(study, seed)
+        metrics |= nuisance_leakage(study, seed)
     curve = None
     if outcome.choice is not None and outcome.concepts is not None:
         found = outcome.choice.curve(
@@ -174,6 +178,37 @@ def _random_top1(study: Study, seed: int) -> float:
     nonsense = random_concepts(study.concepts, seed=seed)
     outcome = ours(study, seed, concepts=nonsense)
     return class_metrics(outcome.class_logits, np.asarray(study.splits.test.labels))["top1"]
+
+
+def nuisance_leakage(study: Study, seed: int) -> dict[str, float]:
+    """What a small network reads of the species from concepts that say nothing about it.
+
+    The default is fitted with the birds' nuisance phrases added to its own; `leakage_top1` is what
+    their activations alone tell, `leakage_real_top1` what as many real concepts tell, and
+    `leakage_chance` what nothing tells. Empty for data without such phrases.
+    """
+    if study.experiment.data.name != "birds":
+        return {}
+    phrases = [*study.concepts.phrases, *NUISANCE_PHRASES]
+    model = ours(study, seed, concepts=ConceptSet.from_phrases(phrases)).model
+    assert model is not None
+    activations = [
+        model.predict_embeddings(part.as_array()).concept_activations for part in study.splits
+    ]
+
+    def read(columns: np.ndarray) -> dict[str, float]:
+        parts = []
+        for values, part in zip(activations, study.splits, strict=True):
+            parts += [values[:, columns], np.asarray(part.labels)]
+        return leakage(*parts, seed=seed)
+
+    count, real = len(NUISANCE_PHRASES), len(study.concepts)
+    nuisance = read(np.arange(real, real + count))
+    return {
+        "leakage_top1": nuisance["top1"],
+        "leakage_chance": nuisance["chance"],
+        "leakage_real_top1": read(np.arange(count) * real // count)["top1"],
+    }
 
 
 def _key(config: dict[str, Any], study: Study) -> str:

@@ -65,7 +65,8 @@ def test_rows_hold_a_value_a_seed_or_one(result):
     assert curve is not None and np.shape(curve.accuracies) == (2, len(reproduce.TARGETS))
     np.testing.assert_allclose(rows[DEFAULT].metrics["anec"], np.mean(curve.accuracies, axis=1))
     assert rows["linear probe"].nec_curve is None
-    assert {"concept_auc", "ece", "random_top1", "concept_fidelity"} <= set(rows[DEFAULT].metrics)
+    expected = {"concept_auc", "ece", "random_top1", "concept_fidelity", "leakage_top1"}
+    assert expected <= set(rows[DEFAULT].metrics)
 
 
 def test_the_default_is_shown(result):
