@@ -45,7 +45,7 @@ def prepared(images=30):
             )
         )
     concepts = ConceptSet.from_phrases(["owl eyes", "wren tail", "crow wing", "dove bill"])
-    return Prepared(encoder, concepts, Splits(*parts), None)
+    return Prepared(encoder, concepts, Splits(*parts), None, None)
 
 
 @pytest.fixture(scope="module")
