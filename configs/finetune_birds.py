@@ -14,7 +14,7 @@ The section `tuning` says how: epochs, learning rates a group (`tuning.lora.lear
 `.encoder`, `.cbl`, `.head`), `tuning.accumulate`, `tuning.rematerialise`.
 --config.encoder.dtype=bfloat16 computes in bfloat16; what trains stays float32.
 
-Expected time and metrics: docs/finetuning.md.
+`python -m benchmarks.finetuning` measures the variants and writes docs/finetuning.md.
 """
 
 from ml_collections import ConfigDict
