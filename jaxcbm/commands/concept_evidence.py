@@ -108,6 +108,7 @@ def gather(
 
 def _sentences(name: str, texts: list[str]) -> np.ndarray:
     try:
+        # No dependency of ours, not even an extra: it brings torch.
         from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
     except ImportError as error:
         raise UserError(

@@ -26,5 +26,6 @@ def rematerialise(module: nnx.Module) -> None:
     """
     towers = [inner for _, inner in nnx.iter_modules(module) if hasattr(inner, "blocks")]
     for tower in towers:
+        # `hasattr` above says what nnx.Module's type does not: these towers have blocks.
         blocks = tower.blocks  # type: ignore[attr-defined]
         tower.blocks = nnx.List([Rematerialised(block) for block in blocks])  # type: ignore

@@ -104,6 +104,7 @@ def _parse(text: str) -> Rule:
         raise UserError(
             f"encoder rule {text!r}: write PATTERN=train, PATTERN=freeze or PATTERN=lora"
         )
+    # Checked above to be one of the literals, which the type checker cannot follow.
     return Rule(pattern.strip(), action.strip())  # type: ignore[arg-type]
 
 

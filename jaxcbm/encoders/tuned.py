@@ -90,6 +90,7 @@ def load_tuned(path: Path | str) -> Tuned:
     try:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata() or {}
+            # Not a dict: it has no __iter__.
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(f"{path}: incomplete or damaged ({error}); train again") from error

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.errors import UserError
 
 
@@ -77,8 +78,7 @@ def leakage(
             raise UserError(
                 f"leakage: {name} holds {part.shape[0]} images, {part.shape[1]} concepts"
             )
-    mean_D, std_D = train_NxD.mean(axis=0), train_NxD.std(axis=0)
-    scale_D = 1.0 / np.maximum(std_D, 1e-3 * np.median(std_D) + 1e-8)
+    mean_D, scale_D = unit_scale(train_NxD)
     labels = {"train": train_labels_N, "valid": valid_labels_N, "test": test_labels_N}
     placed = {
         name: Split(

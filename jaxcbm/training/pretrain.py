@@ -205,7 +205,10 @@ def make_optimizer(config: PretrainConfig) -> optax.GradientTransformation:
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, config.warmup_steps, max(config.steps, config.warmup_steps + 1)
     )
-    matrices = lambda params: {path: value.ndim >= 2 for path, value in params.items()}  # noqa: E731
+
+    def matrices(params: dict) -> dict:
+        return {path: value.ndim >= 2 for path, value in params.items()}
+
     return lenient(
         optax.chain(
             optax.clip_by_global_norm(1.0),

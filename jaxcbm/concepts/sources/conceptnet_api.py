@@ -47,7 +47,7 @@ def from_conceptnet_api(
     minimum_weight: float = 1.0,
     requests_per_second: float = 1.0,
     timeout: float = 30.0,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
+    patience: Patience = Patience(),  # noqa: B008 - frozen: a shared default cannot change
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Ask ConceptNet's API what it knows of each class.

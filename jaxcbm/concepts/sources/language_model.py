@@ -45,7 +45,7 @@ def from_language_model(
     licence: str = "",
     key_variable: str = KEY_VARIABLE,
     timeout: float = 120.0,
-    patience: Patience = Patience(),  # noqa: B008 - frozen
+    patience: Patience = Patience(),  # noqa: B008 - frozen: a shared default cannot change
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Ask every question about every class.
