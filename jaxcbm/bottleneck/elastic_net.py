@@ -32,6 +32,10 @@ from jaxcbm.bottleneck.quadratic_model import (
 
 # Certifying costs about as much as two iterations.
 _CHECK_EVERY = 5
+# A step is lengthened towards the one that this share of the model's curvature would allow, at most
+# by that factor: the first model of many classes is a hundred times too steep.
+_SHARE = 0.5
+_LARGEST_GROWTH = 1.5
 _NEVER = -1e4  # Bias of a class without samples: its probability is exactly 0.
 
 
@@ -102,7 +106,8 @@ def _descend(
         last=state.now,
         last_logits=state.now_logits,
         momentum=jnp.ones((), jnp.float32),
-        step=jnp.ones((), jnp.float32),
+        # The next penalty's curvature is not far from the last one's.
+        step=jnp.maximum(1.0, 0.5 * state.step),
     )
 
     def unsolved(state: State) -> jax.Array:
@@ -147,7 +152,9 @@ def _iterate(problem: Problem, metric: Metric, state: State) -> State:
         (new, new_logits, state.now, state.now_logits, jnp.where(uphill, 1.0, momentum)),
         (state.now, state.now_logits, state.last, state.last_logits, state.momentum),
     )
-    factor = choose(jnp.float32(1.05), jnp.maximum(0.2, 0.9 * allowed / rise))
+    # A model that stays where it is has no curvature to divide by.
+    longer = jnp.clip(_SHARE * allowed / jnp.maximum(rise, 1e-30), 1.05, _LARGEST_GROWTH)
+    factor = choose(longer, jnp.maximum(0.2, 0.9 * allowed / rise))
     return State(
         *(now, now_logits, last, last_logits, momentum, state.step * factor),
         *(state.iterations, state.objective, state.gap),
