@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,12 @@ from absl import logging
 
 from jaxcbm.atomic import atomic_file
 from jaxcbm.concepts.concept_diff import ConceptDiff, diff
+from jaxcbm.concepts.concept_file import (
+    built_in_name,
+    numbered_lines,
+    read_built_in,
+    read_concept_file,
+)
 from jaxcbm.concepts.filter_log import Dropped, FilterRun, filter_runs_from_json
 from jaxcbm.concepts.origin import (
     Candidate,
@@ -23,7 +28,6 @@ from jaxcbm.concepts.origin import (
 from jaxcbm.concepts.tidy import MAX_LETTERS, tidy_candidates, tidy_lines
 from jaxcbm.errors import UserError
 
-BUILT_IN = ("birds", "cifar10", "cifar100", "cub", "fashion_mnist", "imagenet", "places365")
 _ORIGIN = {"author": "written for jaxcbm", "licence": "Apache-2.0"}
 
 
@@ -117,8 +121,8 @@ class ConceptSet:
         a list of phrases, or what `save` wrote.
 
         Args:
-          source: one of `BUILT_IN` ("birds", "cifar100", "cub", ...), or a path that ends in .txt
-            or .json.
+          source: one of `concept_file.BUILT_IN` ("birds", "cifar100", "cub", ...), or a path that
+            ends in .txt or .json.
 
         Returns:
           A `ConceptSet`; blank lines and repeats are dropped, counted and told in one warning.
@@ -129,17 +133,62 @@ class ConceptSet:
         >>> len(ConceptSet.from_file("birds"))
         57
         """
-        path = Path(source)
-        name = path.stem if path.suffix == ".txt" else str(source)
-        # A file of that name in front of the user goes before ours; a bare name is always ours.
-        if name in BUILT_IN and (path.suffix == "" or not path.exists()):
-            file = resources.files("jaxcbm.concepts").joinpath("sets", f"{name}.txt")
+        if name := built_in_name(source):
             provenance = {"source": f"built-in {name}", **_ORIGIN}
-            return _from_text(file.read_text("utf-8"), provenance, name)
-        text = _read(path)
-        if path.suffix == ".json":
-            return _from_json(text, str(path))
-        return _from_text(text, {"source": str(path)}, str(path))
+            return _tidy(numbered_lines(read_built_in(name)), provenance, name)
+        text = read_concept_file(Path(source))
+        if not str(source).endswith(".json"):
+            return _tidy(numbered_lines(text), {"source": str(source)}, str(source))
+        try:
+            return cls.from_json(json.loads(text), str(source))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f"{source} is not JSON: {error}") from error
+
+    @classmethod
+    def from_json(cls, value: Any, where: str) -> "ConceptSet":
+        """The set that a JSON value describes.
+
+        Args:
+          value: a list of phrases, or what `to_json` gave.
+          where: what errors and the provenance call its source.
+
+        Raises:
+          UserError: no usable phrases in it.
+
+        >>> ConceptSet.from_json(["red crown"], "by hand").provenance
+        {'source': 'by hand'}
+        """
+        provenance = {"source": where}
+        origins: Origins = {}
+        runs: tuple[FilterRun, ...] = ()
+        if isinstance(value, dict):
+            saved = value.get("provenance")
+            provenance = dict(saved) if isinstance(saved, dict) and saved else provenance
+            origins = origins_from_json(value, where)
+            runs = filter_runs_from_json(value.get("filters", []), where)
+            value = value.get("phrases")
+        if not isinstance(value, list):
+            raise UserError(f'{where} must hold a list of phrases, or an object with "phrases"')
+        numbered = [(f"phrase {n}", phrase) for n, phrase in enumerate(value, start=1)]
+        concepts = _tidy(numbered, provenance, where)
+        known = {phrase: origins[phrase] for phrase in concepts.phrases if phrase in origins}
+        return replace(concepts, origins=known, filters=runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Phrases, provenance, origins and filters as one JSON object.
+
+        >>> ConceptSet.from_phrases(["tail"], {"by": "hand"}).to_json()
+        {'phrases': ['tail'], 'provenance': {'by': 'hand'}}
+        """
+        value: dict[str, Any] = {
+            "phrases": list(self.phrases),
+            "provenance": dict(self.provenance),
+        }
+        if self.filters:
+            value["filters"] = [run.to_json() for run in self.filters]
+        if self.origins:
+            value |= origins_to_json(self.origins)
+        return value
 
     def without(
         self, dropped: Mapping[str, str], name: str, settings: Mapping[str, Any]
@@ -224,15 +273,7 @@ class ConceptSet:
         """
         path = Path(path)
         if path.suffix == ".json":
-            value: dict[str, Any] = {
-                "phrases": list(self.phrases),
-                "provenance": dict(self.provenance),
-            }
-            if self.filters:
-                value["filters"] = [run.to_json() for run in self.filters]
-            if self.origins:
-                value |= origins_to_json(self.origins)
-            text = json.dumps(value, indent=2, ensure_ascii=False)
+            text = json.dumps(self.to_json(), indent=2, ensure_ascii=False)
         elif path.suffix == ".txt":
             comments = [phrase for phrase in self.phrases if phrase.startswith("#")]
             if comments:
@@ -242,55 +283,6 @@ class ConceptSet:
             raise UserError(f"cannot save concepts as {path}: the name must end in .txt or .json")
         with atomic_file(path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-def _read(path: Path) -> str:
-    if path.suffix not in (".txt", ".json"):
-        raise UserError(
-            f"no concept set {str(path)!r}: give a .txt or .json file, or one of "
-            + ", ".join(BUILT_IN)
-        )
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(
-            f"no such concept file: {path} (one phrase a line, or one of the built-in sets "
-            f"{', '.join(BUILT_IN)})"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _from_text(text: str, provenance: dict[str, Any], where: str) -> ConceptSet:
-    # Not splitlines: it also splits at characters that no editor shows as a new line.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-    numbered = [(f"line {n}", line) for n, line in enumerate(lines, start=1)]
-    kept = [(place, line) for place, line in numbered if not line.lstrip().startswith("#")]
-    return _tidy(kept, provenance, where)
-
-
-def _from_json(text: str, where: str) -> ConceptSet:
-    try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{where} is not JSON: {error}") from error
-    provenance = {"source": where}
-    origins: Origins = {}
-    runs: tuple[FilterRun, ...] = ()
-    if isinstance(value, dict):
-        saved = value.get("provenance")
-        provenance = dict(saved) if isinstance(saved, dict) and saved else provenance
-        origins = origins_from_json(value, where)
-        runs = filter_runs_from_json(value.get("filters", []), where)
-        value = value.get("phrases")
-    if not isinstance(value, list):
-        raise UserError(f'{where} must hold a list of phrases, or an object with "phrases"')
-    numbered = [(f"phrase {n}", phrase) for n, phrase in enumerate(value, start=1)]
-    concepts = _tidy(numbered, provenance, where)
-    known = {phrase: origins[phrase] for phrase in concepts.phrases if phrase in origins}
-    return replace(concepts, origins=known, filters=runs)
 
 
 def _tidy(phrases: list[tuple[str, Any]], provenance: dict[str, Any], where: str) -> ConceptSet:

@@ -5,7 +5,8 @@ import warnings
 
 import pytest
 
-from jaxcbm.concepts.concept_set import BUILT_IN, ConceptSet
+from jaxcbm.concepts.concept_file import BUILT_IN
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data import wordnet
 from jaxcbm.data.birds.birds import load_birds
 from jaxcbm.data.class_names import built_in, class_names

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from jaxcbm.concepts.concept_set import BUILT_IN, ConceptSet
+from jaxcbm.concepts.concept_file import BUILT_IN
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.random_concepts import (
     KINDS,

@@ -1,0 +1,62 @@
+"""The files that concept sets are read from."""
+
+from importlib import resources
+from pathlib import Path
+
+from jaxcbm.errors import UserError
+
+BUILT_IN = ("birds", "cifar10", "cifar100", "cub", "fashion_mnist", "imagenet", "places365")
+
+
+def built_in_name(source: str | Path) -> str | None:
+    """The built-in set that a name means; None where it is a file.
+
+    A file of that name in front of the user goes before ours; a bare name is always ours.
+
+    >>> built_in_name("birds")
+    'birds'
+    """
+    path = Path(source)
+    name = path.stem if path.suffix == ".txt" else str(source)
+    return name if name in BUILT_IN and (path.suffix == "" or not path.exists()) else None
+
+
+def read_built_in(name: str) -> str:
+    """The text of a built-in set."""
+    return resources.files("jaxcbm.concepts").joinpath("sets", f"{name}.txt").read_text("utf-8")
+
+
+def read_concept_file(path: Path) -> str:
+    """The text of a .txt or .json file.
+
+    Raises:
+      UserError: another ending, no such file, or not UTF-8.
+    """
+    if path.suffix not in (".txt", ".json"):
+        raise UserError(
+            f"no concept set {str(path)!r}: give a .txt or .json file, or one of "
+            + ", ".join(BUILT_IN)
+        )
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(
+            f"no such concept file: {path} (one phrase a line, or one of the built-in sets "
+            f"{', '.join(BUILT_IN)})"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def numbered_lines(text: str) -> list[tuple[str, str]]:
+    """The lines of a text that are no comments, each with its place.
+
+    >>> numbered_lines("# birds\\nred crown\\n")
+    [('line 2', 'red crown')]
+    """
+    # Not splitlines: it also splits at characters that no editor shows as a new line.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    numbered = [(f"line {n}", line) for n, line in enumerate(lines, start=1)]
+    return [(place, line) for place, line in numbered if not line.lstrip().startswith("#")]
