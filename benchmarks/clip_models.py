@@ -48,13 +48,13 @@ def our_encoder(
     """
     from flax import nnx
 
-    from jaxcbm.encoders.clip import Clip
+    from jaxcbm.encoders.clip import make_clip
     from jaxcbm.encoders.clip_config import ClipConfig
     from jaxcbm.encoders.preprocess import Preprocess
     from jaxcbm.flat_params import split_flat
 
     config = ClipConfig.from_hf({"model_type": "clip", **sizes})
-    graph, params = split_flat(Clip(config, rngs=nnx.Rngs(0)))
+    graph, params = split_flat(make_clip(config, rngs=nnx.Rngs(0)))
     preprocess = Preprocess.square(config.vision.image_size)
     params = {**params, **(weights or {})}
     no_tokenizer: Any = None

@@ -1,4 +1,4 @@
-r"""The quick start's birds, and the encoder trains too: adapters of rank 8 on the image tower.
+r"""The quick start's birds, and the encoder trains too: adapters of rank 8 on attention.
 
     jaxcbm train --config=configs/finetune_birds.py --workdir=runs/finetune_birds
 
@@ -6,7 +6,7 @@ What trains is one setting; what no rule matches stays frozen, bit for bit:
 
     --config.encoder.train=frozen                             the quick start
     --config.encoder.lora.where='^vision\.projection'         adapters on the projection alone
-    --config.encoder.lora.where='^vision\..*\.attn'           adapters on attention alone
+    --config.encoder.lora.where='^vision\.'                   adapters on every matrix
     --config.encoder.train=full                               the whole image tower
     --config.encoder.train=rules --config.encoder.rules='\.blocks\.3\.=train; ^vision\.=lora'
 
@@ -30,8 +30,11 @@ def get_config() -> ConfigDict:
     config.encoder.name = "jaxcbm/tiny"
     config.encoder.train = "lora"
     config.encoder.lora.rank = 8
+    config.encoder.lora.where = r"^vision\..*\.attn\."
     config.training.epochs = 60
     config.tuning.epochs = 10
     config.tuning.batch_size = 128
     config.tuning.max_shift = 2
+    config.tuning.lora.learning_rate = 1e-2
+    config.tuning.encoder.learning_rate = 1e-3
     return config

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.align_config import AlignConfig
-from jaxcbm.encoders.bert import Bert, Intermediates
+from jaxcbm.encoders.bert import Bert
 from jaxcbm.encoders.efficientnet import EfficientNet
 from jaxcbm.encoders.layers import Linear, unit_norm
+from jaxcbm.encoders.two_towers import Intermediates, TwoTowers
 
 
 class TextTower(nnx.Module):
@@ -33,8 +34,8 @@ class TextTower(nnx.Module):
         return unit_norm(out["projected"]), out
 
 
-class Align(nnx.Module):
-    """The dual encoder: `encode_image`, `encode_text`, and the logit scale.
+def make_align(config: AlignConfig, *, rngs: nnx.Rngs) -> TwoTowers:
+    """ALIGN with fresh weights.
 
     The scale is stored as its log like in other families; a checkpoint's temperature becomes it on
     loading, and it the temperature on saving.
@@ -45,42 +46,13 @@ class Align(nnx.Module):
 
     >>> from jaxcbm.flat_params import abstract
     >>> config = AlignConfig.from_hf({})
-    >>> graph, params = abstract(lambda: Align(config, rngs=nnx.Rngs(0)))
+    >>> graph, params = abstract(lambda: make_align(config, rngs=nnx.Rngs(0)))
     >>> params["vision.stem.kernel"].shape, params["vision.blocks.54.project.kernel"].shape
     ((27, 64), (3840, 640))
     """
-
-    def __init__(self, config: AlignConfig, *, rngs: nnx.Rngs):
-        self.config = config
-        self.vision = EfficientNet(config.vision, rngs)
-        self.text = TextTower(config, rngs)
-        self.logit_scale = nnx.Param(-jnp.log(jnp.float32(config.temperature_init)))
-
-    def encode_image(
-        self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed normalised pictures.
-
-        Args:
-            pixels_BxHxWx3: float32, already rescaled and normalised with the mean and deviation.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the named intermediates: `stem`, `block00`..., `pooled`
-            and `projected` (the embedding before normalisation). jit drops those not used.
-        """
-        return self.vision(pixels_BxHxWx3, dtype)
-
-    def encode_text(
-        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed token ids.
-
-        Args:
-            ids_BxT: int32, T at most the context length, filled up with the padding id.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the same named intermediates as `encode_image`.
-        """
-        return self.text(ids_BxT, dtype)
+    return TwoTowers(
+        config,
+        EfficientNet(config.vision, rngs),
+        TextTower(config, rngs),
+        -jnp.log(jnp.float32(config.temperature_init)),
+    )

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.altclip_config import AltClipConfig
-from jaxcbm.encoders.bert import Bert, Intermediates
+from jaxcbm.encoders.bert import Bert
 from jaxcbm.encoders.clip import VisionTower
 from jaxcbm.encoders.layers import LayerNorm, Linear, unit_norm
+from jaxcbm.encoders.two_towers import Intermediates, TwoTowers
 
 
 class TextTower(nnx.Module):
@@ -37,8 +38,8 @@ class TextTower(nnx.Module):
         return unit_norm(out["projected"]), out
 
 
-class AltClip(nnx.Module):
-    """The dual encoder: `encode_image`, `encode_text`, and the logit scale (stored as a log).
+def make_altclip(config: AltClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
+    """AltCLIP with fresh weights.
 
     Args:
         config: sizes of both towers.
@@ -46,42 +47,13 @@ class AltClip(nnx.Module):
 
     >>> from jaxcbm.flat_params import abstract
     >>> config = AltClipConfig.from_hf({})
-    >>> graph, params = abstract(lambda: AltClip(config, rngs=nnx.Rngs(0)))
+    >>> graph, params = abstract(lambda: make_altclip(config, rngs=nnx.Rngs(0)))
     >>> params["text.bert.tokens"].shape, params["text.transformation.kernel"].shape
     ((250002, 1024), (1024, 768))
     """
-
-    def __init__(self, config: AltClipConfig, *, rngs: nnx.Rngs):
-        self.config = config
-        self.vision = VisionTower(config.vision, config.embed_dim, rngs)
-        self.text = TextTower(config, rngs)
-        self.logit_scale = nnx.Param(jnp.float32(config.logit_scale_init))
-
-    def encode_image(
-        self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed normalised pictures.
-
-        Args:
-            pixels_BxHxWx3: float32, already rescaled and normalised with the mean and deviation.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the named intermediates: `stem`, `block00`..., `pooled`
-            and `projected` (the embedding before normalisation). jit drops those not used.
-        """
-        return self.vision(pixels_BxHxWx3, dtype)
-
-    def encode_text(
-        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed token ids.
-
-        Args:
-            ids_BxT: int32, T at most the context length, filled up with the padding id.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the same named intermediates as `encode_image`.
-        """
-        return self.text(ids_BxT, dtype)
+    return TwoTowers(
+        config,
+        VisionTower(config.vision, config.embed_dim, rngs),
+        TextTower(config, rngs),
+        config.logit_scale_init,
+    )

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxcbm.encoders.attention import Attention
 from jaxcbm.encoders.bert_config import BertConfig
-from jaxcbm.encoders.layers import Attention, LayerNorm, Mlp, normal
-
-Intermediates = dict[str, jax.Array]
+from jaxcbm.encoders.layers import LayerNorm, Mlp, normal
+from jaxcbm.encoders.two_towers import Intermediates
 
 
 class PostNormBlock(nnx.Module):

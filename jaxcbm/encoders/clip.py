@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxcbm.encoders.attention import Attention
 from jaxcbm.encoders.clip_config import ClipConfig, TextConfig, TowerConfig, VisionConfig
-from jaxcbm.encoders.layers import Attention, LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
+from jaxcbm.encoders.layers import LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
+from jaxcbm.encoders.two_towers import Intermediates, TwoTowers
 
 # The id that means "the position of the highest id" instead of an end-of-text token: the first
 # conversions of CLIP carried it by mistake, and checkpoints in the wild still do.
 LEGACY_END_OF_TEXT = 2
-
-Intermediates = dict[str, jax.Array]
 
 
 class Block(nnx.Module):
@@ -136,8 +136,8 @@ def end_of_text(ids_BxT: jax.Array, end_of_text_id: int) -> jax.Array:
     return jnp.argmax(ids_BxT == end_of_text_id, axis=-1)
 
 
-class Clip(nnx.Module):
-    """The dual encoder: `encode_image`, `encode_text`, and the logit scale (stored as a log).
+def make_clip(config: ClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
+    """CLIP with fresh weights.
 
     Args:
         config: sizes of both towers.
@@ -145,42 +145,14 @@ class Clip(nnx.Module):
 
     >>> from jaxcbm.encoders.clip_config import ClipConfig
     >>> from jaxcbm.flat_params import abstract
-    >>> graph, params = abstract(lambda: Clip(ClipConfig.tiny(vocab_size=64), rngs=nnx.Rngs(0)))
+    >>> config = ClipConfig.tiny(vocab_size=64)
+    >>> graph, params = abstract(lambda: make_clip(config, rngs=nnx.Rngs(0)))
     >>> params["text.tokens"].shape, params["vision.blocks.3.attn.q.kernel"].shape
     ((64, 128), (128, 128))
     """
-
-    def __init__(self, config: ClipConfig, *, rngs: nnx.Rngs):
-        self.config = config
-        self.vision = VisionTower(config.vision, config.embed_dim, rngs)
-        self.text = TextTower(config.text, config.embed_dim, rngs)
-        self.logit_scale = nnx.Param(jnp.float32(config.logit_scale_init))
-
-    def encode_image(
-        self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed normalised pictures.
-
-        Args:
-            pixels_BxHxWx3: float32, already rescaled and normalised with the mean and deviation.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the named intermediates: `stem`, `block00`..., `pooled`
-            and `projected` (the embedding before normalisation). jit drops those not used.
-        """
-        return self.vision(pixels_BxHxWx3, dtype)
-
-    def encode_text(
-        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed token ids.
-
-        Args:
-            ids_BxT: int32, T at most the context length; what follows the end of text is ignored.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the same named intermediates as `encode_image`.
-        """
-        return self.text(ids_BxT, dtype)
+    return TwoTowers(
+        config,
+        VisionTower(config.vision, config.embed_dim, rngs),
+        TextTower(config.text, config.embed_dim, rngs),
+        config.logit_scale_init,
+    )

@@ -23,7 +23,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.flat_params import merge_flat
 
 # Rows of a text batch are cut to the shortest of these lengths that holds them.
-_TEXT_LENGTHS = (8, 16, 32, 64)
+_TEXT_LENGTHS = (8, 16, 32, 64, 128, 256)
 # Two threads decode ahead of the device; PIL releases the interpreter while it works.
 _DECODERS = 2
 
@@ -117,7 +117,7 @@ class DualEncoder:
                 np.stack(list(pool.map(self.preprocess, images[i : i + batch_size])))
                 for i in range(0, len(images), batch_size)
             )
-            return self._run(self._image_tower, batches, len(images), batch_size)
+            return self._run(self.image_tower, batches, len(images), batch_size)
 
     def embed_pixels(self, pixels: np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Embed pictures that `preprocess` has already resized and cropped.
@@ -134,7 +134,7 @@ class DualEncoder:
         if pixels.shape[1:] != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"{pixels.dtype} {pixels.shape} is not uint8 [N, {size}, {size}, 3]")
         batches = (pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size))
-        return self._run(self._image_tower, batches, len(pixels), batch_size)
+        return self._run(self.image_tower, batches, len(pixels), batch_size)
 
     def embed_texts(self, phrases: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Embed phrases; one longer than the context is cut, as the reference cuts it.
@@ -190,7 +190,8 @@ class DualEncoder:
         }
 
     @cached_property
-    def _image_tower(self) -> Callable[..., jax.Array]:
+    def image_tower(self) -> Callable[..., jax.Array]:
+        """(params, uint8 pixels [B, S, S, 3]) -> float32 [B, E] of unit norm, jitted."""
         graph, dtype, how = self.graph, jnp.dtype(self.dtype), self.preprocess
 
         @jax.jit

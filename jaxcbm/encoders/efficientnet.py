@@ -23,9 +23,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.efficientnet_config import BlockShape, EfficientNetConfig
-from jaxcbm.encoders.layers import ACTIVATIONS, Linear, matmul, normal, unit_norm
-
-Intermediates = dict[str, jax.Array]
+from jaxcbm.encoders.layers import ACTIVATIONS, Linear, normal, unit_norm
+from jaxcbm.encoders.products import matmul
+from jaxcbm.encoders.two_towers import Intermediates
 
 
 class BatchNorm(nnx.Module):

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
-from jaxcbm.encoders.align import Align
+from jaxcbm.encoders.align import make_align
 from jaxcbm.encoders.align_config import AlignConfig
 from jaxcbm.encoders.align_weights import ALIGN_IGNORED, ALIGN_ROWS
-from jaxcbm.encoders.altclip import AltClip
+from jaxcbm.encoders.altclip import make_altclip
 from jaxcbm.encoders.altclip_config import AltClipConfig
 from jaxcbm.encoders.altclip_weights import ALTCLIP_IGNORED, ALTCLIP_ROWS
 from jaxcbm.encoders.bert_tokenizer import bert_tokenizer, roberta_tokenizer
-from jaxcbm.encoders.clip import Clip
+from jaxcbm.encoders.clip import make_clip
 from jaxcbm.encoders.clip_config import ClipConfig
 from jaxcbm.encoders.clip_tokenizer import clip_tokenizer, open_clip_tokenizer
 from jaxcbm.encoders.clip_weights import CLIP_IGNORED, CLIP_ROWS
@@ -26,7 +26,7 @@ from jaxcbm.encoders.open_clip_weights import (
     open_clip_names,
 )
 from jaxcbm.encoders.preprocess import Preprocess
-from jaxcbm.encoders.siglip import Siglip
+from jaxcbm.encoders.siglip import make_siglip
 from jaxcbm.encoders.siglip_config import SiglipConfig
 from jaxcbm.encoders.siglip_tokenizer import siglip_tokenizer
 from jaxcbm.encoders.siglip_weights import SIGLIP_IGNORED, SIGLIP_ROWS
@@ -62,11 +62,13 @@ class Family(NamedTuple):
 
 # By `model_type` of config.json; open_clip's files have another name and no type.
 FAMILIES: dict[str, Family] = {
-    "clip": Family(ClipConfig.from_hf, Clip, CLIP_ROWS, CLIP_IGNORED, clip_tokenizer),
-    "siglip": Family(SiglipConfig.from_hf, Siglip, SIGLIP_ROWS, SIGLIP_IGNORED, siglip_tokenizer),
+    "clip": Family(ClipConfig.from_hf, make_clip, CLIP_ROWS, CLIP_IGNORED, clip_tokenizer),
+    "siglip": Family(
+        SiglipConfig.from_hf, make_siglip, SIGLIP_ROWS, SIGLIP_IGNORED, siglip_tokenizer
+    ),
     "open_clip": Family(
         open_clip_sizes,
-        Clip,
+        make_clip,
         OPEN_CLIP_ROWS,
         OPEN_CLIP_IGNORED,
         open_clip_tokenizer,
@@ -75,7 +77,7 @@ FAMILIES: dict[str, Family] = {
         rename=open_clip_names,
     ),
     "altclip": Family(
-        AltClipConfig.from_hf, AltClip, ALTCLIP_ROWS, ALTCLIP_IGNORED, roberta_tokenizer
+        AltClipConfig.from_hf, make_altclip, ALTCLIP_ROWS, ALTCLIP_IGNORED, roberta_tokenizer
     ),
-    "align": Family(AlignConfig.from_hf, Align, ALIGN_ROWS, ALIGN_IGNORED, bert_tokenizer),
+    "align": Family(AlignConfig.from_hf, make_align, ALIGN_ROWS, ALIGN_IGNORED, bert_tokenizer),
 }

@@ -1,19 +1,19 @@
-"""The layers every transformer tower is made of, with products that reach a chip's matrix units.
+"""The layers every transformer tower is made of; attention has a module of its own.
 
 All of them keep the residual stream, norms and softmax in float32. Only the operands of matrix
-products are cast to the compute `dtype`; sums are float32 always, which is what matrix units do and
-what keeps bfloat16 embeddings within a cosine of 1e-5 of the float32 ones.
+products are cast to the compute `dtype`; sums are float32 always.
 
 Activations travel as flat rows `x_MxC` with M = B * T, so that every product is one plain matmul.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from jaxcbm.encoders.products import matmul
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -48,57 +48,6 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def dot_precision(dtype: Any) -> jax.lax.Precision:
-    """How exactly operands of that type are multiplied: float32 ones are never rounded."""
-    # Left to itself, a GPU or TPU rounds the operands of float32 products too.
-    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
-
-
-def _dot(x_MxK: jax.Array, w_KxN: jax.Array) -> jax.Array:
-    return jnp.matmul(
-        x_MxK, w_KxN, precision=dot_precision(x_MxK.dtype), preferred_element_type=jnp.float32
-    )
-
-
-@jax.custom_vjp
-def _narrow_dot(x_MxK: jax.Array, w_KxN: jax.Array) -> jax.Array:
-    return _dot(x_MxK, w_KxN)
-
-
-def _narrow_forward(x_MxK: jax.Array, w_KxN: jax.Array):
-    return _dot(x_MxK, w_KxN), (x_MxK, w_KxN)
-
-
-def _narrow_backward(saved: tuple[jax.Array, jax.Array], g_MxN: jax.Array):
-    # A float32 cotangent would turn both backward products into float32 ones and miss the matrix
-    # units, so it is narrowed to the operands' type, as the forward operands were.
-    x_MxK, w_KxN = saved
-    g_MxN = g_MxN.astype(x_MxK.dtype)
-    return _dot(g_MxN, w_KxN.T).astype(x_MxK.dtype), _dot(x_MxK.T, g_MxN).astype(w_KxN.dtype)
-
-
-_narrow_dot.defvjp(_narrow_forward, _narrow_backward)
-
-
-def matmul(x_MxK: jax.Array, w_KxN: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
-    """Matrix product with operands in `dtype` and sums and result in float32, both ways.
-
-    Args:
-        x_MxK: float rows.
-        w_KxN: float weights.
-        dtype: type of the operands, float32 or bfloat16.
-
-    Returns:
-        float32 [M, N].
-
-    >>> matmul(jnp.ones((2, 3)), jnp.ones((3, 4)), jnp.bfloat16).dtype.name
-    'float32'
-    """
-    if dtype == jnp.float32:
-        return _dot(x_MxK.astype(dtype), w_KxN.astype(dtype))
-    return _narrow_dot(x_MxK.astype(dtype), w_KxN.astype(dtype))
-
-
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...], std: float) -> nnx.Param:
     """A float32 parameter drawn from a normal distribution with mean 0 and deviation `std`."""
     return nnx.Param(jax.random.normal(rngs.params(), shape, jnp.float32) * jnp.float32(std))
@@ -129,48 +78,6 @@ class LayerNorm(nnx.Module):
         variance_Mx1 = jnp.mean(jnp.square(x_MxC), axis=-1, keepdims=True)
         x_MxC = x_MxC * jax.lax.rsqrt(variance_Mx1 + jnp.float32(self.eps))
         return x_MxC * self.scale[...][None, :] + self.bias[...][None, :]
-
-
-class Attention(nnx.Module):
-    """Multi-head self-attention; the head count comes from the config and is never guessed."""
-
-    def __init__(self, width: int, heads: int, *, in_std: float, out_std: float, rngs: nnx.Rngs):
-        self.heads = heads
-        self.q = Linear(width, width, std=in_std, rngs=rngs)
-        self.k = Linear(width, width, std=in_std, rngs=rngs)
-        self.v = Linear(width, width, std=in_std, rngs=rngs)
-        self.out = Linear(width, width, std=out_std, rngs=rngs)
-
-    def __call__(
-        self,
-        x_MxC: jax.Array,
-        tokens: int,
-        *,
-        causal: bool,
-        seen_BxT: jax.Array | None = None,
-        dtype: Any = jnp.float32,
-    ) -> jax.Array:
-        """Mix the tokens of each row; `seen_BxT` is false for those that none may attend to."""
-        width = x_MxC.shape[-1]
-        split = (-1, tokens, self.heads, width // self.heads)
-
-        def by_head(linear: Linear) -> jax.Array:
-            return linear(x_MxC, dtype).astype(dtype).reshape(split).transpose(0, 2, 1, 3)
-
-        q_BxHxTxF, k_BxHxTxF, v_BxHxTxF = by_head(self.q), by_head(self.k), by_head(self.v)
-        product = partial(
-            jnp.einsum, precision=dot_precision(dtype), preferred_element_type=jnp.float32
-        )
-        logits_BxHxTxT = product("bhqf,bhkf->bhqk", q_BxHxTxF, k_BxHxTxF)
-        logits_BxHxTxT = logits_BxHxTxT * jnp.float32(split[-1] ** -0.5)
-        if causal:
-            seen_TxT = jnp.tril(jnp.ones((tokens, tokens), bool))[None, None]
-            logits_BxHxTxT = jnp.where(seen_TxT, logits_BxHxTxT, jnp.float32(-1e30))
-        if seen_BxT is not None:
-            logits_BxHxTxT = jnp.where(seen_BxT[:, None, None], logits_BxHxTxT, jnp.float32(-1e30))
-        weights_BxHxTxT = jax.nn.softmax(logits_BxHxTxT, axis=-1).astype(dtype)
-        mixed_BxHxTxF = product("bhqk,bhkf->bhqf", weights_BxHxTxT, v_BxHxTxF)
-        return self.out(mixed_BxHxTxF.transpose(0, 2, 1, 3).reshape(-1, width), dtype)
 
 
 class Mlp(nnx.Module):

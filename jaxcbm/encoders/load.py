@@ -43,7 +43,7 @@ def load_encoder(
     """
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"unknown encoder dtype {dtype!r}; give float32 or bfloat16")
-    folder = _find(name_or_folder)
+    folder = find_checkpoint(name_or_folder)
     kind, content = read_kind(folder, [path.name for path in folder.iterdir()])
     family = FAMILIES[kind]
     stored = family.config(content)
@@ -72,7 +72,8 @@ def load_encoder(
     )
 
 
-def _find(name_or_folder: str | Path) -> Path:
+def find_checkpoint(name_or_folder: str | Path) -> Path:
+    """The folder of what `load_encoder` would load; a hub name is downloaded if need be."""
     name = str(name_or_folder)
     folder = _BUILT_IN.get(name, Path(name).expanduser())
     if folder.is_dir():

@@ -14,69 +14,17 @@ import numpy as np
 from PIL import Image
 
 from jaxcbm.encoders.open_image import ImageLike, open_image
+from jaxcbm.encoders.processor_file import (
+    Colours,
+    height_width,
+    read_normalisation,
+    read_size,
+    with_defaults,
+)
 from jaxcbm.errors import UserError
 
 __all__ = ["ImageLike", "Preprocess", "open_image"]
 
-Colours = tuple[float, float, float]
-
-# What a preprocessor file that leaves a key out means by it, by the kind of processor.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "CLIP": {
-        "do_resize": True,
-        "size": {"shortest_edge": 224},
-        "default_to_square": False,
-        "resample": Image.Resampling.BICUBIC,
-        "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-    },
-    "ViT": {
-        "do_resize": True,
-        "size": {"height": 224, "width": 224},
-        "default_to_square": True,
-        "resample": Image.Resampling.BILINEAR,
-        "do_center_crop": False,
-        "crop_size": None,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    },
-    "Siglip": {
-        "do_resize": True,
-        "size": {"height": 224, "width": 224},
-        "default_to_square": True,
-        "resample": Image.Resampling.BICUBIC,
-        "do_center_crop": False,
-        "crop_size": None,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    },
-    "EfficientNet": {
-        "do_resize": True,
-        "size": {"height": 346, "width": 346},
-        "default_to_square": True,
-        "resample": Image.Resampling.BICUBIC,
-        "do_center_crop": False,
-        "crop_size": {"height": 289, "width": 289},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "rescale_offset": False,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-        "include_top": True,
-    },
-}
 PREPROCESS_FILES = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -126,14 +74,14 @@ class Preprocess:
         Raises:
             UserError: a processor type or a form of size that is not supported.
         """
-        c = {**_defaults(settings, where), **{k: v for k, v in settings.items() if v is not None}}
+        c = with_defaults(settings, where)
         if c.get("do_pad"):
             raise UserError(f"{where}: do_pad is not supported; only resize and centre crop are")
         edge = longest = resize = None
         if c["do_resize"]:
-            edge, longest, resize = _size(c["size"], c["default_to_square"], where)
-        crop = _size(c["crop_size"], True, where)[2] if c["do_center_crop"] else None
-        mean, std = _normalisation(c)
+            edge, longest, resize = read_size(c["size"], c["default_to_square"], where)
+        crop = read_size(c["crop_size"], True, where)[2] if c["do_center_crop"] else None
+        mean, std = read_normalisation(c)
         return cls(
             shortest_edge=edge,
             longest_edge=longest,
@@ -172,7 +120,7 @@ class Preprocess:
         if self.longest_edge is not None:
             size["longest_edge"] = self.longest_edge
         if self.resize is not None:
-            size = _height_width(self.resize)
+            size = height_width(self.resize)
         return {
             "image_processor_type": "CLIPImageProcessor",
             "do_convert_rgb": True,
@@ -180,7 +128,7 @@ class Preprocess:
             **({"size": size} if size else {}),
             "resample": self.resample,
             "do_center_crop": self.crop is not None,
-            **({"crop_size": _height_width(self.crop)} if self.crop else {}),
+            **({"crop_size": height_width(self.crop)} if self.crop else {}),
             "do_rescale": True,
             "rescale_factor": self.scale,
             "do_normalize": True,
@@ -262,51 +210,3 @@ def _centre_crop(pixels_HxWx3: np.ndarray, size: tuple[int, int], rounded: bool)
         corner.append(round(spare / 2) if rounded else spare // 2)
     padded = np.pad(pixels_HxWx3, [*padding, (0, 0)])
     return padded[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
-
-
-def _defaults(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    kind = settings.get("image_processor_type") or settings.get("feature_extractor_type") or "CLIP"
-    for ending in ("Pil", "Fast", "ImageProcessor", "FeatureExtractor"):
-        kind = kind.removesuffix(ending)
-    if kind not in _DEFAULTS:
-        raise UserError(
-            f"{where}: unknown image processor {kind!r} (supported: {', '.join(_DEFAULTS)})"
-        )
-    return _DEFAULTS[kind]
-
-
-def _size(
-    size: Any, square: bool, where: str
-) -> tuple[int | None, int | None, tuple[int, int] | None]:
-    """A size in any of its historic forms -> (shortest edge, longest edge, (height, width))."""
-    if isinstance(size, int):
-        return (None, None, (size, size)) if square else (size, None, None)
-    if isinstance(size, list | tuple) and len(size) == 2:
-        return None, None, (size[0], size[1])
-    if isinstance(size, Mapping):
-        if size.get("shortest_edge"):
-            return size["shortest_edge"], size.get("longest_edge"), None
-        if size.get("height") and size.get("width"):
-            return None, None, (size["height"], size["width"])
-    raise UserError(f"{where}: size {size!r} is not supported; give shortest_edge or height, width")
-
-
-def _height_width(size: tuple[int, int]) -> dict[str, int]:
-    return {"height": size[0], "width": size[1]}
-
-
-def _normalisation(c: Mapping[str, Any]) -> tuple[Colours, Colours]:
-    """Everything that is subtracted and divided after scaling, as one mean and one deviation."""
-    plain = not c["do_normalize"]
-    mean = (0.0, 0.0, 0.0) if plain else _colours(c["image_mean"])
-    std = (1.0, 1.0, 1.0) if plain else _colours(c["image_std"])
-    if c["do_rescale"] and c.get("rescale_offset"):
-        mean = _colours([m + 1 for m in mean])
-    if c.get("include_top"):  # EfficientNet's classifiers divide a second time
-        std = _colours([a * b for a, b in zip(std, _colours(c["image_std"]), strict=True)])
-    return mean, std
-
-
-def _colours(values: Any) -> Colours:
-    red, green, blue = (values,) * 3 if isinstance(values, int | float) else values
-    return float(red), float(green), float(blue)

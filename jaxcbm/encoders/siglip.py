@@ -13,19 +13,20 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.encoders.clip import Block, Intermediates
+from jaxcbm.encoders.attention import attend
+from jaxcbm.encoders.clip import Block
 from jaxcbm.encoders.clip_config import VisionConfig
 from jaxcbm.encoders.layers import (
     LayerNorm,
     Linear,
     Mlp,
-    dot_precision,
-    matmul,
     normal,
     patch_rows,
     unit_norm,
 )
+from jaxcbm.encoders.products import matmul
 from jaxcbm.encoders.siglip_config import SiglipConfig, SiglipTextConfig
+from jaxcbm.encoders.two_towers import Intermediates, TwoTowers
 
 # Where training starts: s = 10 and b = -10, so that the many pairs that do not match weigh little.
 _LOGIT_SCALE_INIT = math.log(10.0)
@@ -48,32 +49,18 @@ class PoolingHead(nnx.Module):
 
     def __call__(self, x_MxC: jax.Array, tokens: int, dtype: Any = jnp.float32) -> jax.Array:
         width, heads = x_MxC.shape[-1], self.heads
-        precision = dot_precision(dtype)
         assert self.qkv.bias is not None
         kernel_CxF, bias_1xF = self.qkv.kernel[...], self.qkv.bias[...][None]
         # The query is the same for every picture, so it is projected once.
         q_1xC = matmul(self.probe[...][None], kernel_CxF[:, :width], dtype) + bias_1xF[:, :width]
         kv_MxF = matmul(x_MxC, kernel_CxF[:, width:], dtype) + bias_1xF[:, width:]
-        q_HxF = q_1xC.astype(dtype).reshape(heads, -1)
-        kv_BxTxSxHxF = kv_MxF.astype(dtype).reshape(-1, tokens, 2, heads, width // heads)
+        kv_BxTxSxHxF = kv_MxF.reshape(-1, tokens, 2, heads, width // heads)
         k_BxTxHxF, v_BxTxHxF = kv_BxTxSxHxF[:, :, 0], kv_BxTxSxHxF[:, :, 1]
-        logits_BxHxT = jnp.einsum(
-            "hf,bthf->bht",
-            q_HxF,
-            k_BxTxHxF,
-            precision=precision,
-            preferred_element_type=jnp.float32,
+        q_BxSxHxF = jnp.broadcast_to(
+            q_1xC.reshape(1, 1, heads, -1), (k_BxTxHxF.shape[0], 1, heads, width // heads)
         )
-        scale = jnp.float32((width // heads) ** -0.5)
-        weights_BxHxT = jax.nn.softmax(logits_BxHxT * scale, axis=-1).astype(dtype)
-        mixed_BxHxF = jnp.einsum(
-            "bht,bthf->bhf",
-            weights_BxHxT,
-            v_BxTxHxF,
-            precision=precision,
-            preferred_element_type=jnp.float32,
-        )
-        x_BxC = self.out(mixed_BxHxF.reshape(-1, width), dtype)
+        mixed_BxSxHxF = attend(q_BxSxHxF, k_BxTxHxF, v_BxTxHxF, dtype=dtype)
+        x_BxC = self.out(mixed_BxSxHxF.reshape(-1, width), dtype)
         return x_BxC + self.mlp(self.norm(x_BxC), dtype)
 
 
@@ -133,8 +120,8 @@ class TextTower(nnx.Module):
         return unit_norm(out["projected"]), out
 
 
-class Siglip(nnx.Module):
-    """The dual encoder: `encode_image`, `encode_text`, the logit scale (as a log) and bias.
+def make_siglip(config: SiglipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
+    """SigLIP with fresh weights.
 
     Args:
         config: sizes of both towers.
@@ -142,44 +129,14 @@ class Siglip(nnx.Module):
 
     >>> from jaxcbm.flat_params import abstract
     >>> config = SiglipConfig.from_hf({"vision_config": {"patch_size": 32}})
-    >>> graph, params = abstract(lambda: Siglip(config, rngs=nnx.Rngs(0)))
+    >>> graph, params = abstract(lambda: make_siglip(config, rngs=nnx.Rngs(0)))
     >>> params["vision.positions"].shape, params["logit_bias"].shape
     ((49, 768), ())
     """
-
-    def __init__(self, config: SiglipConfig, *, rngs: nnx.Rngs):
-        self.config = config
-        self.vision = VisionTower(config.vision, rngs)
-        self.text = TextTower(config.text, config.embed_dim, rngs)
-        self.logit_scale = nnx.Param(jnp.float32(_LOGIT_SCALE_INIT))
-        self.logit_bias = nnx.Param(jnp.float32(_LOGIT_BIAS_INIT))
-
-    def encode_image(
-        self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed normalised pictures.
-
-        Args:
-            pixels_BxHxWx3: float32, already rescaled and normalised with the mean and deviation.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the named intermediates: `stem`, `block00`..., `pooled`
-            and `projected` (the embedding before normalisation). jit drops those not used.
-        """
-        return self.vision(pixels_BxHxWx3, dtype)
-
-    def encode_text(
-        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        """Embed token ids.
-
-        Args:
-            ids_BxT: int32 filled up to the full context length, as in training: what stands at the
-                last position is what the tower pools.
-            dtype: type of the operands of matrix products, float32 or bfloat16.
-
-        Returns:
-            float32 [B, E] of unit norm, and the same named intermediates as `encode_image`.
-        """
-        return self.text(ids_BxT, dtype)
+    return TwoTowers(
+        config,
+        VisionTower(config.vision, rngs),
+        TextTower(config.text, config.embed_dim, rngs),
+        _LOGIT_SCALE_INIT,
+        _LOGIT_BIAS_INIT,
+    )

@@ -1,5 +1,6 @@
 """AltCLIP and ALIGN beyond the contract: what a port of their towers gets wrong."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +131,19 @@ def test_align_takes_pictures_of_another_size(encoders, tmp_path):
 
 def test_goldens_are_small():
     assert all((GOLDENS / f"{kind}.npz").stat().st_size < 20_000 for kind in ("altclip", "align"))
+
+
+LONG = ["a red bird", "a red bird with yellow wings " * 11, "a small photo of a bird " * 31]
+
+
+@pytest.mark.parametrize("name", ["altclip", "align"])
+def test_long_rows_are_exact_too(name, tmp_path):
+    """Beyond 77 tokens as well: rows of 8, 128 and 256 give what rows of the whole context do."""
+    config = copy.deepcopy(VARIANTS[name])
+    config["text_config"]["max_position_embeddings"] = 300
+    encoder = load_encoder(write_checkpoint(tmp_path, config))
+    tokenizer = replace(encoder.tokenizer, context_length=298)
+    encoder = replace(encoder, tokenizer=tokenizer)
+    assert [encoder._row_length(len(row)) for row in tokenizer.ids(LONG)] == [8, 128, 256]
+    full_DxE = encoder._text_tower(dict(encoder.params), tokenizer(LONG))
+    np.testing.assert_allclose(encoder.embed_texts(LONG), full_DxE, atol=2e-6)

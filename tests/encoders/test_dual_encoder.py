@@ -117,7 +117,7 @@ def test_bfloat16_stays_close(encoder, images, embeddings):
 
 
 def test_the_tower_is_compiled_once(encoder, images):
-    tower = encoder._image_tower
+    tower = encoder.image_tower
     before = tower._cache_size()
     encoder.embed_images(images, batch_size=5)
     encoder.embed_images(images[:13], batch_size=5)

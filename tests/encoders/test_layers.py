@@ -7,9 +7,10 @@ import pytest
 from flax import nnx
 from scipy import special
 
-from jaxcbm.encoders.clip import Clip
+from jaxcbm.encoders.clip import make_clip
 from jaxcbm.encoders.clip_config import ClipConfig
-from jaxcbm.encoders.layers import ACTIVATIONS, matmul, unit_norm
+from jaxcbm.encoders.layers import ACTIVATIONS, unit_norm
+from jaxcbm.encoders.products import matmul
 from jaxcbm.flat_params import abstract, merge_flat, split_flat
 
 X = np.linspace(-6, 6, 101)
@@ -71,13 +72,13 @@ CONFIG = ClipConfig.tiny(
 
 @pytest.fixture(scope="module")
 def taken_apart() -> tuple[nnx.GraphDef, dict[str, jax.Array]]:
-    graph, _ = abstract(lambda: Clip(CONFIG, rngs=nnx.Rngs(0)))
-    return graph, jax.jit(lambda: split_flat(Clip(CONFIG, rngs=nnx.Rngs(0)))[1])()
+    graph, _ = abstract(lambda: make_clip(CONFIG, rngs=nnx.Rngs(0)))
+    return graph, jax.jit(lambda: split_flat(make_clip(CONFIG, rngs=nnx.Rngs(0)))[1])()
 
 
 def test_parameters_survive_being_taken_apart(taken_apart):
     graph, params = taken_apart
-    shapes = abstract(lambda: Clip(CONFIG, rngs=nnx.Rngs(0)))[1]
+    shapes = abstract(lambda: make_clip(CONFIG, rngs=nnx.Rngs(0)))[1]
     assert {n: (a.shape, a.dtype) for n, a in params.items()} == {
         n: (a.shape, a.dtype) for n, a in shapes.items()
     }

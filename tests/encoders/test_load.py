@@ -11,7 +11,7 @@ from random_clip import VARIANTS, write_checkpoint, write_config
 from safetensors import safe_open
 from transformers import CLIPConfig
 
-from jaxcbm.encoders.clip import Clip
+from jaxcbm.encoders.clip import make_clip
 from jaxcbm.encoders.clip_config import ClipConfig
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.preprocess import Preprocess
@@ -33,7 +33,7 @@ def checkpoint(tmp_path, scratch) -> Path:
 
 
 def random_params(config: ClipConfig) -> dict[str, np.ndarray]:
-    _, shapes = abstract(lambda: Clip(config, rngs=nnx.Rngs(0)))
+    _, shapes = abstract(lambda: make_clip(config, rngs=nnx.Rngs(0)))
     random = np.random.default_rng(0)
     return {n: random.standard_normal(s.shape, np.float32) for n, s in shapes.items()}
 
