@@ -25,6 +25,7 @@ from jaxcbm.serving.explanation import Explanation, explain_image
 
 FORMAT = 1
 TUNED_FILE = "encoder.safetensors"
+ENCODER_FOLDER = "encoder"
 
 
 class Prediction(NamedTuple):
@@ -64,6 +65,9 @@ class Model:
         logit_scale: s of psi = s C e + b.
         logit_bias: b.
         encoder: the encoder itself; loaded by name when first needed if None.
+        encoder_image_size: height and width of the pictures that it takes; 0 for the checkpoint's
+            own.
+        encoder_folder: a copy of the encoder that lies beside the model; None: load it by name.
         metrics: how the head was chosen.
         tuned: what end-to-end training changed of the encoder of that name; None if it is frozen.
     """
@@ -79,6 +83,8 @@ class Model:
     logit_scale: float
     logit_bias: float
     encoder: DualEncoder | None = None
+    encoder_image_size: int = 0
+    encoder_folder: Path | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tuned: Tuned | None = None
 
@@ -95,10 +101,16 @@ class Model:
         return build_bottleneck(self.config, *shape)[0]
 
     @functools.cached_property
-    def _encoder(self) -> DualEncoder:
+    def loaded_encoder(self) -> DualEncoder:
+        """The encoder, loaded when first asked for.
+
+        Raises:
+            UserError: it cannot be found, or it is not what this model was trained on.
+        """
         encoder = self.encoder
         if encoder is None:
-            encoder = load_encoder(self.encoder_name)
+            size = self.encoder_image_size or None
+            encoder = load_encoder(self.encoder_folder or self.encoder_name, image_size=size)
             encoder = encoder if self.tuned is None else apply_tuned(encoder, self.tuned)
         if encoder.content_hash != self.encoder_hash:
             raise UserError(
@@ -144,7 +156,7 @@ class Model:
 
     def predict(self, images: Sequence[Image.Image] | np.ndarray) -> Prediction:
         """Predict from images: PIL images, or uint8 [N, H, W, 3]."""
-        return self.predict_embeddings(self._encoder.embed_images(images))
+        return self.predict_embeddings(self.loaded_encoder.embed_images(images))
 
     def explain(
         self, image: Image.Image | np.ndarray, k: int = 10, target: str | None = None
@@ -216,12 +228,13 @@ class Model:
         header = {
             "format": FORMAT,
             "config": dataclasses.asdict(self.config),
-            "concepts": {
-                "phrases": list(self.concepts.phrases),
-                "provenance": dict(self.concepts.provenance),
-            },
+            "concepts": self.concepts.to_json(),
             "classes": list(self.classes),
-            "encoder": {"name": self.encoder_name, "hash": self.encoder_hash},
+            "encoder": {
+                "name": self.encoder_name,
+                "hash": self.encoder_hash,
+                "image_size": self.encoder_image_size,
+            },
             "logit_scale": self.logit_scale,
             "logit_bias": self.logit_bias,
             "metrics": dict(self.metrics),
@@ -260,13 +273,14 @@ def load_model(folder: Path | str) -> Model:
             if name.startswith("params.")
         },
         input_map=InputMap(kernel, bias),
-        concepts=ConceptSet.from_phrases(
-            header["concepts"]["phrases"], header["concepts"]["provenance"]
-        ),
+        concepts=ConceptSet.from_json(header["concepts"], str(place)),
         concept_embeddings=tensors["concept_embeddings"],
         classes=tuple(header["classes"]),
         encoder_name=header["encoder"]["name"],
         encoder_hash=header["encoder"]["hash"],
+        # Files from before this was stored hold models of a checkpoint's own size.
+        encoder_image_size=header["encoder"].get("image_size", 0),
+        encoder_folder=beside if (beside := place / ENCODER_FOLDER).is_dir() else None,
         logit_scale=header["logit_scale"],
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
