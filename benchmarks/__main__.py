@@ -28,6 +28,7 @@ MODULES = (
     "benchmarks.search",
     "benchmarks.sparse_path",
     "benchmarks.encoding",
+    "benchmarks.encoding_families",
     "benchmarks.ten_epochs",
 )
 

@@ -12,7 +12,8 @@ from benchmarks.interleave import Work
 from jaxcbm.bottleneck.gumbel_noise import gumbel_pair
 from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
-from jaxcbm.distributed.mesh import make_mesh, place_rows, replicate
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import place_rows, replicate
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
 from jaxcbm.training.loop import state_shardings

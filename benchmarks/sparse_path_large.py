@@ -51,10 +51,12 @@ def main() -> None:
 
     file = args.folder / "sparse_path_large.json"
     found = json.loads(file.read_text(encoding="utf-8"))["found"] if file.exists() else {}
-    found |= {name: _child(name, quick=args.quick) for name in args.only}
-    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    machine = {"date": date, "quick": args.quick, "machine": describe()}
-    write_json(file, machine | summary(problem, found) | {"found": found})
+    for name in args.only:
+        found[name] = _child(name, quick=args.quick)
+        date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        machine = {"date": date, "quick": args.quick, "machine": describe()}
+        compared = summary(problem, found) if len(found) == len(CHILDREN) else {}
+        write_json(file, machine | compared | {"found": found})
 
 
 def summary(problem: Problem, found: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -5,8 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from jaxcbm.commands import concept_arguments, model_arguments, study_arguments
+from jaxcbm.commands import (
+    concept_arguments,
+    model_arguments,
+    plan_arguments,
+    serving_arguments,
+    study_arguments,
+)
 from jaxcbm.errors import UserError
 
 COMMANDS = (
@@ -21,6 +28,9 @@ COMMANDS = (
     study_arguments.add_sweep,
     study_arguments.add_search,
     concept_arguments.add_concepts,
+    serving_arguments.add_export,
+    serving_arguments.add_bench,
+    plan_arguments.add_plan,
 )
 
 
@@ -56,8 +66,41 @@ def _set_up_logging(quiet: bool) -> None:
     )
 
 
+def _read_config(args: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
+    if args.config is None:
+        return {}
+    from jaxcbm.commands.config_file import read_config
+
+    return read_config(args.config, overrides)
+
+
+def _compute(args: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """Run a command that can be asked to stop, perhaps in several processes."""
+    from jaxcbm.distributed import preemption
+    from jaxcbm.distributed.processes import Cluster
+
+    def work() -> None:
+        config = _read_config(args, overrides)
+        if args.distributed:
+            joint_run.agree_on(vars(args), config)
+        with preemption.listening():
+            args.function(args, config)
+
+    try:
+        if args.distributed:
+            from jaxcbm.commands import joint_run
+
+            joint_run.run(Cluster(args.coordinator, args.processes, args.process), work)
+        else:
+            work()
+    except preemption.Preempted as stop:
+        print(f"jaxcbm: {stop}", file=sys.stderr)
+        return preemption.EXIT_CODE
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 on a mistake the user can mend."""
+    """Run one command; 0 on success, 2 on a mistake the user can mend, 143 when asked to stop."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     args.command = " ".join(["jaxcbm", *(sys.argv[1:] if argv is None else argv)])
@@ -66,14 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         rest = args.overrides = [other for other in rest if other not in args.grid]
     if rest and args.config is None:
         parser.error(f"unknown argument {rest[0]}")
+    if not args.distributed and (args.coordinator, args.processes, args.process) != (None,) * 3:
+        parser.error("--coordinator, --processes and --process go with --distributed")
     _set_up_logging(args.quiet)
     try:
-        config = {}
-        if args.config is not None:
-            from jaxcbm.commands.config_file import read_config
-
-            config = read_config(args.config, rest)
-        args.function(args, config)
+        if args.computes:
+            return _compute(args, rest)
+        args.function(args, _read_config(args, rest))
     except UserError as error:
         print(f"jaxcbm: error: {error}", file=sys.stderr)
         return 2

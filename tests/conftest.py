@@ -29,7 +29,7 @@ collect_ignore_glob = ["goldens/make_*.py"]
 @pytest.fixture(scope="session")
 def tiny_encoder_folder(tmp_path_factory) -> Path:
     """A CLIP folder with random weights for pictures of 16 pixels."""
-    from jaxcbm.encoders.clip import Clip
+    from jaxcbm.encoders.clip import make_clip
     from jaxcbm.encoders.clip_config import ClipConfig
     from jaxcbm.encoders.preprocess import Preprocess
     from jaxcbm.encoders.save import save_encoder
@@ -48,7 +48,7 @@ def tiny_encoder_folder(tmp_path_factory) -> Path:
         context_length=12,
         embed_dim=16,
     )
-    _, params = split_flat(Clip(config, rngs=nnx.Rngs(0)))
+    _, params = split_flat(make_clip(config, rngs=nnx.Rngs(0)))
     save_encoder(
         folder / "encoder", config, params, folder / "tokenizer", Preprocess.square(16), "float32"
     )

@@ -159,9 +159,9 @@ def top_k_mask(x: jax.Array, k: int) -> jax.Array:
     if k == 1:
         return jax.nn.one_hot(jnp.argmax(x, axis=-1), x.shape[-1], dtype=jnp.float32)
     _, indices = jax.lax.top_k(jax.lax.stop_gradient(x), k)
-    ones = jnp.ones(indices.shape, jnp.float32)
-    empty = jnp.zeros(x.shape, jnp.float32)
-    return jnp.put_along_axis(empty, indices, ones, axis=-1, inplace=False)
+    # Row by row, as put_along_axis cannot be exported for batches of any size.
+    mark = jax.vmap(lambda row: jnp.zeros(x.shape[-1], jnp.float32).at[row].set(1.0))
+    return mark(indices.reshape(-1, indices.shape[-1])).reshape(x.shape)
 
 
 def relaxed_top_k_mask(x: jax.Array, k: int, tau: jax.Array | float) -> jax.Array:

@@ -58,10 +58,28 @@ def score_statistics(
     >>> mean.tolist(), std.tolist()
     ([1.0, 1.0], [1.0, 1.0])
     """
+    moments = embedding_moments(embeddings_NxE)
+    return statistics_of_moments(*moments, concepts_DxE, scale, bias)
+
+
+def embedding_moments(embeddings_NxE: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean float32 [E] and covariance float32 [E, E] of embeddings."""
     embeddings = embeddings_NxE.astype(jnp.float32)
     mean_E = embeddings.mean(axis=0)
     centred = embeddings - mean_E[None, :]
-    covariance_ExE = jnp.matmul(centred.T, centred) / embeddings.shape[0]
+    # Deviations come from it: accelerators would round the factors to bfloat16.
+    products_ExE = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
+    return mean_E, products_ExE / embeddings.shape[0]
+
+
+def statistics_of_moments(
+    mean_E: jax.Array,
+    covariance_ExE: jax.Array,
+    concepts_DxE: jax.Array,
+    scale: float,
+    bias: float = 0.0,
+) -> tuple[jax.Array, jax.Array]:
+    """`score_statistics` from the mean and the covariance of the embeddings."""
     variance_D = jnp.sum(jnp.matmul(concepts_DxE, covariance_ExE) * concepts_DxE, axis=1)
     mean_D = scale * jnp.matmul(concepts_DxE, mean_E) + bias
     return mean_D, scale * jnp.sqrt(jnp.maximum(variance_D, 0.0))

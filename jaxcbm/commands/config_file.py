@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from jaxcbm.atomic import write_json
+from jaxcbm.distributed.processes import barrier, is_main
 from jaxcbm.errors import UserError
 
 
@@ -62,9 +63,17 @@ def _run_file(path: Path) -> ConfigDict:
 def settle_workdir(workdir: Path, config: dict[str, Any]) -> None:
     """Bind a work directory to one config; running again with the same one resumes.
 
+    In a run of several processes, process 0 does so, and the others wait.
+
     Raises:
         UserError: the directory holds a run of another config; names the first difference.
     """
+    if is_main():
+        _settle(workdir, config)
+    barrier("workdir")
+
+
+def _settle(workdir: Path, config: dict[str, Any]) -> None:
     file = workdir / "config.json"
     wanted = json.loads(json.dumps(config))
     if file.exists():

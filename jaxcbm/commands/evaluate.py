@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcbm.atomic import write_json
 from jaxcbm.commands.experiment import Experiment, Prepared, prepare, read_experiment
+from jaxcbm.distributed.processes import is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
 from jaxcbm.evaluation.metrics import confusion_matrix, evaluate_prediction
@@ -30,7 +31,10 @@ def run(workdir: Path) -> dict[str, Any]:
 def evaluate_model(
     model: Model, experiment: Experiment, prepared: Prepared, workdir: Path
 ) -> dict[str, Any]:
-    """Metrics of the test split, with everything needed to say what they are metrics of."""
+    """Metrics of the test split, with everything needed to say what they are metrics of.
+
+    Every process of a run computes them; process 0 writes them.
+    """
     test = prepared.splits.test
     if prepared.encoder.content_hash != model.encoder_hash:
         raise UserError(
@@ -59,6 +63,8 @@ def evaluate_model(
             "machine": platform.machine(),
         },
     }
+    if not is_main():
+        return metrics
     write_json(workdir / "metrics.json", metrics)
     (workdir / "plots").mkdir(exist_ok=True)
     counts = confusion_matrix(labels, prediction.label_ids, len(model.classes))

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -13,12 +14,16 @@ from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.feature_store import encode
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.processes import agree, is_distributed
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.lora import LoraConfig
 from jaxcbm.encoders.trainable import Mode, rules_of, trainable
 from jaxcbm.encoders.tuned import Tuned, apply_tuned
+from jaxcbm.errors import UserError
 from jaxcbm.evaluation.protocol import check_overlap, released_split, stratified_split
+from jaxcbm.storage import as_path
 from jaxcbm.training.config import (
     FitConfig,
     MeshConfig,
@@ -40,6 +45,8 @@ class EncoderConfig:
     Attributes:
         name: `jaxcbm/tiny`, a folder in the Hugging Face layout, or a hub name.
         dtype: of the inputs of matrix products; sums, and what trains, stay float32.
+        image_size: height and width of the pictures that enter; position embeddings are
+            interpolated to it. 0 for the checkpoint's own.
         train: `frozen`, `lora`, `full` or `rules`.
         rules: `PATTERN=train`, `=freeze` or `=lora` on parameter paths, separated by semicolons;
             the first that matches a path wins, and what none matches is frozen.
@@ -48,6 +55,7 @@ class EncoderConfig:
 
     name: str = "jaxcbm/tiny"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    image_size: int = 0
     train: Mode = "frozen"
     rules: str = ""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -61,7 +69,7 @@ class Experiment:
         data: which images, and how they are split.
         encoder: which dual encoder, and what trains of it.
         concepts: a built-in concept set's name, or a file of phrases.
-        features: folder of the feature store; "" keeps it in the work directory.
+        features: folder of the feature store, here or gs://; "" keeps it in the work directory.
         bottleneck: the model.
         training: the loop.
         sparse_head: the elastic-net head.
@@ -121,6 +129,24 @@ class Prepared(NamedTuple):
     train_pictures: ImageSet
 
 
+def encoder_of(how: EncoderConfig) -> DualEncoder:
+    """The encoder that the settings name, as it was before any training here."""
+    return load_encoder(how.name, dtype=how.dtype, image_size=how.image_size or None)
+
+
+def require_frozen(experiment: Experiment, command: str) -> None:
+    """Stop a command that compares models on the features of one frozen encoder.
+
+    Raises:
+        UserError: the settings train the encoder.
+    """
+    if (train := experiment.encoder.train) != "frozen":
+        raise UserError(
+            f"config.encoder.train={train}: `jaxcbm {command}` compares models on features of a "
+            "frozen encoder; set config.encoder.train=frozen, or use `jaxcbm train` once a setting"
+        )
+
+
 def prepare(experiment: Experiment, workdir: Path, tuned: Tuned | None = None) -> Prepared:
     """Load the encoder and the data, encode once, split, and check that no image is in two splits.
 
@@ -135,17 +161,35 @@ def prepare(experiment: Experiment, workdir: Path, tuned: Tuned | None = None) -
     """
     how = experiment.encoder
     concepts = ConceptSet.from_file(experiment.concepts)
-    encoder = load_encoder(how.name, dtype=how.dtype)
+    encoder = encoder_of(how)
     rules = rules_of(how.train, how.rules, how.lora)
     if how.train != "frozen":
         trainable(encoder.params, rules)  # a mistake shows before hours of encoding
     encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
-    store = Path(experiment.features) if experiment.features else workdir / "features"
+    agree("their concepts", concepts.content_hash)
+    store = as_path(experiment.features) if experiment.features else workdir / "features"
     train_images, test_images = load_dataset(experiment.data)
-    train = encode(train_images, encoder, store)
-    test = None if test_images is None else encode(test_images, encoder, store)
+    train = encode_here(train_images, encoder, store)
+    test = None if test_images is None else encode_here(test_images, encoder, store)
     splits = split(experiment.data, train, test)
     return Prepared(encoder, concepts, splits, test_images or train_images, train_images)
+
+
+def encode_here(images: ImageSet, encoder: DualEncoder, store: Path) -> Features:
+    """Embed images with every device of this process.
+
+    Simulated devices share the cores of one, so that spreading over them gains nothing; in a run
+    of several processes it is done all the same, as a rehearsal.
+
+    Raises:
+        UserError: the processes of the run have other weights.
+    """
+    agree("their encoder's weights", encoder.content_hash)
+    devices = jax.local_devices()
+    if len(devices) == 1 or not (is_distributed() or devices[0].platform != "cpu"):
+        return encode(images, encoder, store)
+    spread = encoder.on_mesh(make_mesh(devices=devices))
+    return encode(images, spread, store, batch_size=64 * len(devices))
 
 
 def split(data: DataConfig, train: Features, test: Features | None) -> Splits:

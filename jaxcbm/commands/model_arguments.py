@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_config, add_workdir
+from jaxcbm.commands.command import add_command, add_config, add_distributed, add_workdir
+from jaxcbm.storage import as_path
 
 _QUICK = "--config=configs/quickstart.py --workdir=runs/quickstart"
 
@@ -60,6 +61,7 @@ def add_train(commands: Any) -> None:
     )
     add_config(parser, required=True)
     add_workdir(parser, "folder for everything it writes")
+    add_distributed(parser)
 
 
 def add_evaluate(commands: Any) -> None:
@@ -72,6 +74,7 @@ def add_evaluate(commands: Any) -> None:
         "jaxcbm evaluate --workdir=runs/quickstart",
     )
     add_workdir(parser, "folder of a finished run")
+    add_distributed(parser)
 
 
 def add_predict(commands: Any) -> None:
@@ -117,7 +120,10 @@ def add_encode(commands: Any) -> None:
         "jaxcbm encode --config=configs/fashion_mnist.py --output=runs/features",
     )
     add_config(parser, required=True)
-    parser.add_argument("--output", required=True, type=Path, help="folder of the store")
+    parser.add_argument(
+        "--output", required=True, type=as_path, help="folder of the store, here or on gs://"
+    )
+    add_distributed(parser)
 
 
 def add_pretrain(commands: Any) -> None:

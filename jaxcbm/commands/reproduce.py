@@ -15,10 +15,11 @@ from absl import logging
 
 from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
-from jaxcbm.commands.experiment import Prepared, prepare, read_experiment
+from jaxcbm.commands.experiment import Prepared, prepare, read_experiment, require_frozen
 from jaxcbm.commands.methods import DEFAULT, METHODS, Method, Outcome, Study, ours, table_of
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
+from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.calibration import calibration_metrics
 from jaxcbm.evaluation.leakage import leakage
@@ -62,6 +63,7 @@ def run(
         raise UserError(f"no method {unknown[0]!r}: choose among {', '.join(METHODS)}")
     config = {**config, "data": {**config["data"], "protocol": protocol}}
     experiment = read_experiment(config)
+    require_frozen(experiment, "reproduce")
     prepared = prepare(experiment, workdir)
     study = make_study(prepared, experiment)
     parts = workdir / "parts" / _key(config, study)
@@ -92,7 +94,8 @@ def run(
         **shown,
     )
     file = workdir / f"results-{protocol}.json"
-    write_result(file, result)
+    if is_main():
+        write_result(file, result)
     return file
 
 
@@ -137,7 +140,7 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
     """One method, one seed: read where it was run before, else run and written."""
     slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     file = parts / f"{slug}-{seed}.json"
-    if file.exists():
+    if decide(f"{slug}-{seed}", file.exists()):
         return json.loads(file.read_text(encoding="utf-8"))
     start = time.perf_counter()
     outcome = method.run(study, seed)
@@ -153,7 +156,8 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
         )
         curve, metrics["anec"] = np.asarray(found.accuracies).tolist(), float(found.anec)
     part = {"metrics": metrics, "curve": curve, "seconds": seconds}
-    write_json(file, part)
+    if is_main():
+        write_json(file, part)
     logging.info("%s, seed %d: top-1 %.4f, %.1f s", name, seed, metrics["top1"], seconds)
     return part
 

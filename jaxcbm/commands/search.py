@@ -14,6 +14,7 @@ from jaxcbm.baselines.zero_shot import TEMPLATES, class_embeddings, zero_shot
 from jaxcbm.bottleneck.concept_search import Normalization, Similarity, concept_search
 from jaxcbm.commands.experiment import Experiment, Prepared, prepare, read_experiment
 from jaxcbm.data.features import Features
+from jaxcbm.distributed.processes import is_main, process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.metrics import top_k_accuracy
@@ -64,9 +65,11 @@ def run(
         raise UserError(f"--output={output}: name a .json file")
     experiment = read_experiment(config)
     with tempfile.TemporaryDirectory() as folder:
+        if process_count() > 1 and not experiment.features:
+            raise UserError("give --config.features=FOLDER, which all processes share")
         prepared = prepare(experiment, Path(folder))
         rows = search(prepared, templates)
-    if output:
+    if output and is_main():
         write_json(output, _about(experiment, prepared, templates, rows))
     return rows
 

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_config, add_workdir
+from jaxcbm.commands.command import add_command, add_config, add_distributed, add_workdir
 
 _QUICK = "--config=configs/quickstart.py --workdir=runs/quickstart"
 # What `reproduce --dataset` knows: name -> file in configs/.
@@ -28,6 +28,7 @@ def _dataset_config(name: str) -> str:
 
 def _reproduce(args: argparse.Namespace, config: dict) -> None:
     from jaxcbm.commands import report, reproduce
+    from jaxcbm.distributed.processes import is_main
 
     file = reproduce.run(
         config,
@@ -37,6 +38,8 @@ def _reproduce(args: argparse.Namespace, config: dict) -> None:
         methods=args.method,
         command=args.command,
     )
+    if not is_main():
+        return
     results = sorted(args.workdir.glob("results-*.json"))
     for written in (file, *report.run(results, args.workdir / "report")):
         print(f"written: {written}")
@@ -95,6 +98,7 @@ def add_reproduce(commands: Any) -> None:
     parser.add_argument(
         "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
     )
+    add_distributed(parser)
 
 
 def add_report(commands: Any) -> None:
@@ -145,6 +149,7 @@ def add_sweep(commands: Any) -> None:
         help="what the runs of one moment may take on each device (default: most of it)",
     )
     parser.set_defaults(grid=[])
+    add_distributed(parser)
 
 
 def add_search(commands: Any) -> None:
@@ -165,3 +170,4 @@ def add_search(commands: Any) -> None:
         "'{}', 'a photo of a {}', 'a picture of a {}')",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="a .json file for the table")
+    add_distributed(parser)

@@ -15,7 +15,8 @@ from absl import logging
 
 from jaxcbm.atomic import atomic_file, write_json
 from jaxcbm.commands.config_file import settle_workdir
-from jaxcbm.commands.experiment import Prepared, prepare, read_experiment
+from jaxcbm.commands.experiment import Prepared, prepare, read_experiment, require_frozen
+from jaxcbm.distributed.processes import agree, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.sweep_plot import Point, short, show, sweep_plot
 from jaxcbm.training.grid import parse_axis, runs_of
@@ -44,11 +45,13 @@ def run(
     """
     grid = parse_grid(axes)
     experiment = read_experiment(config)
+    require_frozen(experiment, "sweep")
     wanted = runs_of(experiment.fit, grid)
     settle_workdir(workdir, config)
     prepared = prepare(experiment, workdir)
     about = _about(prepared)
     done = read_runs(workdir / "runs", about)
+    agree("the finished runs that they see", " ".join(sorted(done)))
     if left := len(wanted.keys() - done.keys()):
         logging.info("%d runs, %d of them are there already", len(wanted), len(wanted) - left)
     started = time.perf_counter()
@@ -62,11 +65,13 @@ def run(
         memory=None if memory_gib is None else int(memory_gib * 2**30),
         finished=done.keys(),
     ):
-        write_runs(workdir / "runs", outcomes, about)
+        if is_main():
+            write_runs(workdir / "runs", outcomes, about)
         done |= {outcome.key: outcome for outcome in outcomes}
     ranked = rank([done[key]._replace(setting=setting) for key, setting in wanted.items()])
     about |= {"grid": grid, "runs": len(wanted), "seconds": time.perf_counter() - started}
-    write_results(workdir, ranked, about)
+    if is_main():
+        write_results(workdir, ranked, about)
     return ranked
 
 

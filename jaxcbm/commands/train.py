@@ -10,6 +10,7 @@ from jaxcbm.commands.config_file import settle_workdir
 from jaxcbm.commands.evaluate import evaluate_model
 from jaxcbm.commands.experiment import Experiment, Prepared, prepare, read_experiment
 from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.distributed.processes import barrier, decide, is_main
 from jaxcbm.encoders.trainable import rules_of
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
@@ -28,7 +29,8 @@ def run(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
     """
     experiment = read_experiment(config)
     settle_workdir(workdir, config)
-    if (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists():
+    written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
+    if decide("finished", written):
         logging.info("%s is finished; delete it to train again", workdir)
         return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
     prepared = prepare(experiment, workdir)
@@ -43,10 +45,13 @@ def run(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
         )
     else:
         model, prepared = fit_tuned(experiment, prepared, workdir)
-    model.save(workdir / "model")
+    if is_main():
+        model.save(workdir / "model")
+    barrier("model saved")
     metrics = evaluate_model(load_model(workdir), experiment, prepared, workdir)
-    draw(model, workdir)
-    draw_explanation(model, prepared.pictures, workdir)
+    if is_main():
+        draw(model, workdir)
+        draw_explanation(model, prepared.pictures, workdir)
     return metrics
 
 

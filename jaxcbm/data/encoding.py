@@ -1,23 +1,19 @@
-"""From image files to the shards of one store: hash, decode ahead, embed, write."""
+"""From image files to the shards of one store: decode ahead, embed, write."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxcbm.data.feature_shards import Shard, read_shard, write_shard
 from jaxcbm.data.image_set import ImageSource, UnreadableImage
 from jaxcbm.data.pipeline import map_ahead
-from jaxcbm.data.progress import ProgressLine
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.open_image import open_image
 from jaxcbm.errors import UserError
 
 Progress = Callable[[int, int], None]
-
-_DIGEST_CHUNK = 64
-_NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +25,7 @@ class EncodingJob:
       encoder: a `DualEncoder`.
       digests: uint8 [N, 32], content of the images; zeros for those in `lost`.
       lost: the images whose bytes cannot even be read, and why.
-      folder: where the shards lie.
+      folder: where the shards lie; a path, here or remote.
       dtype: how embeddings are stored.
       shard_size: images a shard; the last may have fewer.
       batch_size: images a step of the encoder.
@@ -40,7 +36,7 @@ class EncodingJob:
     encoder: DualEncoder
     digests: np.ndarray
     lost: dict[int, str]
-    folder: Path
+    folder: Any
     dtype: np.dtype
     shard_size: int
     batch_size: int
@@ -90,34 +86,19 @@ class EncodingJob:
         return result
 
 
-def digest_all(source: ImageSource, threads: int, quiet: bool) -> tuple[np.ndarray, dict[int, str]]:
-    """Content of every image -> digests uint8 [N, 32] and the reasons of those without."""
-    lost: dict[int, str] = {}
+def encode_shards(
+    job: EncodingJob, missing: list[int], done: int, report: Progress
+) -> Generator[int, None, None]:
+    """Encode and write the missing shards, one after the other; yields each when it is whole.
 
-    def digest_chunk(start: int) -> bytes:
-        digests = []
-        for index in range(start, min(start + _DIGEST_CHUNK, len(source))):
-            try:
-                digests.append(source.digest(index))
-            except UnreadableImage as error:
-                lost[index] = str(error)
-                digests.append(_NO_DIGEST)
-        return b"".join(digests)
-
-    report = None if quiet else ProgressLine("read", "images", patience=2.0)
-    chunks = []
-    starts = range(0, len(source), _DIGEST_CHUNK)
-    for chunk in map_ahead(digest_chunk, starts, threads=threads, window=4 * threads):
-        chunks.append(chunk)
-        if report is not None:
-            report(min(len(chunks) * _DIGEST_CHUNK, len(source)), len(source))
-    return np.frombuffer(b"".join(chunks), np.uint8).reshape(len(source), 32), lost
-
-
-def encode_shards(job: EncodingJob, missing: list[int], report: Progress) -> Iterator[int]:
-    """Encode and write the missing shards, one after the other; yields each when it is whole."""
+    Args:
+      job: what to encode.
+      missing: which shards.
+      done: how many images need no encoding.
+      report: told how many images are done.
+    """
     wanted = [index for number in missing for index in job.positions(number)]
-    total, done = len(job.source), len(job.source) - len(wanted)
+    total = done + len(wanted)
     report(done, total)
     decoded = map_ahead(
         job.decode, wanted, threads=job.threads, window=2 * job.batch_size + job.threads

@@ -4,6 +4,9 @@ The array stands in a file named after its own checksum; the record is written a
 it. So a shard either is there whole or is not there, also when two processes write the same shard
 at once on machines whose arithmetic differs in the last bit: whichever record stays names a file
 that exists and matches it.
+
+On a disk a file appears by a rename, in an object store by the end of its upload; both are atomic,
+and the two are never needed to be so together.
 """
 
 import hashlib
@@ -15,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcbm.atomic import atomic_file
+from jaxcbm.data.row_file import RowFile
+from jaxcbm.storage import is_remote, local_copy, read_whole, write_whole
 
 # A temporary file this old belongs to no living writer: a shard takes seconds to write.
 _ABANDONED_SECONDS = 3600.0
@@ -26,11 +30,11 @@ class Shard:
     """Embeddings of the readable images among a run of consecutive images.
 
     Args:
-      rows: [n, E], memory-mapped.
+      rows: [n, E], on disk.
       skipped: offset within the run and reason, for each image that could not be read.
     """
 
-    rows: np.ndarray
+    rows: RowFile
     skipped: tuple[tuple[int, str], ...]
 
 
@@ -45,15 +49,13 @@ def write_shard(
     content = _npy(rows)
     digest = hashlib.sha256(content).hexdigest()
     name = f"shard-{number:05d}-{digest[:16]}.npy"
-    with atomic_file(folder / name) as temporary:
-        temporary.write_bytes(content)
+    write_whole(folder / name, content)
     record = {"file": name, "bytes": len(content), "sha256": digest, "skipped": skipped}
-    with atomic_file(_record_path(folder, number)) as temporary:
-        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    write_whole(_record_path(folder, number), (json.dumps(record) + "\n").encode())
 
 
 def read_shard(folder: Path, number: int, images: int, width: int, dtype: np.dtype) -> Shard | None:
-    """Open one shard, memory-mapped, if it is there and every byte is what was written.
+    """Open one shard, if it is there and every byte is what was written.
 
     Args:
       folder: the store.
@@ -66,14 +68,17 @@ def read_shard(folder: Path, number: int, images: int, width: int, dtype: np.dty
       The shard, or None where it is missing, cut off, changed or of another shape.
     """
     try:
-        record = json.loads(_record_path(folder, number).read_text(encoding="utf-8"))
+        record = json.loads(read_whole(_record_path(folder, number)))
         path = folder / record["file"]
-        if path.parent != folder or path.stat().st_size != record["bytes"]:
+        if path.parent != folder:
+            return None
+        path = local_copy(path, record["bytes"], record["sha256"])
+        if path.stat().st_size != record["bytes"]:
             return None
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
                 return None
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows = RowFile.open(path)
         skipped = tuple((int(offset), str(reason)) for offset, reason in record["skipped"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -83,7 +88,12 @@ def read_shard(folder: Path, number: int, images: int, width: int, dtype: np.dty
 
 
 def sweep_abandoned(folder: Path) -> None:
-    """Remove what writers that died left half-written; those at work are left alone."""
+    """Remove what writers that died left half-written; those at work are left alone.
+
+    An object store keeps nothing of an upload that was not finished.
+    """
+    if is_remote(folder):
+        return
     for path in folder.glob(".*.tmp"):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:

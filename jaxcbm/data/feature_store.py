@@ -4,6 +4,10 @@ A store is found by what it was made from: the encoder's weights and preprocessi
 every image, their order, and the number types. Change one of them and another store is made; no
 store is ever updated. Labels and annotations are no part of it: they come from the image set each
 time, so that relabelling needs no encoding and never leaves an old label behind.
+
+In a run of several processes each encodes every P-th shard, with its own devices, into the folder
+that they share, which may be gs://BUCKET/FOLDER; then all read the whole. A store does not know
+how many processes made it.
 """
 
 import hashlib
@@ -16,21 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from jaxcbm.atomic import atomic_file, write_json
-from jaxcbm.data.encoding import (
-    EncodingJob,
-    Progress,
-    digest_all,
-    encode_shards,
-    readable_size,
-)
+from jaxcbm.data.encoding import EncodingJob, Progress, encode_shards, readable_size
 from jaxcbm.data.feature_shards import Shard, sweep_abandoned
 from jaxcbm.data.features import Features
+from jaxcbm.data.image_digests import digest_together
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.joint_progress import JointProgress
 from jaxcbm.data.progress import ProgressLine
 from jaxcbm.data.sharded_rows import ShardedRows
+from jaxcbm.distributed import preemption, processes
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
+from jaxcbm.storage import as_path, is_remote, read_whole, write_whole
 
 _FORMAT = 1  # part of every key: raise it when the same inputs would give other embeddings
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -49,14 +50,14 @@ def encode(
 ) -> Features:
     """Embed every image, or open the embeddings where they have been made before.
 
-    A run that was stopped, at any moment, goes on at the first shard that is not whole. Images
+    A run that was stopped, at any moment, goes on with the shards that are not whole. Images
     that cannot be read are left out, counted, and listed with their reasons in the result, in one
     warning, and in the store's skipped.jsonl; each is tried again the next time.
 
     Args:
       images: N images.
       encoder: a `DualEncoder`.
-      root: folder of stores; this one becomes `root/KEY`.
+      root: folder of stores, here or gs://; this one becomes `root/KEY`.
       shard_size: images a file, the unit that is written whole and that a stopped run repeats.
       batch_size: images a step of the encoder.
       dtype: "float32", "bfloat16" or "float16", how the embeddings are stored.
@@ -64,9 +65,10 @@ def encode(
       decode_threads: threads that decode ahead of the encoder; one a core unless given.
 
     Returns:
-      `Features` with the readable images in the order of `images`; rows are memory-mapped.
+      `Features` with the readable images in the order of `images`; rows stay on disk.
 
     Raises:
+      Preempted: asked to stop between two shards, in a program that listens for it.
       UserError: no image can be read, an image changed meanwhile, the disk is full, or the
         encoder gives numbers that are not finite.
     """
@@ -75,25 +77,20 @@ def encode(
     if not len(images):
         raise UserError("no images to encode: the image set is empty")
     threads = decode_threads or os.cpu_count() or 1
-    digests, lost = digest_all(images.source, threads, quiet=progress is not None)
+    place = as_path(root)
+    digests, lost = digest_together(images.source, threads, progress is not None, place)
     job = EncodingJob(
         source=images.source,
         encoder=encoder,
         digests=digests,
         lost=lost,
-        folder=Path(root) / store_key(encoder, digests, dtype, shard_size),
+        folder=place / store_key(encoder, digests, dtype, shard_size),
         dtype=np.dtype(jnp.dtype(dtype)),
         shard_size=shard_size,
         batch_size=batch_size,
         threads=threads,
     )
-    shards = [job.open_shard(number) for number in range(job.shard_count)]
-    missing = [number for number, shard in enumerate(shards) if shard is None]
-    if missing:
-        _prepare_folder(job, missing)
-        report = progress or ProgressLine("encode", "images")
-        for number in encode_shards(job, missing, report):
-            shards[number] = job.open_shard(number, retry=False)
+    shards = _make_missing(job, progress or ProgressLine("encode", "images"))
     return _features(images, job, shards)
 
 
@@ -111,12 +108,37 @@ def store_key(encoder: DualEncoder, digests_Nx32: np.ndarray, dtype: str, shard_
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
+def _make_missing(job: EncodingJob, progress: Progress) -> list[Shard | None]:
+    """Open all shards, those of this process after making what is missing of them."""
+    mine = range(processes.process_index(), job.shard_count, processes.process_count())
+    shards = {number: job.open_shard(number) for number in mine}
+    missing = [number for number, shard in shards.items() if shard is None]
+    whole = sum(len(job.positions(n)) for n, shard in shards.items() if shard is not None)
+    stopped = False
+    with JointProgress(progress, len(job.source), whole) as report:
+        if missing:
+            _prepare_folder(job, missing)
+            done = encode_shards(job, missing, whole, report)
+            for number in done:
+                shards[number] = job.open_shard(number, retry=False)
+                if stopped := preemption.notified() and number != missing[-1]:
+                    done.close()
+                    break
+        # Also the moment from which all shards are there for everybody.
+        stopped = "stopped" in processes.exchange("encoded", "stopped" if stopped else "done")
+    if stopped:
+        raise preemption.Preempted("the end of a shard")
+    for number in range(job.shard_count):
+        if number not in shards:
+            shards[number] = job.open_shard(number, retry=False)
+    return [shards[number] for number in range(job.shard_count)]
+
+
 def _prepare_folder(job: EncodingJob, missing: list[int]) -> None:
     """Make the store's folder, describe it for people, and see that the rest will fit."""
-    try:
-        job.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the feature store {job.folder}: {error.strerror}") from error
+    _describe(job)
+    if is_remote(job.folder):
+        return
     sweep_abandoned(job.folder)
     needed = job.bytes_of(missing)
     free = shutil.disk_usage(job.folder).free
@@ -125,8 +147,16 @@ def _prepare_folder(job: EncodingJob, missing: list[int]) -> None:
             f"not enough space for the feature store {job.folder}: needs {readable_size(needed)}, "
             f"{readable_size(free)} free; free some or choose another folder"
         )
+
+
+def _describe(job: EncodingJob) -> None:
+    try:
+        if not is_remote(job.folder):
+            job.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the feature store {job.folder}: {error.strerror}") from error
     manifest = job.folder / "manifest.json"
-    if not manifest.exists():
+    if processes.is_main() and not manifest.exists():
         description = {
             "format": _FORMAT,
             "key": job.folder.name,
@@ -139,7 +169,7 @@ def _prepare_folder(job: EncodingJob, missing: list[int]) -> None:
             "shard_size": job.shard_size,
             "shards": job.shard_count,
         }
-        write_json(manifest, description)
+        write_whole(manifest, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def _features(images: ImageSet, job: EncodingJob, shards: list[Shard | None]) -> Features:
@@ -147,8 +177,8 @@ def _features(images: ImageSet, job: EncodingJob, shards: list[Shard | None]) ->
     whole = [shard for shard in shards if shard is not None]
     if len(whole) != len(shards):
         raise UserError(
-            f"{job.folder} changes while it is read (is another program removing files there?): "
-            "run the command again"
+            f"{job.folder} changes while it is read, or not all processes of the run share it (is "
+            "another program removing files there?): run the command again"
         )
     skipped = {
         number * job.shard_size + offset: reason
@@ -175,14 +205,15 @@ def _features(images: ImageSet, job: EncodingJob, shards: list[Shard | None]) ->
 def _tell_skipped(job: EncodingJob, skipped: tuple[tuple[str, str], ...]) -> None:
     listing = job.folder / "skipped.jsonl"
     text = "".join(json.dumps({"image": n, "reason": r}) + "\n" for n, r in skipped)
-    if (listing.read_text(encoding="utf-8") if listing.exists() else "") != text:
-        with atomic_file(listing) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    if (read_whole(listing).decode() if listing.exists() else "") != text and processes.is_main():
+        write_whole(listing, text.encode())
     if not skipped:
         return
     name, reason = skipped[0]
     if len(skipped) == len(job.source):
         raise UserError(f"none of the {len(skipped)} images can be read (first: {name}: {reason})")
+    if not processes.is_main():
+        return
     logging.warning(
         "skipped %d of %d images that cannot be read (first: %s: %s); all are listed in %s",
         *(len(skipped), len(job.source), name, reason, listing),

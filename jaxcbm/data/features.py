@@ -15,7 +15,7 @@ class Features:
     """Image embeddings with their labels; images that could not be read are left out.
 
     Args:
-      embeddings: [N, E] unit-norm, an array or memory-mapped rows; float32, bfloat16 or float16.
+      embeddings: [N, E] unit-norm, an array or rows on disk; float32, bfloat16 or float16.
       labels: int32 [N], positions in `classes`; -1 where the class is unknown.
       digests: uint8 [N, 32], SHA-256 of each image's content.
       classes: the names of the K classes.
@@ -122,8 +122,12 @@ class Features:
         """All embeddings in memory, [N, E]."""
         return np.asarray(self.embeddings).astype(dtype, copy=False)
 
-    def annotations_of(self, phrases: Sequence[str]) -> np.ndarray | None:
+    def annotations_of(
+        self, phrases: Sequence[str], rows: np.ndarray | None = None
+    ) -> np.ndarray | None:
         """Annotations in the order of some phrases, float32 [N, D], NaN where nothing is known.
+
+        With `rows` [n], those of these images alone, [n, D].
 
         >>> features = Features.from_arrays(
         ...     np.eye(2), [0, 1], ["owl", "wren"], annotations=np.array([[1.0], [0.0]]),
@@ -134,11 +138,12 @@ class Features:
         if self.annotations is None:
             return None
         columns_D = match_phrases(phrases, self.annotation_phrases)
-        taken_NxD = self.annotations[:, np.maximum(columns_D, 0)]
+        known_NxA = self.annotations if rows is None else self.annotations[rows]
+        taken_NxD = known_NxA[:, np.maximum(columns_D, 0)]
         return np.where(columns_D >= 0, taken_NxD, np.nan).astype(np.float32)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Features":
-        """The images at these positions, in this order; memory-mapped rows stay on disk."""
+        """The images at these positions, in this order; rows on disk stay there."""
         positions = np.asarray(indices, np.int64)
         if positions.size and not 0 <= positions.min() <= positions.max() < len(self):
             raise IndexError(f"positions must lie in 0 .. {len(self) - 1}")
@@ -152,10 +157,19 @@ class Features:
             key=_key("selected", self.key.encode(), positions.tobytes()),
         )
 
+    def sample(self, count: int, seed: int) -> "Features":
+        """At most `count` images drawn by a seed, in their old order; all where there are fewer."""
+        if len(self) <= count:
+            return self
+        drawn = np.random.default_rng(seed).choice(len(self), count, replace=False)
+        return self.select(np.sort(drawn))
+
 
 def digest_rows(rows: np.ndarray) -> np.ndarray:
     """SHA-256 of each row's bytes -> uint8 [N, 32]."""
-    digests = b"".join(hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in rows)
+    # As bytes: bfloat16 has no name in Python's buffers.
+    rows_NxB = np.ascontiguousarray(rows).view(np.uint8)
+    digests = b"".join(hashlib.sha256(row).digest() for row in rows_NxB)
     return np.frombuffer(digests, np.uint8).reshape(len(rows), 32)
 
 

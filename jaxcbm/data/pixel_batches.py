@@ -1,4 +1,4 @@
-"""Batches of pixels in an order that a seed settles, decoded in threads ahead of the device."""
+"""Batches of pixels in an order that a seed settles, decoded ahead of the device."""
 
 import os
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcbm.data.encoding import digest_all
 from jaxcbm.data.features import Features
-from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.image_digests import digest_all
+from jaxcbm.data.image_set import ImageSet, ImageSource, UnreadableImage
 from jaxcbm.data.pipeline import map_ahead
 from jaxcbm.encoders.open_image import open_image
 from jaxcbm.encoders.preprocess import Preprocess
@@ -23,12 +23,14 @@ class Pictures(NamedTuple):
         preprocess: how they enter the encoder.
         positives: uint8 [N, D], or None.
         threads: that decode; 0 for one a core.
+        workers: processes that decode instead of threads, where it is not 0.
     """
 
     images: ImageSet
     preprocess: Preprocess
     positives: np.ndarray | None = None
     threads: int = 0
+    workers: int = 0
 
 
 class Batch(NamedTuple):
@@ -88,7 +90,7 @@ def rows_in_order(count: int, batch_size: int) -> np.ndarray:
 
 
 def pixel_batches(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[Batch]:
-    """Batches of these rows, in this order whatever the number of threads.
+    """Batches of these rows, in this order whatever the number of threads or processes.
 
     Args:
         pictures: the images.
@@ -97,30 +99,53 @@ def pixel_batches(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[Batch]:
     Raises:
         UserError: an image cannot be read (any more).
     """
-    size = rows_SxB.shape[1]
-    threads = pictures.threads or os.cpu_count() or 1
-
-    def decode(row: int) -> np.ndarray | None:
-        return None if row < 0 else _decode(pictures, row)
-
-    flat = (int(row) for row in rows_SxB.ravel())
-    decoded = map_ahead(decode, flat, threads=threads, window=2 * size + threads)
-    for rows_B in rows_SxB:
-        pixels = [next(decoded) for _ in range(size)]
-        black = np.zeros_like(next(p for p in pixels if p is not None))
-        mask_B = (rows_B >= 0).astype(np.float32)
+    for rows_B, pixels in zip(rows_SxB, _pixels(pictures, rows_SxB), strict=True):
         known_B = np.maximum(rows_B, 0)
         yield Batch(
-            np.stack([black if p is None else p for p in pixels]),
+            pixels,
             np.where(rows_B >= 0, pictures.images.labels[known_B], 0).astype(np.int32),
             None if pictures.positives is None else pictures.positives[known_B],
-            mask_B,
+            (rows_B >= 0).astype(np.float32),
         )
 
 
-def _decode(pictures: Pictures, row: int) -> np.ndarray:
-    source = pictures.images.source
+def _pixels(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[np.ndarray]:
+    """Pixels of each batch, uint8 [B, S, S, 3], decoded in processes or in threads."""
+    source, preprocess = pictures.images.source, pictures.preprocess
+    if pictures.workers:
+        # Here, because grain takes a second to import.
+        from jaxcbm.data.decode_workers import decoded_in_processes
+
+        yield from decoded_in_processes(source, preprocess, rows_SxB, pictures.workers)
+        return
+    size, threads = rows_SxB.shape[1], pictures.threads or os.cpu_count() or 1
+
+    def decode(row: int) -> np.ndarray | None:
+        return None if row < 0 else decode_row(source, preprocess, row)
+
+    flat = (int(row) for row in rows_SxB.ravel())
+    decoded = map_ahead(decode, flat, threads=threads, window=2 * size + threads)
+    for _ in rows_SxB:
+        yield fill_black([next(decoded) for _ in range(size)], source, preprocess)
+
+
+def fill_black(
+    pixels: list[np.ndarray | None], source: ImageSource, preprocess: Preprocess
+) -> np.ndarray:
+    """One array of a batch's pixels, black where there are none."""
+    seen = next((p for p in pixels if p is not None), None)
+    # A process may have nothing but filling of the last batch.
+    black = np.zeros_like(decode_row(source, preprocess, 0) if seen is None else seen)
+    return np.stack([black if p is None else p for p in pixels])
+
+
+def decode_row(source: ImageSource, preprocess: Preprocess, row: int) -> np.ndarray:
+    """Pixels uint8 [S, S, 3] of one image that could be read when it was hashed.
+
+    Raises:
+        UserError: it cannot be read any more.
+    """
     try:
-        return pictures.preprocess.resize_and_crop(open_image(source.load(row)))
+        return preprocess.resize_and_crop(open_image(source.load(row)))
     except (UnreadableImage, UserError) as error:
         raise UserError(f"{source.name(row)} was readable and is not any more: {error}") from error

@@ -1,9 +1,12 @@
-"""Rows that live in several memory-mapped files, read as one array."""
+"""Rows that live in several files, read as one array."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from jaxcbm.data.row_file import RowFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -11,10 +14,10 @@ class ShardedRows:
     """A read-only [N, E] array whose rows stay on disk until they are asked for.
 
     Indexing by a slice, a position, or an array of positions gives a NumPy array of those rows;
-    `np.asarray` gives all of them.
+    `np.asarray` gives all of them. What is asked for costs memory, what is not does not.
 
     Args:
-      shards: arrays [n, E] of one dtype, usually memory-mapped.
+      shards: arrays or files [n, E] of one dtype.
       order: int64 [N], which row of the concatenated shards stands where; None: all, in order.
 
     >>> rows = ShardedRows((np.zeros((2, 3)), np.ones((1, 3))))
@@ -22,7 +25,7 @@ class ShardedRows:
     ((3, 3), [1.0, 1.0, 1.0], (2, 3))
     """
 
-    shards: tuple[np.ndarray, ...]
+    shards: tuple[np.ndarray | RowFile, ...]
     order: np.ndarray | None = None
 
     def __post_init__(self):
@@ -39,7 +42,7 @@ class ShardedRows:
         shards = tuple(shard for part in rows for shard in part.shards)
         if all(part.order is None for part in rows):
             return cls(shards)
-        held = np.array([sum(len(shard) for shard in part.shards) for part in rows])
+        held = np.array([part._starts[-1] for part in rows])
         before = np.cumsum(held) - held
         orders = [part._rows(np.arange(len(part))) for part in rows]
         return cls(shards, np.concatenate([o + b for o, b in zip(orders, before, strict=True)]))
@@ -57,34 +60,64 @@ class ShardedRows:
         return 2
 
     def __len__(self) -> int:
-        if self.order is not None:
-            return len(self.order)
-        return sum(len(shard) for shard in self.shards)
+        return int(self._starts[-1]) if self.order is None else len(self.order)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ShardedRows":
         """The rows at these positions, in this order, still on disk."""
-        positions = np.arange(len(self))[np.asarray(indices, np.int64)]
-        return ShardedRows(self.shards, self._rows(positions))
+        return ShardedRows(self.shards, self._rows(self._positions(indices)))
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        chosen = np.arange(len(self))[index]
-        rows = self._gather(self._rows(np.atleast_1d(chosen)))
-        return rows if chosen.ndim else rows[0]
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if self.order is None and step == 1:
+                return self._between(start, max(start, stop))
+            return self._gather(self._rows(np.arange(start, stop, step)))
+        positions = self._positions(index)
+        rows = self._gather(self._rows(np.atleast_1d(positions)))
+        return rows if positions.ndim else rows[0]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("rows in several files cannot become one array without a copy")
-        rows = np.concatenate(self.shards) if self.order is None else self._gather(self.order)
+        rows = self[:]
         return rows if dtype is None else rows.astype(dtype, copy=False)
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        """The first row of each shard, and the number of all rows; int64 [shards + 1]."""
+        return np.cumsum([0] + [len(shard) for shard in self.shards])
+
+    def _positions(self, index: int | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Positions from 0 on; from the end where they are negative, as in NumPy."""
+        given = np.asarray(index)
+        if given.dtype == bool:
+            return np.flatnonzero(given)
+        positions = given.astype(np.int64)
+        if positions.size and not -len(self) <= positions.min() <= positions.max() < len(self):
+            raise IndexError(f"positions must lie in 0 .. {len(self) - 1}")
+        return np.where(positions < 0, positions + len(self), positions)
 
     def _rows(self, positions: np.ndarray) -> np.ndarray:
         return positions if self.order is None else self.order[positions]
 
+    def _between(self, start: int, stop: int) -> np.ndarray:
+        """Consecutive rows: each shard's part is one read."""
+        rows = np.empty((stop - start, self.shape[1]), self.dtype)
+        at = start
+        while at < stop:
+            number = int(np.searchsorted(self._starts, at, side="right")) - 1
+            end = min(stop, int(self._starts[number + 1]))
+            first = int(self._starts[number])
+            rows[at - start : end - start] = self.shards[number][at - first : end - first]
+            at = end
+        return rows
+
     def _gather(self, rows: np.ndarray) -> np.ndarray:
-        starts = np.cumsum([0] + [len(shard) for shard in self.shards])
         gathered = np.empty((len(rows), self.shape[1]), self.dtype)
-        home = np.searchsorted(starts, rows, side="right") - 1
-        for number in np.unique(home):
-            here = home == number
-            gathered[here] = self.shards[number][rows[here] - starts[number]]
+        home = np.searchsorted(self._starts, rows, side="right") - 1
+        by_home = np.argsort(home, kind="stable")
+        for part in np.split(by_home, np.flatnonzero(np.diff(home[by_home])) + 1):
+            if len(part):
+                number = home[part[0]]
+                gathered[part] = self.shards[number][rows[part] - self._starts[number]]
         return gathered

@@ -48,6 +48,11 @@ class TrainingConfig:
         kl_weight: of the sampler's divergence from its prior.
         patience: epochs without a better validation loss before stopping; 0 never stops early.
         checkpoint_every: epochs between checkpoints.
+        data: `memory` keeps all features on the devices, `stream` reads them from the store batch
+            by batch, `auto` streams what does not fit.
+        window: images that a streamed epoch shuffles at a time, over all processes; memory holds
+            two such windows.
+        checkpoint_steps: steps between checkpoints inside a streamed epoch; 0 for none.
     """
 
     epochs: int = 60
@@ -61,6 +66,9 @@ class TrainingConfig:
     kl_weight: float = 1e-3
     patience: int = 0
     checkpoint_every: int = 5
+    data: Literal["auto", "memory", "stream"] = "auto"
+    window: int = 131_072
+    checkpoint_steps: int = 1000
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class SparseHeadConfig:
         intervened: on annotated data, the head is also solved on a copy of the train activations in
             which this share of the entries is set to what the annotation says, so that it goes by
             what a concept means and corrections by hand help; 0 leaves the copy out.
+        images: a fit that streams its features solves the path on so many of them, drawn by the
+            fit's seed, and chooses the point on at most so many of validation.
     """
 
     enabled: bool = True
@@ -86,6 +96,7 @@ class SparseHeadConfig:
     max_iterations: int = 2000
     within: float = 0.005
     intervened: float = 0.5
+    images: int = 100_000
 
 
 @dataclass(frozen=True)

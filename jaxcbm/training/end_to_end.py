@@ -119,7 +119,8 @@ def embed_concepts(
     if fixed.text is None:
         return None
     module = _towers(trained, fixed, task, key)
-    return module.encode_text(fixed.text.ids, jnp.dtype(task.dtype))[0]
+    ids_DxT = _over_data(fixed.text.ids, PartitionSpec("data"))
+    return module.encode_text(ids_DxT, jnp.dtype(task.dtype))[0]
 
 
 def live_maps(fixed: Fixed, concepts_DxE: jax.Array | None) -> tuple[InputMap, jax.Array | None]:

@@ -5,21 +5,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
 
 from jaxcbm.bottleneck import positives
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
+from jaxcbm.bottleneck.model import Bottleneck, ConceptBottleneck, Params, build_bottleneck
 from jaxcbm.bottleneck.scores import (
     InputMap,
     apply_map,
+    embedding_moments,
     raw_map,
-    score_statistics,
     standardised_map,
+    statistics_of_moments,
 )
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
+from jaxcbm.distributed.mesh import shardings_for
+from jaxcbm.distributed.placement import place
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
+from jaxcbm.flat_params import abstract, split_flat
 from jaxcbm.training.step import TrainData
 
 # Scores wider than this are computed from the embeddings batch by batch instead of being kept.
@@ -46,18 +52,32 @@ def make_inputs(
     bias: float,
 ) -> Inputs:
     """Settle the input map from train statistics (or raw, without `standardise`)."""
-    if config.standardise:
-        mean_D, std_D = score_statistics(embeddings_NxE, concepts_DxE, scale, bias)
+    moments = embedding_moments(embeddings_NxE) if config.standardise else None
+    return inputs_of_moments(config, moments, concepts_DxE, scale, bias)
+
+
+def inputs_of_moments(
+    config: BottleneckConfig,
+    moments: tuple[jax.Array, jax.Array] | None,
+    concepts_DxE: jax.Array,
+    scale: float,
+    bias: float,
+) -> Inputs:
+    """The input map from mean [E] and covariance [E, E] of the train embeddings.
+
+    Without `standardise` it needs none.
+    """
+    if moments is not None:
+        mean_D, std_D = statistics_of_moments(*moments, concepts_DxE, scale, bias)
         scores = standardised_map(concepts_DxE, mean_D, std_D, scale, bias)
     else:
         scores = raw_map(concepts_DxE, scale, bias)
     if config.layer != "factored":
         return Inputs(scores, None)
-    embeddings = embeddings_NxE.astype(jnp.float32)
-    if not config.standardise:
-        return Inputs(InputMap(None, jnp.zeros(embeddings.shape[1])), scores.kernel)
+    if moments is None:
+        return Inputs(InputMap(None, jnp.zeros(concepts_DxE.shape[1])), scores.kernel)
     # Unit deviation: one learning rate then suits every encoder.
-    mean_E, std_E = jnp.mean(embeddings, axis=0), jnp.std(embeddings, axis=0)
+    mean_E, std_E = moments[0], jnp.sqrt(jnp.diag(moments[1]))
     std_E = jnp.maximum(std_E, 1e-3 * jnp.median(std_E) + 1e-6)
     unit = InputMap(jnp.diag(1.0 / std_E), -mean_E / std_E)
     assert scores.kernel is not None
@@ -70,7 +90,8 @@ class FitArrays(NamedTuple):
     Attributes:
         inputs: how embeddings became what the layer reads.
         data: the train split.
-        valid_inputs: float32 [M, I], the validation split as the layer reads it.
+        valid_inputs: float32 [M, I], the validation split as the layer reads it; embeddings [M, E]
+            where `data.input_map` turns them into that.
         valid_labels: int32 [M].
     """
 
@@ -98,7 +119,9 @@ def fit_arrays(
         config, train, train_NxE, inputs, concepts_DxE, phrases, class_embeddings_KxE
     )
     valid_labels = np.asarray(valid.labels, np.int32)
-    return FitArrays(inputs, data, _rows(inputs.layer, valid.as_array()), valid_labels)
+    valid_MxE = valid.as_array()
+    valid_inputs = _rows(inputs.layer, valid_MxE) if data.input_map is None else valid_MxE
+    return FitArrays(inputs, data, valid_inputs, valid_labels)
 
 
 def start(
@@ -110,6 +133,30 @@ def start(
     if inputs.base_kernel is not None:
         params["cbl.kernel"] = inputs.base_kernel
     return bottleneck, params
+
+
+def start_on(
+    mesh: Mesh, config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int, seed: int
+) -> tuple[Bottleneck, Params]:
+    """As `start`, on a mesh: no host and no device ever holds the whole of what is split."""
+    width = inputs.layer.bias.shape[0]
+
+    def build() -> ConceptBottleneck:
+        rngs = nnx.Rngs(params=seed)
+        return ConceptBottleneck(config, width, concepts, classes, rngs=rngs)
+
+    graph, shapes = abstract(build)
+    shardings = shardings_for(shapes, mesh)
+    known = {} if inputs.base_kernel is None else {"cbl.kernel": inputs.base_kernel}
+    drawn = {path: sharding for path, sharding in shardings.items() if path not in known}
+
+    def draw() -> Params:
+        params = split_flat(build())[1]
+        return {path: params[path] for path in drawn}
+
+    params = jax.jit(draw, out_shardings=drawn)()
+    params |= {path: place(value, shardings[path]) for path, value in known.items()}
+    return Bottleneck(graph), {path: params[path] for path in shapes}
 
 
 def _rows(mapping: InputMap, embeddings: np.ndarray) -> np.ndarray:
@@ -158,9 +205,14 @@ def class_positives_of(
     return positives.class_positives(similarity_KxD, k=count)
 
 
-def annotated_positives(features: Features, phrases: tuple[str, ...]) -> np.ndarray:
-    """Annotation columns in the order of the phrases, uint8 [N, D]; unknown counts as absent."""
-    annotations_NxD = features.annotations_of(phrases)
+def annotated_positives(
+    features: Features, phrases: tuple[str, ...], rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Annotation columns in the order of the phrases, uint8 [N, D]; unknown counts as absent.
+
+    With `rows` [n], those of these images alone.
+    """
+    annotations_NxD = features.annotations_of(phrases, rows)
     assert annotations_NxD is not None
     return np.asarray(positives.from_annotations(annotations_NxD)).astype(np.uint8)
 

@@ -17,10 +17,13 @@ from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.pixel_batches import Pictures, of_features
 from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import fetch
+from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.lora import LoraConfig, init_lora
 from jaxcbm.encoders.trainable import Rule, trainable
 from jaxcbm.encoders.tuned import Tuned, apply_tuned
+from jaxcbm.errors import UserError
 from jaxcbm.serving.model import Model
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.end_to_end import Fixed, LiveText, Task, group_optimizer, live_maps
@@ -89,18 +92,22 @@ def fit_end_to_end(
         train: images.
         valid: images; choose when to stop and how sparse the head may be.
         recipe: encoder, concepts, what trains, and how.
-        workdir: keeps checkpoints, metrics and features, and resumes; None keeps nothing.
+        workdir: keeps checkpoints, metrics and features, and resumes; None keeps nothing. Several
+            processes share it.
 
     Returns:
         The fitted model with its tuned encoder.
 
     Raises:
         UserError: as `jaxcbm.fit`; rules that match nothing; images that cannot be read any more.
+        Preempted: the run was asked to stop; the same call with this work directory goes on.
 
     Reference: fitting on frozen features before anything else trains: Kumar et al. 2022
     (arXiv 2202.10054).
     """
     if workdir is None:
+        if process_count() > 1:
+            raise UserError("several processes encode into one folder: give a work directory")
         with tempfile.TemporaryDirectory() as folder:
             return fit_end_to_end(train, valid, recipe, folder)
     store, parts = Path(workdir) / "features", (train, valid)
@@ -117,8 +124,7 @@ def tune(train: Split, valid: Split, recipe: Recipe, workdir: Path) -> Model:
     """Both parts of the training; the model has the head that optax trained."""
     begun = begin(train, valid, recipe, workdir)
     result = run(*begun, workdir / "tuning")
-    best = {path: np.asarray(value) for path, value in result.best.items()}
-    return _model(best, begun.fixed, recipe)
+    return _model(fetch(result.best), begun.fixed, recipe)
 
 
 def begin(train: Split, valid: Split, recipe: Recipe, workdir: Path | None = None) -> Start:
@@ -166,13 +172,13 @@ def begin(train: Split, valid: Split, recipe: Recipe, workdir: Path | None = Non
     positives = (
         annotated_positives(train.features, concepts.phrases) if source == "annotations" else None
     )
-    how = encoder.preprocess, recipe.tuning.threads
+    how = recipe.tuning.threads, recipe.tuning.workers
     return Start(
         _task(recipe, inputs, len(train.features), mesh),
-        _on_host({**progress.best, **params}),
-        _on_host(fixed),
-        Pictures(of_features(train.images, train.features), how[0], positives, how[1]),
-        Pictures(of_features(valid.images, valid.features), how[0], None, how[1]),
+        fetch({**progress.best, **params}),
+        fetch(fixed),
+        Pictures(of_features(train.images, train.features), encoder.preprocess, positives, *how),
+        Pictures(of_features(valid.images, valid.features), encoder.preprocess, None, *how),
         mesh,
         {"encoder": encoder.name, "hash": encoder.content_hash, "trains": list(params)},
     )
@@ -227,14 +233,10 @@ def _model(best: dict[str, np.ndarray], fixed: Fixed, recipe: Recipe) -> Model:
         concept_embeddings=np.asarray(concepts_DxE),
         classes=recipe.classes,
         encoder_name=encoder.name,
+        encoder_image_size=encoder.image_size,
         encoder_hash=tuned_encoder.content_hash,
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
         encoder=tuned_encoder,
         tuned=tuned,
     )
-
-
-def _on_host(tree: Any) -> Any:
-    """Arrays that no device holds, to be placed on the mesh."""
-    return jax.tree.map(np.asarray, tree)

@@ -19,8 +19,8 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxcbm.distributed.mesh import place_rows, replicate
-from jaxcbm.encoders.clip import Clip
+from jaxcbm.distributed.placement import place_rows, replicate
+from jaxcbm.encoders.clip import make_clip
 from jaxcbm.encoders.clip_config import ClipConfig
 from jaxcbm.flat_params import merge_flat, split_flat
 from jaxcbm.training.checkpoints import Checkpoints
@@ -243,9 +243,9 @@ def pretrain(
         report: told the loss and the rate now and then.
 
     Returns:
-        Flat parameters of `Clip`.
+        Flat parameters of the CLIP.
     """
-    graph, params = split_flat(Clip(clip_config, rngs=nnx.Rngs(params=config.seed)))
+    graph, params = split_flat(make_clip(clip_config, rngs=nnx.Rngs(params=config.seed)))
     # A bias shifts every score of the sigmoid loss alike; it is trained and then left behind.
     params = params | {"logit_bias": jnp.float32(-10.0)}
     task = Task(graph, config, make_optimizer(config), mean, std, len(pixels))

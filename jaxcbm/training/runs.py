@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcbm.bottleneck.model import Bottleneck, Params
+from jaxcbm.bottleneck.scores import InputMap, apply_map
+from jaxcbm.distributed.placement import fetch
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.grid import with_fields
 from jaxcbm.training.loop import ValidData
@@ -103,7 +106,7 @@ def epoch_of_one(
     plan = program.plan(hyper)
     done = runs.state.step // plan.steps_per_epoch
     state, metrics = train_epoch(runs.state, data, key, plan=plan)
-    loss, top1 = _validate(state.params, valid, plan)
+    loss, top1 = _validate(state.params, valid, data.input_map, plan)
     better = (loss < runs.best_loss) & ~_stalled(done, runs.best_epoch, plan.config)
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),
@@ -113,7 +116,7 @@ def epoch_of_one(
     return Runs(state, *best), metrics
 
 
-def _stalled(done: jax.Array, best_epoch: jax.Array, config: FitConfig) -> jax.Array:
+def _stalled(done: Any, best_epoch: Any, config: FitConfig) -> Any:
     patience = config.training.patience
     return (patience > 0) & (done - best_epoch >= patience)
 
@@ -122,14 +125,19 @@ def all_stalled(runs: Runs, program: Program) -> bool:
     """Whether no run will find a better epoch, by its patience."""
     if program.config.training.patience == 0:
         return False  # Nothing to wait for: the next epoch is dispatched at once.
-    done = runs.state.step // program.plan({}).steps_per_epoch
-    return bool(jnp.all(_stalled(done, runs.best_epoch, program.config)))
+    step, best_epoch = fetch((runs.state.step, runs.best_epoch))
+    done = step // program.plan({}).steps_per_epoch
+    return bool(np.all(_stalled(done, best_epoch, program.config)))
 
 
-def _validate(params: Params, valid: ValidData, plan: Plan) -> tuple[jax.Array, jax.Array]:
+def _validate(
+    params: Params, valid: ValidData, input_map: InputMap | None, plan: Plan
+) -> tuple[jax.Array, jax.Array]:
     """Validation loss and accuracy, block by block, so that it needs no more memory than a step."""
 
     def body(total: Metrics, block: ValidData) -> tuple[Metrics, None]:
+        if input_map is not None:
+            block = block._replace(inputs=apply_map(input_map, block.inputs))
         return jax.tree.map(jnp.add, total, evaluate_sums(params, *block, plan=plan)), None
 
     nothing = {name: jnp.zeros(()) for name in ("loss", "top1", "count")}

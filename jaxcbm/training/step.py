@@ -197,7 +197,11 @@ def take_rows(data: TrainData, rows_B: jax.Array) -> TrainData:
         for name in ("inputs", "labels", "positives")
         if (array := getattr(data, name)) is not None
     }
-    batch = data._replace(**per_image)
+    return map_inputs(data._replace(**per_image))
+
+
+def map_inputs(batch: TrainData) -> TrainData:
+    """Turn a batch of embeddings into what the layer reads; inputs stay as they are."""
     if batch.input_map is None:
         return batch
     return batch._replace(inputs=apply_map(batch.input_map, batch.inputs), input_map=None)

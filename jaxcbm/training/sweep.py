@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 from jaxcbm.bottleneck.model import Params
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
-from jaxcbm.distributed.mesh import make_mesh, pad_rows, replicate
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import fetch, pad_rows, replicate
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit_arrays import FitArrays, check_features, fit_arrays, start
@@ -201,10 +202,13 @@ def run_family(
         logging.info("tile %d of %d: %d runs at once", number, len(slots), len(named))
         hypers = hypers_of(family, settings_H)
         keys_S = jnp.stack([jax.random.key(family.seeds[s]) for s in seeds_S])
-        runs = begin(jax.tree.map(lambda *x: np.stack(x), *(starts[s][1] for s in seeds_S)), hypers)
+        params = jax.tree.map(lambda *x: np.stack(x), *(starts[s][1] for s in seeds_S))
+        params, hypers, keys_S = replicate((params, hypers, keys_S), mesh)
+        runs = begin(params, hypers)
         metrics = {"loss": np.full((tile.seeds, tile.settings), np.nan)}
         for _ in range(family.config.training.epochs):
-            runs, metrics = epoch(runs, hypers, keys_S, data, valid)
+            with jax.transfer_guard("disallow"):
+                runs, metrics = epoch(runs, hypers, keys_S, data, valid)
             if all_stalled(runs, program):
                 break
         yield _outcomes(named, runs, metrics["loss"], keep_params)
@@ -227,7 +231,7 @@ def estimate_cost(program: Program, params: Params, arrays: FitArrays) -> Cost:
     weights = _bytes(params)
     # Activations, their gradients and what the softmaxes need, all alive at once in the worst case.
     batch = 4 * plan.batch_size * (6 * depth + 6 * classes)
-    width = arrays.valid_inputs.shape[1]
+    width = arrays.inputs.layer.bias.shape[0]
     seed = 4 * plan.batch_size * (2 * width + 4 * depth) + 4 * 4 * plan.examples
     shared = _bytes((arrays.data, arrays.valid_inputs, arrays.valid_labels))
     return Cost(shared=shared, seed=seed, member=2 * _bytes(runs) + 2 * weights + batch)
@@ -261,8 +265,8 @@ def _outcomes(
 ) -> list[Outcome]:
     """What to keep of a tile; only that leaves the devices."""
     kept = runs.best_loss, runs.best_top1, runs.best_epoch, train_loss
-    loss, top1, epoch, train_loss = (np.asarray(part) for part in kept)
-    best = jax.device_get(runs.best) if keep_params else {}
+    loss, top1, epoch, train_loss = fetch(kept)
+    best = fetch(runs.best) if keep_params else {}
     return [
         Outcome(
             key,

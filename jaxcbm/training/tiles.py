@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxcbm.distributed.processes import exchange
 from jaxcbm.errors import UserError
 
 
@@ -105,13 +106,16 @@ def _ceil(count: int, size: int) -> int:
 def default_budget(mesh: Mesh) -> int:
     """Bytes that a sweep may take on each device: most of what is free, as far as it can be known.
 
-    A device that does not tell shares half of the host's memory with its neighbours.
+    A device that does not tell shares half of the host's memory with its neighbours. Several
+    processes take what the one with least has, so that all choose the same tiles.
     """
-    stats = mesh.devices.flat[0].memory_stats() or {}
+    stats = mesh.local_devices[0].memory_stats() or {}
     if "bytes_limit" in stats:
-        return int(0.8 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return host // 2 // jax.local_device_count()
+        own = int(0.8 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0)))
+    else:
+        host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        own = host // 2 // jax.local_device_count()
+    return min(map(int, exchange("memory of a sweep", str(own))))
 
 
 def gib(size: int) -> str:

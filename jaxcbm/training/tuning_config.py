@@ -36,6 +36,8 @@ class TuningConfig:
         patience: epochs without a better validation loss before stopping; 0 never stops early.
         checkpoint_every: steps between checkpoints inside an epoch; 0 for the ends of epochs only.
         threads: that decode images; 0 for one a core.
+        workers: processes that decode images instead of threads; 0 for threads, which are as fast
+            where Pillow does the work.
     """
 
     epochs: int = 5
@@ -52,6 +54,7 @@ class TuningConfig:
     patience: int = 0
     checkpoint_every: int = 0
     threads: int = 0
+    workers: int = 0
 
 
 def batch_sizes(tuning: TuningConfig, images: int, devices: int) -> int:

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxcbm.commands import evaluate, train
+from jaxcbm.commands import evaluate, reproduce, sweep, train
 from jaxcbm.commands.experiment import default_config
 from jaxcbm.data.folder import load_folder
 from jaxcbm.encoders.load import load_encoder
@@ -59,3 +59,45 @@ def test_mistakes_show_before_anything_is_encoded(config, tmp_path, changes, sai
         train.run(values, tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "features").exists()
+
+
+def test_another_resolution_is_a_setting_and_stays_with_the_model(config, tmp_path):
+    config.encoder.image_size, config.encoder.train = 24, "frozen"
+    workdir = tmp_path / "run"
+    metrics = train.run(config.to_dict(), workdir)
+    model = load_model(workdir)
+    assert model.encoder_image_size == 24
+    picture = np.zeros((30, 30, 3), np.uint8)
+    np.testing.assert_array_equal(
+        model.predict([picture]).concept_scores,
+        model.predict_embeddings(
+            load_encoder(config.encoder.name, image_size=24).embed_images([picture])
+        ).concept_scores,
+    )
+    assert evaluate.run(workdir)["test"] == metrics["test"]
+
+
+def test_models_from_before_resolutions_were_stored_still_load(config, tmp_path):
+    config.encoder.train = "frozen"
+    workdir = tmp_path / "run"
+    train.run(config.to_dict(), workdir)
+    file = workdir / "model" / "model.json"
+    header = json.loads(file.read_text())
+    assert header["encoder"].pop("image_size") == load_encoder(config.encoder.name).image_size
+    file.write_text(json.dumps(header))
+    picture = np.zeros((30, 30, 3), np.uint8)
+    assert np.isfinite(load_model(workdir).predict([picture]).class_logits).all()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda config, workdir: sweep.run(config, workdir, ["--grid.training.seed=0,1"]),
+        lambda config, workdir: reproduce.run(config, workdir, seeds=1),
+    ],
+)
+def test_what_compares_on_frozen_features_refuses_to_train_the_encoder(config, tmp_path, command):
+    with pytest.raises(UserError, match=r"encoder\.train=lora: .* frozen") as caught:
+        command(config.to_dict(), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()

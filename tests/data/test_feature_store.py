@@ -15,6 +15,7 @@ from PIL import Image
 from jaxcbm.data.feature_store import encode
 from jaxcbm.data.folder import load_folder
 from jaxcbm.data.image_set import ArrayImages, ImageSet
+from jaxcbm.data.row_file import RowFile
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 
@@ -57,11 +58,13 @@ def test_opening_again_encodes_nothing_and_reads_the_same(tmp_path):
     np.testing.assert_array_equal(first.as_array(), again.as_array())
 
 
-def test_rows_are_memory_mapped_and_read_only(tmp_path):
-    rows = store(array_images(21), tmp_path).embeddings
-    assert all(isinstance(shard, np.memmap) for shard in rows.shards)
-    with pytest.raises(ValueError, match="read-only"):
-        rows.shards[0][0, 0] = 1.0
+def test_rows_stay_on_disk_and_no_file_stays_open(tmp_path):
+    opened = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else None
+    rows = store(array_images(21), tmp_path, shard_size=2).embeddings
+    assert all(isinstance(shard, RowFile) for shard in rows.shards)
+    np.testing.assert_array_equal(rows[[20, 3]], np.asarray(rows)[[20, 3]])
+    if opened is not None:
+        assert len(os.listdir("/proc/self/fd")) < opened + 5  # 11 shards
 
 
 @pytest.mark.parametrize(
@@ -282,7 +285,7 @@ def test_a_store_that_may_only_be_read(tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("a complete store was written to")
 
-    for module, name in [("feature_shards", "atomic_file"), ("feature_store", "atomic_file")]:
-        monkeypatch.setattr(f"jaxcbm.data.{module}.{name}", refuse)
+    for module in ("feature_shards", "feature_store", "image_digests"):
+        monkeypatch.setattr(f"jaxcbm.data.{module}.write_whole", refuse)
     monkeypatch.setattr(os, "mkdir", refuse)
     assert len(store(images, tmp_path)) == 9

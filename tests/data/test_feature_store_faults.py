@@ -219,6 +219,8 @@ def test_full_disk_in_the_middle_names_place_and_need(tmp_path, monkeypatch, und
     write, calls = Path.write_bytes, []
 
     def fill_up(path: Path, content: bytes) -> int:
+        if ".npy" not in path.name:
+            return write(path, content)
         calls.append(path)
         if len(calls) == 3:
             write(path, content[:100])

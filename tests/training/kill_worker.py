@@ -12,13 +12,13 @@ from jaxcbm.training.config import TrainingConfig
 
 
 def main(workdir: Path) -> None:
-    after_epoch = loop._after_epoch
+    after_epoch = loop.after_epoch
 
     def slow(*args):
         time.sleep(0.05)
         return after_epoch(*args)
 
-    loop._after_epoch = slow
+    loop.after_epoch = slow
     training = TrainingConfig(epochs=30, batch_size=32, checkpoint_every=1)
     params = train(training=training, workdir=workdir).state.params
     np.savez(workdir / "final.npz", **{path: np.asarray(value) for path, value in params.items()})

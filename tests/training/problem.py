@@ -5,7 +5,8 @@ import numpy as np
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import build_bottleneck
-from jaxcbm.distributed.mesh import make_mesh, place_rows
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import place_rows
 from jaxcbm.training.config import FitConfig, TrainingConfig
 from jaxcbm.training.loop import place_valid, run
 from jaxcbm.training.step import TrainData, make_plan

@@ -12,7 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from tuning_problem import make_recipe, make_splits
 
 from jaxcbm.data.pixel_batches import pixel_batches, rows_in_order
-from jaxcbm.distributed.mesh import make_mesh, replicate
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import replicate
 from jaxcbm.encoders.lora import LoraConfig
 from jaxcbm.training.end_to_end import (
     embed_concepts,

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from tuning_problem import PHRASES, make_recipe, make_splits, pictures
@@ -182,3 +183,21 @@ def test_settings_that_cannot_work_are_one_clear_line(tiny_encoder_folder):
     recipe = recipe._replace(rules=rules_of("rules", "attention=lora", recipe.lora))
     with pytest.raises(UserError, match="'attention=lora' matches no parameter"):
         begin(*make_splits(recipe.encoder), recipe)
+
+
+def test_bfloat16_compute_trains_as_float32_does(tiny_encoder_folder):
+    """Whole fits from one start; what trains, and its optimizer's state, is float32 in both."""
+    recipe = make_recipe(tiny_encoder_folder, "full", epochs=5)
+    # Small steps: large ones overshoot first, and then any rounding leads elsewhere.
+    gentle = replace(recipe.tuning.encoder, learning_rate=0.005)
+    tuning = replace(recipe.tuning, encoder=gentle, cbl=gentle, head=gentle)
+    start = begin(*make_splits(recipe.encoder), recipe._replace(tuning=tuning))
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        result = run(*start._replace(task=start.task._replace(dtype=dtype)))
+        kept = jax.tree.leaves((result.state.params, result.state.opt_state))
+        assert all(x.dtype in (np.float32, np.int32) for x in kept)
+        losses[dtype] = result.best_loss
+    # Both start near 1.4.
+    assert losses["float32"] < 0.5
+    assert abs(losses["bfloat16"] - losses["float32"]) < 0.02

@@ -7,7 +7,8 @@ import pytest
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.data.features import Features
-from jaxcbm.distributed.mesh import make_mesh, replicate
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import replicate
 from jaxcbm.errors import UserError
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit import fit_features

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from jaxcbm.distributed.mesh import fit_spec, make_mesh, place_rows, shardings_for
+from jaxcbm.distributed.mesh import fit_spec, make_mesh, shardings_for
+from jaxcbm.distributed.placement import place_rows
 from jaxcbm.errors import UserError
 
 

@@ -1,0 +1,219 @@
+"""A streamed fit is the same fit: same step, same noise; only the order of the rows is its own."""
+
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from streamed_problem import CLASSES, CONCEPTS, CONFIG, PHRASES, make_features, rest, stream
+
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.features import Features
+from jaxcbm.data.moments import choose_pivot, sum_moments
+from jaxcbm.data.stream_order import make_tape, window_rows
+from jaxcbm.distributed import preemption
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
+from jaxcbm.training import streamed_loop
+from jaxcbm.training.config import SparseHeadConfig
+from jaxcbm.training.data_mode import is_streamed
+from jaxcbm.training.fit import fit
+from jaxcbm.training.fit_arrays import fit_arrays, make_inputs, start
+from jaxcbm.training.metrics_log import read_metrics
+from jaxcbm.training.step import init_state, make_plan, map_inputs, take_rows, train_step
+from jaxcbm.training.streamed_arrays import make_stream, train_moments
+
+
+def same(one, other, atol=1e-5):
+    for path in one:
+        np.testing.assert_allclose(one[path], other[path], atol=atol, rtol=0, err_msg=path)
+
+
+def step_by_step(config, train):
+    """The in-memory data through `train_step`, in the order of the stream."""
+    data = fit_arrays(train, make_features(41, seed=1), **rest(config), config=config.bottleneck)
+    structure, params = start(
+        config.bottleneck, data.inputs, CONCEPTS, CLASSES, config.training.seed
+    )
+    plan = make_plan(structure, config, len(train))
+    placed = jax.tree.map(jnp.asarray, data.data)
+    state, key, losses = init_state(plan, params), jax.random.key(config.training.seed), []
+    step = jax.jit(train_step, static_argnames="plan")
+    order = streamed_loop.stream_order(plan)
+    for epoch in range(config.training.epochs):
+        epoch_key, sums = jax.random.fold_in(key, state.step), []
+        tape = make_tape(order, epoch)
+        for window in range(-(-order.steps // order.window_steps)):
+            for rows_B in window_rows(tape, window).reshape(-1, order.batch):
+                batch = take_rows(placed, jnp.asarray(rows_B))
+                state, metrics = step(
+                    state, plan=plan, batch=batch, key=jax.random.fold_in(epoch_key, state.step)
+                )
+                sums.append(float(metrics["loss"]))
+        losses.append(np.mean(sums))
+    return state.params, losses
+
+
+@pytest.mark.parametrize(
+    ("positives", "dtype"),
+    [("annotations", np.float32), ("classes", jnp.bfloat16), ("scores", np.float16)],
+)
+def test_it_takes_the_steps_that_the_same_batches_give_in_memory(tmp_path, positives, dtype):
+    config = replace(
+        CONFIG, bottleneck=BottleneckConfig(objective="gumbel", positives=positives, positives_k=2)
+    )
+    train = make_features(annotated=positives == "annotations", dtype=dtype)
+    _, progress = stream(config, train, workdir=tmp_path)
+    params, losses = step_by_step(config, train)
+    same(params, progress.state.params)
+    logged = [
+        line["value"]
+        for line in read_metrics(tmp_path / "metrics.jsonl")
+        if (line["split"], line["name"]) == ("train", "loss")
+    ]
+    np.testing.assert_allclose(logged, losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("layer", "batch"), [("factored", 32), ("residual", 31)])
+def test_one_and_eight_devices_give_the_same_parameters(layer, batch):
+    config = replace(
+        CONFIG,
+        bottleneck=BottleneckConfig(parameterisation=layer),
+        training=replace(CONFIG.training, batch_size=batch),
+    )
+    inputs, alone = stream(config)
+    for devices, model in ((8, 1), (8, 2)):
+        others, progress = stream(config, devices=devices, model=model)
+        same(alone.state.params, progress.state.params)
+        np.testing.assert_allclose(alone.best_loss, progress.best_loss, rtol=1e-5)
+        np.testing.assert_array_equal(inputs.layer.bias, others.layer.bias)
+
+
+def test_two_processes_give_the_same_parameters_and_share_the_reading(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    worker = Path(__file__).with_name("streamed_worker.py")
+    started = [
+        subprocess.Popen([sys.executable, str(worker), str(port), str(process), str(tmp_path)])
+        for process in range(2)
+    ]
+    assert [process.wait(240) for process in started] == [0, 0]
+    _, alone = stream(devices=1)
+    for process in range(2):
+        with np.load(tmp_path / f"process{process}.npz") as found:
+            read = found["rows_read"]
+            same(alone.state.params, {path: found[path] for path in alone.state.params})
+        # Three epochs of six batches of 32, half of each.
+        assert read == 3 * 6 * 16
+
+
+@pytest.mark.parametrize("stop", [1, 6, 9])
+def test_stopped_at_any_step_it_goes_on_to_the_same_bits(tmp_path, monkeypatch, stop):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    _, undisturbed = stream(workdir=whole)
+    monkeypatch.setattr(preemption, "requested", lambda step: step == stop)
+    with pytest.raises(preemption.Preempted, match=f"step {stop}"):
+        stream(workdir=parts)
+    monkeypatch.setattr(preemption, "requested", lambda step: False)
+    _, resumed = stream(workdir=parts)
+    same(undisturbed.state.params, resumed.state.params, atol=0.0)
+    assert undisturbed[2:] == resumed[2:]
+    assert read_metrics(whole / "metrics.jsonl") == read_metrics(parts / "metrics.jsonl")
+
+
+def test_validation_counts_every_row_once():
+    config = replace(CONFIG, training=replace(CONFIG.training, epochs=1))
+    inputs, progress = stream(config)
+    valid = make_features(41, seed=1)
+    data = fit_arrays(make_features(), valid, **rest(config), config=config.bottleneck)
+    structure, _ = start(config.bottleneck, inputs, CONCEPTS, CLASSES, 0)
+    logits, _ = structure.apply(progress.state.params, jnp.asarray(data.valid_inputs))
+    picked = jax.nn.log_softmax(logits)[jnp.arange(41), jnp.asarray(valid.labels)]
+    np.testing.assert_allclose(progress.best_loss, -float(picked.mean()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["factored", "residual"])
+def test_inputs_from_one_pass_are_those_of_the_whole_array(layer):
+    train, config = make_features(20_000), BottleneckConfig(parameterisation=layer)
+    options = {key: rest(CONFIG)[key] for key in ("concepts_DxE", "scale", "bias")}
+    whole = make_inputs(config, jnp.asarray(train.as_array()), **options)
+    common = {**rest(CONFIG), "config": config}
+    streamed = make_stream(train, train, **common).inputs
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole, streamed
+    )
+
+
+def test_moments_keep_their_digits_beside_a_large_common_part():
+    rng = np.random.default_rng(0)
+    rows = (1000.0 + rng.normal(size=(30_000, 4))).astype(np.float32)
+    features = Features.from_arrays(
+        rows, np.zeros(len(rows), int), ["owl"], digests=np.zeros((len(rows), 32), np.uint8)
+    )
+    source = make_stream(features, features, **wide(rows), config=RAW).train
+    mean, covariance = train_moments(source)
+    np.testing.assert_allclose(mean, rows.astype(np.float64).mean(axis=0), rtol=1e-7)
+    np.testing.assert_allclose(covariance, np.cov(rows.T.astype(np.float64), ddof=0), atol=1e-4)
+    pivot = choose_pivot(source)
+    halves = [sum_moments(source, pivot, first, 2, block=7000) for first in range(2)]
+    joined = type(halves[0])(*(a + b for a, b in zip(*halves, strict=True)))
+    np.testing.assert_allclose(joined.covariance(), np.cov(rows.T.astype(np.float64), ddof=0), 1e-4)
+
+
+RAW = BottleneckConfig(standardise=False)
+
+
+def wide(rows):
+    concepts = jnp.eye(rows.shape[1])
+    return {
+        **{"concepts_DxE": concepts, "phrases": PHRASES[: rows.shape[1]], "scale": 1.0},
+        **{"bias": 0.0, "class_embeddings_KxE": None},
+    }
+
+
+def test_size_decides_unless_told_and_a_run_stays_as_it_began(tmp_path, monkeypatch):
+    train, mesh = make_features(), make_mesh(devices=jax.devices()[:1])
+
+    def mode(data, workdir=None):
+        config = replace(CONFIG, training=replace(CONFIG.training, data=data))
+        return is_streamed(config, train, CONCEPTS, mesh, workdir)
+
+    assert (mode("auto"), mode("memory"), mode("stream")) == (False, False, True)
+    assert mode("stream", tmp_path)
+    (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    assert mode("auto", tmp_path)
+    with pytest.raises(UserError, match=r"training.data=stream: keep it"):
+        mode("memory", tmp_path)
+    train = train.select(np.arange(100))
+    with pytest.raises(UserError, match="rows=203, now it is 100"):
+        mode("auto", tmp_path)
+    monkeypatch.setattr("jaxcbm.training.data_mode.default_budget", lambda mesh: 1000)
+    assert mode("auto") and not mode("memory")
+
+
+def test_mapped_batches_read_the_shared_map():
+    data = fit_arrays(make_features(), make_features(), **rest(CONFIG), config=RAW)
+    assert map_inputs(data.data) is data.data
+
+
+def test_fit_solves_the_sparse_head_on_a_stated_sample(tiny_encoder_folder, tmp_path):
+    encoder = load_encoder(str(tiny_encoder_folder))
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, encoder.embed_dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    train = Features.from_arrays(rows, (rows[:, 0] > 0).astype(int), ["owl", "wren"])
+    config = replace(CONFIG, sparse_head=SparseHeadConfig(images=50, path_length=4))
+    concepts = ConceptSet(("a red bird", "a blue fish", "a bird"))
+    model = fit(train, train, encoder=encoder, concepts=concepts, config=config, workdir=tmp_path)
+    assert model.metrics["sparse_head_images"] == 50 and model.metrics["path"]["nec"]
+    assert (tmp_path / "stream.json").exists()
+    again = fit(train, train, encoder=encoder, concepts=concepts, config=config, workdir=tmp_path)
+    same(model.params, again.params, atol=0.0)
