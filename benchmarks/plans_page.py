@@ -31,7 +31,7 @@ that is not there, and counts what came out:
   slower than the first and may be slower than the second: a model of a data sheet, not a
   measurement. Decoding images on the hosts, storage, start and compilation are not in it: at
   encoding, hosts that cannot decode as fast as the chips compute are the limit.
-- **Prices** are on-demand list prices of US regions as of 2025, an hour and chip: an input, to be
+- **Prices** are rough on-demand prices of US regions, an hour and chip: an input, to be
   checked against your contract and given with `--price`. Chips, shapes, speeds and their sources
   stand in `jaxcbm/planning/chips.py`.
 - **Largest batch**: sizes of a power of two on each chip, found by compiling those that are named.
