@@ -13,8 +13,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pair import Ended, start_pair, wait_for
+
+from jaxcbm.commands.config_file import read_config
+from jaxcbm.commands.experiment import read_experiment
+from jaxcbm.data.datasets import load_dataset
+from jaxcbm.data.feature_store import encode
+from jaxcbm.encoders.load import load_encoder
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("JAXCBM_FAULT_ROUNDS", "4"))
@@ -158,3 +165,18 @@ def test_encoding_survives(words, cache, tmp_path):
     print(f"encode: {seen}")
     shards = [name for name in store_of(tmp_path / "undisturbed") if name.startswith("shard")]
     assert len(shards) == 2 * SHARDS
+    stores = list((tmp_path / "undisturbed").iterdir())
+    whole = rows_of(tmp_path / "undisturbed", words)
+    assert list((tmp_path / "undisturbed").iterdir()) == stores  # found, not made anew
+    alone = rows_of(tmp_path / "single", words)
+    assert whole.shape == alone.shape
+    np.testing.assert_allclose(whole, alone, atol=1e-5)
+
+
+def rows_of(root: Path, words: list[str]) -> np.ndarray:
+    """The embeddings of a store of this key, which is made by this process if it is not there."""
+    experiment = read_experiment(read_config(words[0].split("=", 1)[1], words[1:]))
+    encoder = load_encoder(experiment.encoder.name)
+    images = load_dataset(experiment.data)[0]
+    assert images is not None
+    return encode(images, encoder, root, shard_size=4, progress=lambda *_: None).as_array()
