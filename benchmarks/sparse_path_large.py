@@ -78,8 +78,11 @@ def summary(problem: Problem, found: dict[str, dict[str, Any]]) -> dict[str, Any
             f"iterations (certified {found[OURS]['certificate']:.1e}), SAGA {saga:.1e} after "
             f"{problem.epochs} epochs ({reached}).",
             f"CPU seconds, over all cores: jaxcbm {found[OURS]['cpu_seconds']:.0f}, SAGA "
-            f"{found[SAGA]['cpu_seconds']:.0f}; SAGA cannot use more than one core.",
-            "Each in a process of its own, timed once.",
+            f"{found[SAGA]['cpu_seconds']:.0f}; SAGA cannot use more than one core. Where the "
+            "machine did other things meanwhile, the fairest ratio is that of SAGA's CPU time to "
+            f"our seconds: {found[SAGA]['cpu_seconds'] / found[OURS]['seconds']:.1f}.",
+            "Each in a process of its own, timed once. SAGA's epochs are set beforehand: where it "
+            "ends well below the gap, fewer would have done, and the ratio flatters us.",
         ],
     )
     result = summarise(row, {name: [found[name]["seconds"]] for name in (SAGA, OURS)})
@@ -142,7 +145,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
-    parser.add_argument("--only", nargs="+", choices=(OURS, SAGA), default=[OURS, SAGA])
+    parser.add_argument("--only", nargs="*", default=[OURS, SAGA], help="solvers by name")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("docs/results/speed"))
     parser.add_argument("--child", choices=tuple(CHILDREN), help=argparse.SUPPRESS)
