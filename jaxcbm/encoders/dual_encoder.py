@@ -23,7 +23,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.flat_params import merge_flat
 
 # Rows of a text batch are cut to the shortest of these lengths that holds them.
-_TEXT_LENGTHS = (8, 16, 32, 64, 128, 256)
+_TEXT_LENGTHS = (8, 12, 16, 24, 32, 64, 128, 256)
 # Two threads decode ahead of the device; PIL releases the interpreter while it works.
 _DECODERS = 2
 
@@ -154,8 +154,9 @@ class DualEncoder:
         for length in np.unique(lengths):
             (where,) = np.nonzero(lengths == length)
             rows_NxT = self.tokenizer.pad([ids[i] for i in where], int(length))
-            batches = (rows_NxT[i : i + batch_size] for i in range(0, len(where), batch_size))
-            embeddings_DxE[where] = self._run(self._text_tower, batches, len(where), batch_size)
+            size = _even_size(len(where), batch_size)
+            batches = (rows_NxT[i : i + size] for i in range(0, len(where), size))
+            embeddings_DxE[where] = self._run(self._text_tower, batches, len(where), size)
         return embeddings_DxE
 
     def scores(
@@ -244,6 +245,16 @@ class DualEncoder:
         size = min(batch_size, 1 << max(count - 1, 0).bit_length())
         devices = 1 if self.mesh is None else self.mesh.shape["data"]
         return -(-size // devices) * devices
+
+
+def _even_size(count: int, most: int) -> int:
+    """Rows a step so that the last step is about as full as the others.
+
+    >>> _even_size(68, 64), _even_size(5, 64)
+    (40, 8)
+    """
+    steps = -(-count // most)
+    return min(most, -(-count // (8 * steps)) * 8)
 
 
 def _said(settings: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Low-rank adapters as pure functions on the flat parameter dict: no module knows of them.
 
-An adapted kernel is `kernel + alpha / rank * A B`, made inside jit from a frozen kernel [I, O] and
-two small matrices A [I, R] and B [R, O]. A starts normal and B at zero, so that the first step
+An adapted kernel is `kernel + alpha / rank * A B`, of a frozen kernel [I, O] and two small matrices
+A [I, R] and B [R, O]; while they train, the sum is never made. A starts normal and B at zero, so that the first step
 starts from the encoder as it is.
 
 Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, arXiv 2106.09685.
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcbm.encoders.products import AdaptedKernel
 from jaxcbm.errors import UserError
 
 
@@ -79,7 +80,7 @@ def with_lora(
     adapters: Mapping[str, jax.Array],
     config: LoraConfig,
     key: jax.Array | None = None,
-) -> dict[str, jax.Array]:
+) -> dict[str, jax.Array | AdaptedKernel]:
     """The parameters with their adapted kernels, inside jit; gradients reach the adapters.
 
     Args:
@@ -88,14 +89,13 @@ def with_lora(
         config: their strength and dropout.
         key: of the dropout; None leaves nothing out.
     """
-    adapted = dict(params)
+    adapted: dict[str, jax.Array | AdaptedKernel] = dict(params)
     for path in adapted_paths(adapters):
         a_IxR, b_RxO = adapters[f"{path}.a"], adapters[f"{path}.b"]
         if key is not None and config.dropout > 0:
             kept_I = jax.random.bernoulli(_key_of(key, path), 1 - config.dropout, a_IxR.shape[:1])
             a_IxR = jnp.where(kept_I[:, None], a_IxR / jnp.float32(1 - config.dropout), 0.0)
-        product_IxO = jnp.matmul(a_IxR, b_RxO, precision=jax.lax.Precision.HIGHEST)
-        adapted[path] = params[path] + jnp.float32(config.scale) * product_IxO
+        adapted[path] = AdaptedKernel(params[path], a_IxR, jnp.float32(config.scale) * b_RxO)
     return adapted
 
 

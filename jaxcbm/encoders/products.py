@@ -4,11 +4,36 @@ That is what a chip's matrix units do, and what keeps bfloat16 embeddings within
 the float32 ones.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("kernel", "a", "b"), meta_fields=())
+@dataclass(frozen=True)
+class AdaptedKernel:
+    """The matrix `kernel + a @ b`, never summed; stands wherever `matmul` takes a kernel.
+
+    A gradient then reaches the two small factors without one of the kernel's size in between: less
+    to compute, and less for chips to add up. In bfloat16 a change far below the kernel's own
+    rounding still counts.
+
+    Attributes:
+        kernel: [I, O].
+        a: [I, R].
+        b: [R, O].
+    """
+
+    kernel: jax.Array
+    a: jax.Array
+    b: jax.Array
+
+    def __getitem__(self, index: Any) -> "AdaptedKernel":
+        """Some of the columns: `adapted[:, :n]`; `adapted[...]` are all."""
+        return AdaptedKernel(self.kernel[index], self.a, self.b[index])
 
 
 def dot_precision(dtype: Any) -> jax.lax.Precision:
@@ -35,12 +60,17 @@ def product(spec: str, x: jax.Array, y: jax.Array, dtype: Any = jnp.float32) -> 
     return _contract(spec, x, y) if dtype == jnp.float32 else _narrow(spec, x, y)
 
 
-def matmul(x_MxK: jax.Array, w_KxN: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def matmul(
+    x_MxK: jax.Array, w_KxN: jax.Array | AdaptedKernel, dtype: Any = jnp.float32
+) -> jax.Array:
     """Matrix product, as `product` makes it.
 
     >>> matmul(jnp.ones((2, 3)), jnp.ones((3, 4)), jnp.bfloat16).dtype.name
     'float32'
     """
+    if isinstance(w_KxN, AdaptedKernel):
+        whole_MxN, small_MxR = (matmul(x_MxK, w, dtype) for w in (w_KxN.kernel, w_KxN.a))
+        return whole_MxN + matmul(small_MxR, w_KxN.b, dtype)
     return product("mk,kn->mn", x_MxK, w_KxN, dtype)
 
 

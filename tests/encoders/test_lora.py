@@ -7,6 +7,7 @@ import pytest
 
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.lora import LoraConfig, init_lora, merge_lora, with_lora
+from jaxcbm.encoders.products import AdaptedKernel, matmul
 from jaxcbm.encoders.trainable import Rule, rules_of, trainable
 from jaxcbm.encoders.tuned import Tuned, apply_tuned, load_tuned, save_tuned
 from jaxcbm.errors import UserError
@@ -34,18 +35,55 @@ def adapters_for(encoder, config=CONFIG, moved=True):
     }
 
 
+def summed(kernel):
+    """An adapted kernel as one matrix."""
+    return kernel.kernel + jnp.matmul(kernel.a, kernel.b, precision="highest")
+
+
 def test_a_fresh_adapter_changes_no_bit(encoder):
     adapters = adapters_for(encoder, moved=False)
-    for path, value in with_lora(encoder.params, adapters, CONFIG).items():
-        np.testing.assert_array_equal(value, encoder.params[path])
+    adapted = with_lora(encoder.params, adapters, CONFIG)
+    for path, value in adapted.items():
+        whole = summed(value) if isinstance(value, AdaptedKernel) else value
+        np.testing.assert_array_equal(whole, encoder.params[path])
+    assert sum(isinstance(value, AdaptedKernel) for value in adapted.values()) * 2 == len(adapters)
 
 
 def test_the_adapted_kernel_is_the_formula_of_the_paper(encoder):
     adapters, path = adapters_for(encoder), "vision.blocks.0.mlp.up.kernel"
     a, b = (np.asarray(adapters[f"{path}.{end}"], np.float64) for end in "ab")
     want = np.asarray(encoder.params[path], np.float64) + (3.0 / 2) * a @ b
-    np.testing.assert_allclose(with_lora(encoder.params, adapters, CONFIG)[path], want, atol=1e-6)
+    adapted = with_lora(encoder.params, adapters, CONFIG)[path]
+    np.testing.assert_allclose(summed(adapted), want, atol=1e-6)
     assert np.abs(want - np.asarray(encoder.params[path])).max() > 0.1
+
+
+@pytest.mark.parametrize("dtype, bound", [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_products_and_gradients_are_those_of_the_sum(dtype, bound):
+    rng = np.random.default_rng(3)
+    x, kernel, a, b = (
+        jnp.asarray(rng.standard_normal(shape) / 4, jnp.float32)
+        for shape in [(5, 16), (16, 12), (16, 2), (2, 12)]
+    )
+
+    def value(a, b, kernel_of):
+        return jnp.sum(jnp.square(matmul(x, kernel_of(a, b)[:, 3:9], dtype)))
+
+    apart = jax.value_and_grad(value, (0, 1))(a, b, lambda a, b: AdaptedKernel(kernel, a, b))
+    whole = jax.value_and_grad(value, (0, 1))(a, b, lambda a, b: kernel + a @ b)
+    for one, other in zip(jax.tree.leaves(apart), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(one, other, rtol=bound, atol=bound)
+
+
+def test_no_gradient_of_the_size_of_the_kernel_is_made():
+    """What chips add up is what the adapters have, not what the kernels have."""
+    x, kernel, a, b = (jnp.ones(shape) for shape in [(7, 16), (16, 12), (16, 2), (2, 12)])
+
+    def value(adapter):
+        return jnp.sum(jnp.square(matmul(x, AdaptedKernel(kernel, *adapter))))
+
+    made = {v.aval.shape for e in jax.make_jaxpr(jax.grad(value))((a, b)).eqns for v in e.outvars}
+    assert kernel.shape not in made and a.shape in made
 
 
 def test_a_starts_normal_with_unit_gain_and_does_not_depend_on_its_company():
@@ -77,11 +115,13 @@ def test_merged_embeds_as_unmerged(encoder):
 def test_dropout_needs_a_key_and_keeps_the_mean(encoder):
     config, path = LoraConfig(rank=2, alpha=3.0, dropout=0.5), "vision.projection.kernel"
     adapters = adapters_for(encoder)
-    still = with_lora(encoder.params, adapters, config)[path]
-    np.testing.assert_array_equal(still, with_lora(encoder.params, adapters, CONFIG)[path])
-    drawn = jax.jit(jax.vmap(lambda key: with_lora(encoder.params, adapters, config, key)[path]))(
-        jax.random.split(jax.random.key(0), 2000)
-    )
+
+    def change(key, config=config):
+        return summed(with_lora(encoder.params, adapters, config, key)[path])
+
+    still = change(None)
+    np.testing.assert_array_equal(still, change(None, CONFIG))
+    drawn = jax.jit(jax.vmap(change))(jax.random.split(jax.random.key(0), 2000))
     changes = drawn - encoder.params[path][None]
     assert np.mean(np.all(changes == 0, axis=2)) == pytest.approx(0.5, abs=0.02)
     np.testing.assert_allclose(drawn.mean(axis=0), still, atol=0.1)
