@@ -53,8 +53,9 @@ def concept_search(
         similarity: see above.
         normalize: what happens to V and T first. `rows`: each row is divided by its sum;
             `columns`: each column by its sum, over the given images for V and over classes for T;
-            `centred`: each column loses its mean over images, or over classes, which takes away
-            what all images and all texts have in common; `none`.
+            `centred`: each column loses its mean over the given images, or over classes, which
+            takes away what all images and all texts have in common; `none`. Rows that only fill a
+            batch up would count in `columns` and `centred`: leave them out.
         block: images whose rows of V are held at once.
 
     Returns:

@@ -55,11 +55,10 @@ class EncodingJob:
         start = number * self.shard_size
         return range(start, min(start + self.shard_size, len(self.source)))
 
-    def open_shard(self, number: int, retry: bool = True) -> Shard | None:
+    def open_shard(self, number: int, retry: bool = True, verify: bool = True) -> Shard | None:
         """The shard if it is whole, and still right about the images that it left out."""
-        positions = self.positions(number)
-        width = self.encoder.embed_dim
-        shard = read_shard(self.folder, number, len(positions), width, self.dtype)
+        positions, width = self.positions(number), self.encoder.embed_dim
+        shard = read_shard(self.folder, number, len(positions), width, self.dtype, verify=verify)
         if shard is None or not retry:
             return shard
         # What made an image unreadable may be over: a disk, a share, a missing decoder.

@@ -196,6 +196,16 @@ def test_a_whole_shard_of_something_else_is_refused(tmp_path, images, width, dty
     assert read_shard(tmp_path, 0, 3, 8, np.dtype("float32")) is not None
 
 
+def test_what_another_process_has_verified_is_looked_at_for_size_alone(tmp_path):
+    write_shard(tmp_path, 0, np.ones((3, 8), np.float32), ())
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert read_shard(tmp_path, 0, 3, 8, np.dtype("float32")) is None
+    assert read_shard(tmp_path, 0, 3, 8, np.dtype("float32"), verify=False) is not None
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_shard(tmp_path, 0, 3, 8, np.dtype("float32"), verify=False) is None
+
+
 def test_a_record_cannot_name_a_file_elsewhere(tmp_path):
     write_shard(tmp_path / "other", 0, np.ones((3, 8), np.float32), ())
     record = json.loads((tmp_path / "other/shard-00000.json").read_text())
