@@ -20,12 +20,23 @@ def render(results: Sequence[dict[str, Any]]) -> str:
     >>> render([]).splitlines()[0]
     '# Benchmarks'
     """
-    parts = [HEADER]
+    parts = [HEADER, _summary(results)]
     for result in results:
         parts += ["", f"## {result['title']}", "", _where(result), "", _ratios(result), ""]
         parts += [_contenders(result), ""]
         parts += [f"- {note}" for note in [*result["skipped"], *result["notes"]]]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _summary(results: Sequence[dict[str, Any]]) -> str:
+    """Every ratio that has a target."""
+    lines = [
+        [result["title"], ratio["name"], f"{ratio['median']:.2f}", f"{ratio['target']:g}"]
+        for result in results
+        for ratio in result["ratios"]
+        if ratio["target"] is not None
+    ]
+    return table(["what", "speed of", "ratio", "target"], lines) if lines else ""
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
