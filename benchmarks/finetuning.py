@@ -1,6 +1,6 @@
 """What training the encoder buys on the birds: frozen, adapters, the whole image tower.
 
-python -m benchmarks.finetuning --seeds 0 1 2      # about forty minutes on two quiet cores
+python -m benchmarks.finetuning --seeds 0 1 2      # half an hour on two quiet cores
 python -m benchmarks.finetuning --only frozen full
 python -m benchmarks.finetuning --quick --folder=/tmp/smoke --page=/tmp/smoke/finetuning.md
 python -m benchmarks.finetuning --render           # only the page, from the result
@@ -150,10 +150,13 @@ def render(result: dict[str, Any]) -> str:
         f"Measured on {machine['cpu']}, {machine['threads']} cores, "
         f"jax {machine['versions']['jax']}.",
         "Numbers trained are the encoder's; the bottleneck trains in every row. Peak memory is",
-        "that of the whole process, encoding and evaluation included. A LoRA step makes the",
-        "gradient of every adapted kernel whole before it becomes that of A and B: that is what",
-        "lets every family work without a change to its modules, and why such a step costs about",
-        "as much time as a full one.",
+        "that of the whole process, encoding and evaluation included. A LoRA step makes no",
+        "gradient of an adapted kernel's size; its way back ends at the lowest adapter.",
+        "",
+        "An adapter on the projection has little to win: the bottleneck's layer is itself a linear",
+        "map of the projection's output, and can do what the adapter does but for the",
+        "normalisation between them. Attention decides what is looked at, which no layer behind",
+        "the encoder can mend.",
         "",
         "Every run: `python -m benchmarks.finetuning`; the numbers are in results/finetuning.json.",
     ]
