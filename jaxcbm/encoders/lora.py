@@ -1,8 +1,8 @@
 """Low-rank adapters as pure functions on the flat parameter dict: no module knows of them.
 
 An adapted kernel is `kernel + alpha / rank * A B`, of a frozen kernel [I, O] and two small matrices
-A [I, R] and B [R, O]; while they train, the sum is never made. A starts normal and B at zero, so
-that the first step starts from the encoder as it is.
+A [I, R] and B [R, O]. A starts normal and B at zero, so that the first step starts from the encoder
+as it is.
 
 Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, arXiv 2106.09685.
 """

@@ -15,11 +15,10 @@ import jax.numpy as jnp
 @partial(jax.tree_util.register_dataclass, data_fields=("kernel", "a", "b"), meta_fields=())
 @dataclass(frozen=True)
 class AdaptedKernel:
-    """The matrix `kernel + a @ b`, never summed; stands wherever `matmul` takes a kernel.
+    """The matrix `kernel + a @ b`; stands wherever `matmul` takes a kernel.
 
-    A gradient then reaches the two small factors without one of the kernel's size in between: less
-    to compute, and less for chips to add up. In bfloat16 a change far below the kernel's own
-    rounding still counts.
+    A gradient reaches the two small factors without one of the kernel's size in between, which
+    would cost as much as the product itself, and which chips would have to add up.
 
     Attributes:
         kernel: [I, O].
@@ -69,9 +68,39 @@ def matmul(
     'float32'
     """
     if isinstance(w_KxN, AdaptedKernel):
-        whole_MxN, small_MxR = (matmul(x_MxK, w, dtype) for w in (w_KxN.kernel, w_KxN.a))
-        return whole_MxN + matmul(small_MxR, w_KxN.b, dtype)
+        return _adapted(dtype, x_MxK, w_KxN)
     return product("mk,kn->mn", x_MxK, w_KxN, dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _adapted(dtype: Any, x_MxK: jax.Array, w_KxN: AdaptedKernel) -> jax.Array:
+    return product("mk,kn->mn", x_MxK, _sum(w_KxN), dtype)
+
+
+def _adapted_forward(dtype: Any, x_MxK: jax.Array, w_KxN: AdaptedKernel):
+    return _adapted(dtype, x_MxK, w_KxN), (x_MxK, w_KxN)
+
+
+def _adapted_backward(dtype: Any, saved: tuple[jax.Array, AdaptedKernel], g_MxN: jax.Array):
+    x_MxK, w_KxN = saved
+    to_x = product("mn,kn->mk", g_MxN, _sum(w_KxN), dtype)
+    # Down to R columns first; the other order makes a matrix of the kernel's size.
+    g_MxR = product("mn,rn->mr", g_MxN, w_KxN.b, dtype)
+    x_MxR = product("mk,kr->mr", x_MxK, w_KxN.a, dtype)
+    to_w = AdaptedKernel(
+        # A kernel that is frozen asks for nothing: this product is then left out.
+        kernel=product("mk,mn->kn", x_MxK, g_MxN, dtype),
+        a=product("mk,mr->kr", x_MxK, g_MxR, dtype),
+        b=product("mr,mn->rn", x_MxR, g_MxN, dtype),
+    )
+    return to_x.astype(x_MxK.dtype), to_w
+
+
+_adapted.defvjp(_adapted_forward, _adapted_backward)
+
+
+def _sum(w_KxN: AdaptedKernel) -> jax.Array:
+    return w_KxN.kernel + product("kr,rn->kn", w_KxN.a, w_KxN.b)
 
 
 def _contract(spec: str, x: jax.Array, y: jax.Array) -> jax.Array:
