@@ -32,4 +32,4 @@ if [ "${PUSH:-0}" != 0 ]; then
 fi
 # SIGTERM from `docker stop` reaches Python, which has two minutes to save and stop.
 run exec docker run --rm --stop-timeout=120 "${devices[@]}" \
-    --volume="$PWD/runs:/work/runs" --volume="$PWD/data:/work/data:ro" "$IMAGE" "$@"
+    --volume="$PWD/runs:/workspace/runs" --volume="$PWD/data:/workspace/data:ro" "$IMAGE" "$@"

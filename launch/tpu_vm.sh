@@ -61,7 +61,7 @@ train() {
     # Detached: the run outlives the connection. One that is going on is not replaced.
     on all "sudo docker rm jaxcbm 2>/dev/null; sudo mkdir -p $data && \
 sudo docker run --detach --name=jaxcbm --privileged --network=host --stop-timeout=120 \
---volume=$data:/work/data:ro --volume=$runs:/work/runs $IMAGE train ${words}--distributed"
+--volume=$data:/workspace/data:ro --volume=$runs:/workspace/runs $IMAGE train ${words}--distributed"
 }
 
 action="${1:-}"
