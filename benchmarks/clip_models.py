@@ -48,9 +48,9 @@ def our_encoder(
     """
     from flax import nnx
 
-    from jaxcbm.encoders.clip import make_clip
-    from jaxcbm.encoders.clip_config import ClipConfig
-    from jaxcbm.encoders.preprocess import Preprocess
+    from jaxcbm.encoders.clip.config import ClipConfig
+    from jaxcbm.encoders.clip.model import make_clip
+    from jaxcbm.encoders.image.preprocess import Preprocess
     from jaxcbm.flat_params import split_flat
 
     config = ClipConfig.from_hf({"model_type": "clip", **sizes})
@@ -81,7 +81,7 @@ def torch_pixels(pixels_BxSxSx3: np.ndarray) -> Any:
     """The same pictures as torch's models take them: normalised float32 [B, 3, S, S]."""
     import torch
 
-    from jaxcbm.encoders.preprocess import Preprocess
+    from jaxcbm.encoders.image.preprocess import Preprocess
 
     how = Preprocess.square(pixels_BxSxSx3.shape[1])
     mean, std = np.float32(how.mean), np.float32(how.std)
@@ -91,8 +91,8 @@ def torch_pixels(pixels_BxSxSx3: np.ndarray) -> Any:
 
 def vision_weights(sizes: Mapping[str, Any], model: Any) -> dict[str, np.ndarray]:
     """A torch image tower's weights by our names."""
-    from jaxcbm.encoders.clip_weights import CLIP_IGNORED, CLIP_ROWS
-    from jaxcbm.encoders.convert import to_ours
+    from jaxcbm.encoders.checkpoint.convert import to_ours
+    from jaxcbm.encoders.clip.weights import CLIP_IGNORED, CLIP_ROWS
 
     shapes = our_encoder(sizes, "float32").params
     shapes = {name: array for name, array in shapes.items() if name.startswith("vision.")}

@@ -22,11 +22,12 @@ import numpy as np
 from benchmarks.report import table
 from jaxcbm.atomic import atomic_file, write_json
 from jaxcbm.commands.concept_evidence import TextSpaces, gather
-from jaxcbm.commands.config_file import read_config
-from jaxcbm.commands.experiment import Prepared, prepare, read_experiment
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.filters import Step, filter_concepts
+from jaxcbm.concepts.filters.run import Step, filter_concepts
 from jaxcbm.evaluation.metrics import evaluate_prediction
+from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config_file import read_config
+from jaxcbm.experiment.prepare import Prepared, prepare
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit import fit
 

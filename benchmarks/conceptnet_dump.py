@@ -26,7 +26,7 @@ from benchmarks.machine import describe, use_threads
 from benchmarks.peak_memory import peak_mib
 from jaxcbm.atomic import write_json
 from jaxcbm.concepts.sources.conceptnet import term_of
-from jaxcbm.data.class_names import built_in
+from jaxcbm.data.sources.class_names import built_in
 
 RELATIONS = {
     "RelatedTo": 36, "FormOf": 20, "DerivedFrom": 10, "HasContext": 8, "IsA": 6, "Synonym": 12,

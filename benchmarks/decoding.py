@@ -16,7 +16,7 @@ from PIL import Image
 from jaxcbm.atomic import atomic_folder, write_json
 from jaxcbm.data.image_set import FileImages, ImageSet
 from jaxcbm.data.pixel_batches import Pictures, pixel_batches
-from jaxcbm.encoders.preprocess import Preprocess
+from jaxcbm.encoders.image.preprocess import Preprocess
 
 FILES, BATCH, ROUNDS = 32, 64, 3
 HEIGHT, WIDTH, SIZE = 375, 500, 224

@@ -170,7 +170,7 @@ def our_encoder(choice: Choice, dtype: str) -> DualEncoder:
     """A `DualEncoder` whose phrases are numbers: those of the rows of `token_ids`."""
     import jax
 
-    from jaxcbm.encoders.preprocess import Preprocess
+    from jaxcbm.encoders.image.preprocess import Preprocess
     from jaxcbm.encoders.tokenizer import Tokenizer
 
     config, graph, arrays = our_weights(choice)
@@ -220,7 +220,7 @@ def torch_model(choice: Choice) -> Any:
     from transformers.utils import logging
 
     from benchmarks.machine import threads
-    from jaxcbm.encoders.convert import to_theirs
+    from jaxcbm.encoders.checkpoint.convert import to_theirs
     from jaxcbm.encoders.families import FAMILIES
 
     torch.set_num_threads(threads())

@@ -89,9 +89,9 @@ def train_one(name: str, seed: int, rate: float | None, *, quick: bool) -> dict[
     """The child's side: train, evaluate, and say what it took."""
     import numpy as np
 
-    from jaxcbm.commands.config_file import read_config
-    from jaxcbm.commands.train import run
-    from jaxcbm.serving.model import load_model
+    from jaxcbm.experiment.config_file import read_config
+    from jaxcbm.experiment.train import run
+    from jaxcbm.model.model import load_model
     from jaxcbm.training.metrics_log import read_metrics
 
     chosen = [*VARIANTS[name][1], f"training.seed={seed}", f"encoder.lora.rank={RANK}"]

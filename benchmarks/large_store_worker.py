@@ -76,7 +76,7 @@ def write(settings: dict[str, Any], process: int) -> dict[str, Any]:
     """Shards process, process + P, ...: class centres and noise, unit norm, bfloat16."""
     import ml_dtypes
 
-    from jaxcbm.data.feature_shards import write_shard
+    from jaxcbm.data.store.shards import write_shard
 
     width, size, checksum, written = settings["width"], settings["shard"], 0, 0
     centres = np.random.default_rng(0).normal(size=(CLASSES, width)).astype(np.float32)
@@ -107,8 +107,8 @@ def open_store(settings: dict[str, Any]) -> list[Any]:
     """All shards, with every byte checked."""
     import ml_dtypes
 
-    from jaxcbm.data.feature_shards import read_shard
     from jaxcbm.data.pipeline import map_ahead
+    from jaxcbm.data.store.shards import read_shard
 
     size, dtype = settings["shard"], np.dtype(ml_dtypes.bfloat16)
 
@@ -124,9 +124,9 @@ def open_store(settings: dict[str, Any]) -> list[Any]:
 
 def read(settings: dict[str, Any], process: int) -> dict[str, Any]:
     """An epoch in training's order, or this process's half of it, checked row by row."""
-    from jaxcbm.data.feature_batches import FeatureRows, Share, feature_batches
-    from jaxcbm.data.sharded_rows import ShardedRows
-    from jaxcbm.data.stream_order import StreamOrder
+    from jaxcbm.data.store.sharded_rows import ShardedRows
+    from jaxcbm.data.stream.batches import FeatureRows, Share, feature_batches
+    from jaxcbm.data.stream.order import StreamOrder
 
     seconds: dict[str, float] = {}
     with timed(seconds, "open and verify"):
@@ -218,7 +218,7 @@ def train(settings: dict[str, Any], process: int) -> dict[str, Any]:
 
 def _features(shards: list[Any], ids: np.ndarray) -> Any:
     from jaxcbm.data.features import Features
-    from jaxcbm.data.sharded_rows import ShardedRows
+    from jaxcbm.data.store.sharded_rows import ShardedRows
 
     return Features(
         ShardedRows(tuple(shards)),

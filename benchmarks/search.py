@@ -120,7 +120,7 @@ def _numpy(function, sizes: dict[str, int]) -> Work:
 def _ours(similarity, sizes: dict[str, int]) -> Work:
     import jax
 
-    from jaxcbm.bottleneck.concept_search import concept_search
+    from jaxcbm.bottleneck.search import concept_search
 
     arrays = [jax.device_put(part) for part in make_arrays(sizes)]
 
@@ -158,7 +158,7 @@ def check_agreement(sizes: dict[str, int]) -> str:
     Raises:
         AssertionError: it does not.
     """
-    from jaxcbm.bottleneck.concept_search import concept_search
+    from jaxcbm.bottleneck.search import concept_search
 
     arrays = make_arrays(sizes)
     for similarity, functions in (("cosine", (_whole, _folded)), ("cubed", (_cubed,))):

@@ -83,7 +83,7 @@ def solve(problem: Problem, arrays: Arrays, tolerance: float = GAP):
     """Our path with a single penalty."""
     import jax
 
-    from jaxcbm.bottleneck.sparse_head import elastic_net_path
+    from jaxcbm.bottleneck.sparse.path import elastic_net_path
 
     path = elastic_net_path(
         *(arrays.activations_NxD, arrays.labels_N, problem.classes),

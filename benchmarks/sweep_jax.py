@@ -15,9 +15,9 @@ from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
 from jaxcbm.training.fit_arrays import FitArrays, Inputs
-from jaxcbm.training.grid import families
 from jaxcbm.training.step import TrainData, init_state, make_plan, take_rows, train_step
-from jaxcbm.training.sweep import Outcome, run_family
+from jaxcbm.training.sweep.grid import families
+from jaxcbm.training.sweep.sweep import Outcome, run_family
 
 
 def settings(problem: SweepProblem) -> FitConfig:

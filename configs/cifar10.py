@@ -1,7 +1,7 @@
 """CIFAR-10 through TFDS with OpenAI's CLIP ViT-B/32; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.prepare_tfds --name=cifar10 --data_dir=data
+    python -m jaxcbm.data.sources.prepare_tfds --name=cifar10 --data_dir=data
     jaxcbm train --config=configs/cifar10.py --workdir=runs/cifar10
 
 Preparing downloads 170 MB and takes about 2 minutes; only it needs TensorFlow, and data/ can be
@@ -12,7 +12,7 @@ Expected metrics: none is stated in docs/report/report.md until a run has measur
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

@@ -1,7 +1,7 @@
 """CUB-200-2011 through TFDS with OpenAI's CLIP ViT-B/32 and its attributes; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.prepare_tfds --name=caltech_birds2011 --data_dir=data
+    python -m jaxcbm.data.sources.prepare_tfds --name=caltech_birds2011 --data_dir=data
     jaxcbm train --config=configs/cub.py --workdir=runs/cub \
         --config.data.attributes=$(echo data/downloads/extracted/*/CUB_200_2011)
 
@@ -21,7 +21,7 @@ Expected metrics: none is stated in docs/report/report.md until a run has measur
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

@@ -19,7 +19,7 @@ The section `tuning` says how: epochs, learning rates a group (`tuning.lora.lear
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ Encoding ViT-B/32 takes about 20 pictures a second on two CPU cores; training ta
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

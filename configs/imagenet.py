@@ -2,7 +2,8 @@
 
     pip install 'jaxcbm[tf]'
     apt-get install wordnet-base
-    python -m jaxcbm.data.prepare_tfds --name=imagenet2012 --data_dir=data --manual_dir=archives
+    python -m jaxcbm.data.sources.prepare_tfds --name=imagenet2012 \
+        --data_dir=data --manual_dir=archives
     jaxcbm train --config=configs/imagenet.py --workdir=runs/imagenet
 
 archives/ holds ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, which image-net.org gives
@@ -19,7 +20,7 @@ Expected metrics: none is stated in docs/report/report.md until a run has measur
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

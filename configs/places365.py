@@ -1,7 +1,7 @@
 """Places365 (256 x 256) through TFDS with OpenAI's CLIP ViT-B/32; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.prepare_tfds --name=places365_small --data_dir=data
+    python -m jaxcbm.data.sources.prepare_tfds --name=places365_small --data_dir=data
     jaxcbm train --config=configs/places365.py --workdir=runs/places365
 
 Its test split has no labels: the official validation split is the test here, and validation is
@@ -14,7 +14,7 @@ Expected metrics: none is stated in docs/report/report.md until a run has measur
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

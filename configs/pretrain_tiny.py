@@ -11,7 +11,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.pretrain import PretrainExperiment
+from jaxcbm.experiment.pretrain import PretrainExperiment
 
 
 def get_config() -> ConfigDict:

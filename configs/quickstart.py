@@ -7,7 +7,7 @@ Expected time and metrics: docs/report/report.md.
 
 from ml_collections import ConfigDict
 
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 
 def get_config() -> ConfigDict:

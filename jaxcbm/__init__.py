@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxcbm.bottleneck.concept_search import concept_search
+    from jaxcbm.bottleneck.search import concept_search
     from jaxcbm.concepts.concept_set import ConceptSet
-    from jaxcbm.data.feature_store import encode
     from jaxcbm.data.features import Features
     from jaxcbm.data.image_set import ImageSet
+    from jaxcbm.data.store.feature_store import encode
     from jaxcbm.encoders.dual_encoder import DualEncoder
     from jaxcbm.encoders.load import load_encoder
     from jaxcbm.errors import UserError
-    from jaxcbm.serving.model import Model, load_model
+    from jaxcbm.model.model import Model, load_model
     from jaxcbm.training.config import FitConfig
     from jaxcbm.training.fit import fit
 
@@ -27,13 +27,13 @@ _HOMES = {
     "Features": "jaxcbm.data.features",
     "FitConfig": "jaxcbm.training.config",
     "ImageSet": "jaxcbm.data.image_set",
-    "Model": "jaxcbm.serving.model",
+    "Model": "jaxcbm.model.model",
     "UserError": "jaxcbm.errors",
-    "concept_search": "jaxcbm.bottleneck.concept_search",
-    "encode": "jaxcbm.data.feature_store",
+    "concept_search": "jaxcbm.bottleneck.search",
+    "encode": "jaxcbm.data.store.feature_store",
     "fit": "jaxcbm.training.fit",
     "load_encoder": "jaxcbm.encoders.load",
-    "load_model": "jaxcbm.serving.model",
+    "load_model": "jaxcbm.model.model",
 }
 
 __all__ = [

@@ -69,7 +69,7 @@ def _set_up_logging(quiet: bool) -> None:
 def _read_config(args: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
     if args.config is None:
         return {}
-    from jaxcbm.commands.config_file import read_config
+    from jaxcbm.experiment.config_file import read_config
 
     return read_config(args.config, overrides)
 

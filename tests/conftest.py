@@ -29,10 +29,10 @@ collect_ignore_glob = ["goldens/make_*.py"]
 @pytest.fixture(scope="session")
 def tiny_encoder_folder(tmp_path_factory) -> Path:
     """A CLIP folder with random weights for pictures of 16 pixels."""
-    from jaxcbm.encoders.clip import make_clip
-    from jaxcbm.encoders.clip_config import ClipConfig
-    from jaxcbm.encoders.preprocess import Preprocess
-    from jaxcbm.encoders.save import save_encoder
+    from jaxcbm.encoders.checkpoint.save import save_encoder
+    from jaxcbm.encoders.clip.config import ClipConfig
+    from jaxcbm.encoders.clip.model import make_clip
+    from jaxcbm.encoders.image.preprocess import Preprocess
     from jaxcbm.encoders.tokenizer import train_tokenizer
     from jaxcbm.flat_params import split_flat
 

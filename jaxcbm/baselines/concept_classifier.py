@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcbm.bottleneck.sparse_choice import SparseChoice, choose_sparse_head
+from jaxcbm.bottleneck.sparse.choice import SparseChoice, choose_sparse_head
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError

@@ -12,7 +12,7 @@ import jaxcbm
 from jaxcbm.atomic import write_json
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.speed import (
+from jaxcbm.experiment.speed import (
     QUICK,
     Sizes,
     Speed,

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcbm.commands.experiment import prepare, read_experiment
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.filters import Evidence
-from jaxcbm.concepts.similarity_filters import centred, join_embeddings
-from jaxcbm.data.class_names import built_in, read_class_file
+from jaxcbm.concepts.filters.run import Evidence
+from jaxcbm.concepts.filters.similarity import centred, join_embeddings
 from jaxcbm.data.features import Features
+from jaxcbm.data.sources.class_names import built_in, read_class_file
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.prepare import prepare
 
 
 class TextSpaces(NamedTuple):
@@ -51,7 +52,7 @@ def read_classes(source: str) -> tuple[str, ...]:
 
         return tuple(species.name for species in all_species())
     if source == "fashion_mnist":
-        from jaxcbm.data.fashion_mnist import CLASSES
+        from jaxcbm.data.sources.fashion_mnist import CLASSES
 
         return CLASSES
     return built_in(source) or read_class_file(Path(source))

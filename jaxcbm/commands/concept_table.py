@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxcbm.concepts.concept_diff import ConceptDiff
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.filter_log import FilterRun
+from jaxcbm.concepts.diff import ConceptDiff
+from jaxcbm.concepts.filters.log import FilterRun
 from jaxcbm.concepts.tidy import printable
 
 
@@ -17,7 +17,7 @@ def filter_table(runs: Sequence[FilterRun], lines: int = 20) -> str:
         runs: in their order.
         lines: dropped phrases to print of each.
 
-    >>> from jaxcbm.concepts.filter_log import Dropped
+    >>> from jaxcbm.concepts.filters.log import Dropped
     >>> print(filter_table([FilterRun("length", {"at_most": 9}, 3, (Dropped("so long a tail", ""
     ...     "14 letters"),))]))
     filter  settings   dropped  kept

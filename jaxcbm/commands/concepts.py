@@ -10,7 +10,7 @@ from typing import Any
 from jaxcbm.atomic import atomic_file
 from jaxcbm.commands.concept_table import diff_table, filter_table, set_summary
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.origin import Candidate
+from jaxcbm.concepts.provenance import Candidate
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
 
@@ -40,7 +40,7 @@ def generate(args: Namespace) -> str:
 def filter_set(args: Namespace, config: dict[str, Any]) -> str:
     """Run the filters that the flags ask for, write the set, and tell what was dropped."""
     from jaxcbm.commands.concept_evidence import TextSpaces, gather, read_classes, train_features
-    from jaxcbm.concepts.filters import filter_concepts
+    from jaxcbm.concepts.filters.run import filter_concepts
 
     _check_output(args.output)
     _check_picture(args.picture)
@@ -74,7 +74,7 @@ def filter_set(args: Namespace, config: dict[str, Any]) -> str:
 
 def steps_of(args: Namespace, *, with_classes: bool = True) -> list[Any]:
     """The filters that flags ask for, in the order in which they run."""
-    from jaxcbm.concepts.filters import FILTERS, Step
+    from jaxcbm.concepts.filters.run import FILTERS, Step
 
     if unknown := [name for name in args.skip if name not in FILTERS]:
         raise UserError(f"--skip={unknown[0]}: no such filter; one of {', '.join(FILTERS)}")
@@ -227,7 +227,7 @@ def _compared(name: str, spaces: Any) -> dict[str, Any]:
 
 
 def _draw(file: Path, phrases: Sequence[str], kept: set[str], evidence: Any) -> None:
-    from jaxcbm.evaluation.phrase_map import phrase_map
+    from jaxcbm.report.phrase_map import phrase_map
 
     if not evidence.classes:
         raise UserError("--picture shows phrases beside classes: give --classes=FILE")

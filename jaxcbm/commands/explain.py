@@ -6,8 +6,8 @@ from jaxcbm.atomic import atomic_file
 from jaxcbm.commands.predict import find_images
 from jaxcbm.data.image_set import FileImages, UnreadableImage
 from jaxcbm.errors import UserError
-from jaxcbm.serving.explanation import Explanation
-from jaxcbm.serving.model import load_model
+from jaxcbm.model.explanation import Explanation
+from jaxcbm.model.model import load_model
 
 
 def run(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxcbm.serving.export import export_model
-from jaxcbm.serving.model import load_model
-from jaxcbm.serving.program import PLATFORMS
+from jaxcbm.model.export.folder import export_model
+from jaxcbm.model.export.program import PLATFORMS
+from jaxcbm.model.model import load_model
 
 
 def run(

@@ -11,14 +11,14 @@ _QUICK = "--config=configs/quickstart.py --workdir=runs/quickstart"
 
 
 def _train(args: argparse.Namespace, config: dict) -> None:
-    from jaxcbm.commands import evaluate, train
+    from jaxcbm.experiment import evaluate, train
 
     print(evaluate.table(train.run(config, args.workdir)))
     print(f"written to {args.workdir}: model/, metrics.json, metrics.jsonl, plots/")
 
 
 def _evaluate(args: argparse.Namespace, _: dict) -> None:
-    from jaxcbm.commands import evaluate
+    from jaxcbm.experiment import evaluate
 
     print(evaluate.table(evaluate.run(args.workdir)))
 
@@ -38,14 +38,14 @@ def _explain(args: argparse.Namespace, _: dict) -> None:
 
 
 def _encode(args: argparse.Namespace, config: dict) -> None:
-    from jaxcbm.commands import encode
+    from jaxcbm.experiment import encode
 
     for features in encode.run(config, args.output):
         print(f"{len(features)} images, {len(features.skipped)} skipped: {args.output}")
 
 
 def _pretrain(args: argparse.Namespace, config: dict) -> None:
-    from jaxcbm.commands import pretrain
+    from jaxcbm.experiment import pretrain
 
     print(f"encoder: {pretrain.run(config, args.workdir)}")
 

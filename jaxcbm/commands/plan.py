@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxcbm.atomic import write_json
-from jaxcbm.commands.experiment import Experiment, read_experiment
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.encoders.trainable import rules_of
+from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.errors import UserError
+from jaxcbm.experiment.config import Experiment, read_experiment
 from jaxcbm.planning.chips import parse_slice
 from jaxcbm.planning.devices import devices_of, found_here
 from jaxcbm.planning.encoder_structure import encoder_structure

@@ -12,10 +12,10 @@ from absl import logging
 from PIL import Image
 
 from jaxcbm.atomic import atomic_file
-from jaxcbm.data.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.data.image_set import FileImages, UnreadableImage
+from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.errors import UserError
-from jaxcbm.serving.model import Model, Prediction, load_model
+from jaxcbm.model.model import Model, Prediction, load_model
 
 BATCH = 256
 

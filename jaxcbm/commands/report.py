@@ -5,18 +5,18 @@ from pathlib import Path
 
 from jaxcbm.atomic import atomic_file
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.report_csv import csv_text
-from jaxcbm.evaluation.report_facts import sections
-from jaxcbm.evaluation.report_html import html_report
-from jaxcbm.evaluation.report_markdown import markdown_report
-from jaxcbm.evaluation.result_file import read_result
+from jaxcbm.evaluation.results.file import read_result
+from jaxcbm.report.csv_file import csv_text
+from jaxcbm.report.facts import sections
+from jaxcbm.report.html_page import html_report
+from jaxcbm.report.markdown import markdown_report
 
 
 def run(files: Sequence[Path], output: Path) -> list[Path]:
     """Read and check result files, then write report.md, report.csv and report.html.
 
     Args:
-        files: from `jaxcbm.evaluation.result_file.write_result`.
+        files: from `jaxcbm.evaluation.results.file.write_result`.
         output: a folder.
 
     Returns:

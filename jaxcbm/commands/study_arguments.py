@@ -27,8 +27,9 @@ def _dataset_config(name: str) -> str:
 
 
 def _reproduce(args: argparse.Namespace, config: dict) -> None:
-    from jaxcbm.commands import report, reproduce
+    from jaxcbm.commands import report
     from jaxcbm.distributed.processes import is_main
+    from jaxcbm.experiment import reproduce
 
     file = reproduce.run(
         config,
@@ -53,18 +54,22 @@ def _report(args: argparse.Namespace, _: dict) -> None:
 
 
 def _sweep(args: argparse.Namespace, config: dict) -> None:
-    from jaxcbm.commands import sweep
+    from jaxcbm.distributed.processes import is_main
+    from jaxcbm.experiment import sweep
+    from jaxcbm.report.sweep_pages import overrides, table, write_results
 
-    ranked = sweep.run(config, args.workdir, args.grid, args.memory)
-    print(sweep.table(ranked))
+    swept = sweep.run(config, args.workdir, args.grid, args.memory)
+    if is_main():
+        write_results(args.workdir, *swept)
+    print(table(swept.ranked))
     print(f"written to {args.workdir}: sweep.md, sweep.csv, sweep.json, plots/sweep.png")
     words = [f"--config={args.config}", "--workdir=BEST", *args.overrides]
-    words += sweep.overrides(ranked[0])
+    words += overrides(swept.ranked[0])
     print(" \\\n    ".join(["jaxcbm train", *map(shlex.quote, words)]))
 
 
 def _search(args: argparse.Namespace, config: dict) -> None:
-    from jaxcbm.commands import search
+    from jaxcbm.experiment import search
 
     print(search.table(search.run(config, args.template, args.output)))
 

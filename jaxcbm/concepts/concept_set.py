@@ -10,15 +10,15 @@ from typing import Any
 from absl import logging
 
 from jaxcbm.atomic import atomic_file
-from jaxcbm.concepts.concept_diff import ConceptDiff, diff
-from jaxcbm.concepts.concept_file import (
+from jaxcbm.concepts.diff import ConceptDiff, diff
+from jaxcbm.concepts.file import (
     built_in_name,
     numbered_lines,
     read_built_in,
     read_concept_file,
 )
-from jaxcbm.concepts.filter_log import Dropped, FilterRun, filter_runs_from_json
-from jaxcbm.concepts.origin import (
+from jaxcbm.concepts.filters.log import Dropped, FilterRun, filter_runs_from_json
+from jaxcbm.concepts.provenance import (
     Candidate,
     Origins,
     origins_from_json,
@@ -103,7 +103,7 @@ class ConceptSet:
         Raises:
           UserError: no phrase is left.
 
-        >>> from jaxcbm.concepts.origin import Origin
+        >>> from jaxcbm.concepts.provenance import Origin
         >>> given = [Candidate("Long tail", Origin("a")), Candidate("long  tail", Origin("b"))]
         >>> concepts = ConceptSet.from_candidates(given)
         >>> concepts.phrases, [origin.source for origin in concepts.origins["Long tail"]]

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from jaxcbm.concepts.filter_log import Dropped
-from jaxcbm.concepts.origin import Candidate, Origins, united
+from jaxcbm.concepts.filters.log import Dropped
+from jaxcbm.concepts.provenance import Candidate, Origins, united
 from jaxcbm.errors import UserError
 
 MAX_LETTERS = 200
@@ -62,7 +62,7 @@ def tidy_candidates(candidates: Iterable[Candidate]) -> TidyCandidates:
     Raises:
       UserError: no phrase is left.
 
-    >>> from jaxcbm.concepts.origin import Origin
+    >>> from jaxcbm.concepts.provenance import Origin
     >>> tidy_candidates([Candidate("tail", Origin("a")), Candidate("fu\\0r", Origin("a"))]).dropped
     (Dropped(phrase='fu\\\\x00r', reason='holds a control character'),)
     """

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from jaxcbm.data.class_names import read_class_file
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.sources.class_names import read_class_file
 from jaxcbm.errors import UserError
 
 TrainTest = tuple[ImageSet, ImageSet | None]
@@ -75,14 +75,14 @@ def _birds(config: DataConfig) -> TrainTest:
 
 
 def _fashion_mnist(config: DataConfig) -> TrainTest:
-    from jaxcbm.data.fashion_mnist import load_fashion_mnist
+    from jaxcbm.data.sources.fashion_mnist import load_fashion_mnist
 
     where = {"folder": Path(config.root)} if config.root else {}
     return load_fashion_mnist("train", **where), load_fashion_mnist("test", **where)
 
 
 def _folder(config: DataConfig) -> TrainTest:
-    from jaxcbm.data.folder import folder_splits, load_folder
+    from jaxcbm.data.sources.folder import folder_splits, load_folder
 
     if not config.root:
         raise UserError("config.data.root is empty: give --config.data.root=FOLDER")
@@ -94,7 +94,7 @@ def _folder(config: DataConfig) -> TrainTest:
 
 
 def _tfds(config: DataConfig) -> TrainTest:
-    from jaxcbm.data.tfds_source import load_tfds
+    from jaxcbm.data.sources.tfds import load_tfds
 
     if not config.tfds_name:
         raise UserError("config.data.tfds_name is empty: give --config.data.tfds_name=cifar10")
@@ -106,7 +106,7 @@ def _tfds(config: DataConfig) -> TrainTest:
 
 
 def _with_attributes(config: DataConfig, train: ImageSet, test: ImageSet) -> TrainTest:
-    from jaxcbm.data.cub_attributes import class_votes, read_cub_attributes, with_attributes
+    from jaxcbm.data.sources.cub import class_votes, read_cub_attributes, with_attributes
 
     attributes = read_cub_attributes(
         Path(config.attributes), minimum_certainty=config.attribute_certainty

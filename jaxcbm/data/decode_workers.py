@@ -7,9 +7,9 @@ import grain
 import numpy as np
 from absl import flags
 
+from jaxcbm.data.decoding import decode_row, fill_black
 from jaxcbm.data.image_set import ImageSource
-from jaxcbm.data.pixel_batches import decode_row, fill_black
-from jaxcbm.encoders.preprocess import Preprocess
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 
 # Batches that each process has ready.

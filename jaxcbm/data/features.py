@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jaxcbm.bottleneck.positives import match_phrases
-from jaxcbm.data.sharded_rows import ShardedRows
+from jaxcbm.data.store.sharded_rows import ShardedRows
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcbm.data.decoding import decode_row, fill_black
 from jaxcbm.data.features import Features
-from jaxcbm.data.image_digests import digest_all
-from jaxcbm.data.image_set import ImageSet, ImageSource, UnreadableImage
+from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.pipeline import map_ahead
-from jaxcbm.encoders.open_image import open_image
-from jaxcbm.encoders.preprocess import Preprocess
+from jaxcbm.data.store.image_digests import digest_all
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 
 
@@ -127,25 +127,3 @@ def _pixels(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[np.ndarray]:
     decoded = map_ahead(decode, flat, threads=threads, window=2 * size + threads)
     for _ in rows_SxB:
         yield fill_black([next(decoded) for _ in range(size)], source, preprocess)
-
-
-def fill_black(
-    pixels: list[np.ndarray | None], source: ImageSource, preprocess: Preprocess
-) -> np.ndarray:
-    """One array of a batch's pixels, black where there are none."""
-    seen = next((p for p in pixels if p is not None), None)
-    # A process may have nothing but filling of the last batch.
-    black = np.zeros_like(decode_row(source, preprocess, 0) if seen is None else seen)
-    return np.stack([black if p is None else p for p in pixels])
-
-
-def decode_row(source: ImageSource, preprocess: Preprocess, row: int) -> np.ndarray:
-    """Pixels uint8 [S, S, 3] of one image that could be read when it was hashed.
-
-    Raises:
-        UserError: it cannot be read any more.
-    """
-    try:
-        return preprocess.resize_and_crop(open_image(source.load(row)))
-    except (UnreadableImage, UserError) as error:
-        raise UserError(f"{source.name(row)} was readable and is not any more: {error}") from error

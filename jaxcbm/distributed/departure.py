@@ -4,7 +4,6 @@ Without this the others would wait half a minute for a sign of life, and then wo
 """
 
 import json
-import os
 import sys
 import threading
 import time
@@ -37,7 +36,7 @@ def fail(reason: str, code: int) -> NoReturn:
         code: exit code.
     """
     if processes.process_count() == 1:
-        leave_now(code)
+        processes.leave_now(code)
     if _mine.acquire(blocking=False):
         said = json.dumps({"process": processes.process_index(), "reason": reason, "code": code})
         # Perhaps another one was first, or the service is gone.
@@ -47,14 +46,7 @@ def fail(reason: str, code: int) -> NoReturn:
     else:
         # Another one has failed too, and the watching thread is about to end this process.
         time.sleep(2 * _FAREWELL_SECONDS)
-    leave_now(code)
-
-
-def leave_now(code: int) -> NoReturn:
-    """End without waiting for anybody: no exit handlers, which wait for all processes."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    processes.leave_now(code)
 
 
 def _watch() -> None:
@@ -74,7 +66,7 @@ def _watch() -> None:
             file=sys.stderr,
         )
         _farewell()
-        leave_now(failure["code"])
+        processes.leave_now(failure["code"])
 
 
 def _farewell() -> None:

@@ -15,7 +15,6 @@ import jax
 from jax.experimental import multihost_utils
 
 from jaxcbm.distributed import processes
-from jaxcbm.distributed.departure import leave_now
 
 EXIT_CODE = 128 + signal.SIGTERM
 # Kubernetes and Cloud TPU give 30 seconds before they kill.
@@ -150,4 +149,4 @@ def _end_later(seconds: float) -> None:
     # Not through print: the main thread may hold the stream's lock.
     message = f"jaxcbm: stopped{after}; the same command continues\n"
     os.write(2, message.encode())
-    leave_now(EXIT_CODE)
+    processes.leave_now(EXIT_CODE)

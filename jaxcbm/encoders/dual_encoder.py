@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from PIL import Image
 
-from jaxcbm.encoders.preprocess import ImageLike, Preprocess
+from jaxcbm.encoders.image.preprocess import ImageLike, Preprocess
 from jaxcbm.encoders.tokenizer import Tokenizer
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import merge_flat

@@ -6,31 +6,31 @@ from typing import Any, NamedTuple
 
 from flax import nnx
 
-from jaxcbm.encoders.align import make_align
-from jaxcbm.encoders.align_config import AlignConfig
-from jaxcbm.encoders.align_weights import ALIGN_IGNORED, ALIGN_ROWS
-from jaxcbm.encoders.altclip import make_altclip
-from jaxcbm.encoders.altclip_config import AltClipConfig
-from jaxcbm.encoders.altclip_weights import ALTCLIP_IGNORED, ALTCLIP_ROWS
-from jaxcbm.encoders.bert_tokenizer import bert_tokenizer, roberta_tokenizer
-from jaxcbm.encoders.clip import make_clip
-from jaxcbm.encoders.clip_config import ClipConfig
-from jaxcbm.encoders.clip_tokenizer import clip_tokenizer, open_clip_tokenizer
-from jaxcbm.encoders.clip_weights import CLIP_IGNORED, CLIP_ROWS
-from jaxcbm.encoders.convert import Row
-from jaxcbm.encoders.open_clip_config import open_clip_preprocess, open_clip_sizes
-from jaxcbm.encoders.open_clip_weights import (
+from jaxcbm.encoders.align.config import AlignConfig
+from jaxcbm.encoders.align.model import make_align
+from jaxcbm.encoders.align.weights import ALIGN_IGNORED, ALIGN_ROWS
+from jaxcbm.encoders.altclip.config import AltClipConfig
+from jaxcbm.encoders.altclip.model import make_altclip
+from jaxcbm.encoders.altclip.weights import ALTCLIP_IGNORED, ALTCLIP_ROWS
+from jaxcbm.encoders.bert.tokenizer import bert_tokenizer, roberta_tokenizer
+from jaxcbm.encoders.checkpoint.convert import Row
+from jaxcbm.encoders.checkpoint.tensor_files import HUGGING_FACE_WEIGHTS, Tensors
+from jaxcbm.encoders.clip.config import ClipConfig
+from jaxcbm.encoders.clip.model import make_clip
+from jaxcbm.encoders.clip.tokenizer import clip_tokenizer, open_clip_tokenizer
+from jaxcbm.encoders.clip.weights import CLIP_IGNORED, CLIP_ROWS
+from jaxcbm.encoders.image.preprocess import Preprocess
+from jaxcbm.encoders.open_clip.config import open_clip_preprocess, open_clip_sizes
+from jaxcbm.encoders.open_clip.weights import (
     OPEN_CLIP_IGNORED,
     OPEN_CLIP_ROWS,
     OPEN_CLIP_WEIGHTS,
     open_clip_names,
 )
-from jaxcbm.encoders.preprocess import Preprocess
-from jaxcbm.encoders.siglip import make_siglip
-from jaxcbm.encoders.siglip_config import SiglipConfig
-from jaxcbm.encoders.siglip_tokenizer import siglip_tokenizer
-from jaxcbm.encoders.siglip_weights import SIGLIP_IGNORED, SIGLIP_ROWS
-from jaxcbm.encoders.tensor_files import HUGGING_FACE_WEIGHTS, Tensors
+from jaxcbm.encoders.siglip.config import SiglipConfig
+from jaxcbm.encoders.siglip.model import make_siglip
+from jaxcbm.encoders.siglip.tokenizer import siglip_tokenizer
+from jaxcbm.encoders.siglip.weights import SIGLIP_IGNORED, SIGLIP_ROWS
 from jaxcbm.encoders.tokenizer import Tokenizer
 
 

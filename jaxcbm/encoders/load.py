@@ -6,14 +6,14 @@ from pathlib import Path
 import jax
 from flax import nnx
 
-from jaxcbm.encoders.checkpoint_kind import read_kind
-from jaxcbm.encoders.convert import to_ours
+from jaxcbm.encoders.checkpoint.convert import to_ours
+from jaxcbm.encoders.checkpoint.hub import download
+from jaxcbm.encoders.checkpoint.kind import read_kind
+from jaxcbm.encoders.checkpoint.resolution import at_image_size, fit_positions
+from jaxcbm.encoders.checkpoint.tensor_files import read_tensors
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.families import FAMILIES
-from jaxcbm.encoders.hub import download
-from jaxcbm.encoders.preprocess import Preprocess
-from jaxcbm.encoders.resolution import at_image_size, fit_positions
-from jaxcbm.encoders.tensor_files import read_tensors
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract
 

@@ -2,9 +2,8 @@
 
 A concept that is as frequent in every class says nothing about the label: a small network that
 reads nothing but such concepts should do no better than chance. What it reaches beyond is carried
-by the activations and not by the meaning of their phrases. Label-free concepts are phrases of
-nuisances (`jaxcbm.data.birds.nuisances`), annotations that `jaxcbm.evaluation.label_information`
-finds to say nothing, or ones that it has shuffled.
+by the activations and not by the meaning of their phrases. On the birds such concepts are phrases
+of nuisances (`jaxcbm.data.birds.nuisances`).
 """
 
 from functools import partial

@@ -5,12 +5,12 @@ from typing import Any
 
 from flax import nnx
 
-from jaxcbm.encoders.checkpoint_kind import read_kind
+from jaxcbm.encoders.checkpoint.kind import read_kind
+from jaxcbm.encoders.checkpoint.resolution import at_image_size
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.families import FAMILIES
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.encoders.load import find_checkpoint
-from jaxcbm.encoders.preprocess import Preprocess
-from jaxcbm.encoders.resolution import at_image_size
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract
 

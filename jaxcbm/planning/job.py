@@ -8,11 +8,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.lora import LoraConfig
-from jaxcbm.encoders.trainable import Rule
+from jaxcbm.encoders.finetune.lora import LoraConfig
+from jaxcbm.encoders.finetune.trainable import Rule
 from jaxcbm.errors import UserError
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.tuning_config import TuningConfig
+from jaxcbm.training.finetune.config import TuningConfig
 
 
 class Job(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxcbm.data.pixel_batches import Batch
-from jaxcbm.encoders.lora import init_lora
-from jaxcbm.encoders.trainable import Trainable, trainable
+from jaxcbm.encoders.finetune.lora import init_lora
+from jaxcbm.encoders.finetune.trainable import Trainable, trainable
 from jaxcbm.errors import UserError
 from jaxcbm.planning.job import Job, Stage, array, bytes_on_chip, check_batch, key_shape, whole
 from jaxcbm.planning.train_stage import (
@@ -20,11 +20,11 @@ from jaxcbm.planning.train_stage import (
     whole_notes,
     wide_shapes,
 )
-from jaxcbm.training.end_to_end import Fixed, LiveText, Task, group_optimizer
+from jaxcbm.training.finetune.config import joined
+from jaxcbm.training.finetune.loop import compile_step
+from jaxcbm.training.finetune.step import Fixed, LiveText, Task, group_optimizer
 from jaxcbm.training.loop import state_shardings
 from jaxcbm.training.step import Plan
-from jaxcbm.training.tuning_config import joined
-from jaxcbm.training.tuning_loop import compile_step
 
 # What the loop adds up over an epoch.
 _METRICS = ("loss", "objective", "top1")

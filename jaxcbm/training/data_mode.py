@@ -15,7 +15,7 @@ from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
-from jaxcbm.training.tiles import default_budget, gib
+from jaxcbm.training.sweep.tiles import default_budget, gib
 
 _RECORD = "stream.json"
 

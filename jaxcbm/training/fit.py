@@ -11,15 +11,15 @@ from absl import logging
 from jax.sharding import Mesh
 
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.feature_store import encode
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh, shardings_for
 from jaxcbm.distributed.placement import fetch, place, place_rows, replicate
 from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
-from jaxcbm.serving.model import Model
+from jaxcbm.model.model import Model
 from jaxcbm.training import streamed_loop
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.data_mode import is_streamed

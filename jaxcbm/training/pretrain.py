@@ -20,8 +20,8 @@ from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxcbm.distributed.placement import place_rows, replicate
-from jaxcbm.encoders.clip import make_clip
-from jaxcbm.encoders.clip_config import ClipConfig
+from jaxcbm.encoders.clip.config import ClipConfig
+from jaxcbm.encoders.clip.model import make_clip
 from jaxcbm.flat_params import merge_flat, split_flat
 from jaxcbm.training.checkpoints import Checkpoints
 from jaxcbm.training.metrics_log import MetricsLog

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from absl import logging
 
-from jaxcbm.bottleneck.sparse_choice import SparseChoice, choose_sparse_head
+from jaxcbm.bottleneck.sparse.choice import SparseChoice, choose_sparse_head
 from jaxcbm.data.features import Features
-from jaxcbm.evaluation.concept_values import concept_values, replacements
-from jaxcbm.serving.model import Model
+from jaxcbm.model.concept_values import concept_values, replacements
+from jaxcbm.model.model import Model
 from jaxcbm.training.config import SparseHeadConfig
 
 

@@ -10,9 +10,9 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.data.feature_batches import FeatureRows
 from jaxcbm.data.features import Features
-from jaxcbm.data.moments import Moments, choose_pivot, sum_moments
+from jaxcbm.data.stream.batches import FeatureRows
+from jaxcbm.data.stream.moments import Moments, choose_pivot, sum_moments
 from jaxcbm.training.fit_arrays import (
     Inputs,
     annotated_positives,

@@ -13,9 +13,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcbm.bottleneck.model import Params
 from jaxcbm.bottleneck.scores import apply_map
-from jaxcbm.data.feature_batches import FeatureBatch, Share, blocks_in_order, feature_batches
 from jaxcbm.data.progress import ProgressLine
-from jaxcbm.data.stream_order import StreamOrder
+from jaxcbm.data.stream.batches import FeatureBatch, Share, blocks_in_order, feature_batches
+from jaxcbm.data.stream.order import StreamOrder
 from jaxcbm.distributed import preemption
 from jaxcbm.distributed.parts import own_rows, place_part
 from jaxcbm.distributed.placement import replicate

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from jaxcbm.cli import main
-from jaxcbm.serving.model import load_model
+from jaxcbm.model.model import load_model
 
 ROOT = Path(__file__).parents[2]
 

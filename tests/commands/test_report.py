@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from jaxcbm.cli import main
-from jaxcbm.evaluation.result_file import write_result
-from jaxcbm.evaluation.result_schema import Concepts, Images, ResultFile, Row
+from jaxcbm.evaluation.results.file import write_result
+from jaxcbm.evaluation.results.schema import Concepts, Images, ResultFile, Row
 
 NAMES = ["report.csv", "report.html", "report.md"]
 

@@ -5,12 +5,12 @@ import warnings
 
 import pytest
 
-from jaxcbm.concepts.concept_file import BUILT_IN
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data import wordnet
+from jaxcbm.concepts.file import BUILT_IN
 from jaxcbm.data.birds.birds import load_birds
-from jaxcbm.data.class_names import built_in, class_names
-from jaxcbm.data.fashion_mnist import CLASSES
+from jaxcbm.data.sources import wordnet
+from jaxcbm.data.sources.class_names import built_in, class_names
+from jaxcbm.data.sources.fashion_mnist import CLASSES
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

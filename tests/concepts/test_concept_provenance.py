@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcbm.concepts.concept_diff import diff
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.filter_log import Dropped, FilterRun
-from jaxcbm.concepts.origin import Candidate, Origin
+from jaxcbm.concepts.diff import diff
+from jaxcbm.concepts.filters.log import Dropped, FilterRun
+from jaxcbm.concepts.provenance import Candidate, Origin
 from jaxcbm.errors import UserError
 
 GRAPH = Origin("ConceptNet", "/a/1", "dog", time="2024-01-01T00:00:00Z", licence="CC-BY-SA-4.0")

@@ -9,8 +9,8 @@ from absl import logging
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcbm.concepts.concept_file import BUILT_IN
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.concepts.file import BUILT_IN
 from jaxcbm.data.birds.species import PHRASES
 from jaxcbm.errors import UserError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxcbm.data.folder import load_folder
 from jaxcbm.data.pixel_batches import Pictures, pixel_batches, rows_in_order, shuffled_rows
-from jaxcbm.encoders.preprocess import Preprocess
+from jaxcbm.data.sources.folder import load_folder
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 
 

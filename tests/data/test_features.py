@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcbm.data.features import Features
-from jaxcbm.data.sharded_rows import ShardedRows
+from jaxcbm.data.store.sharded_rows import ShardedRows
 
 
 def sharded(sizes: list[int]) -> tuple[ShardedRows, np.ndarray]:

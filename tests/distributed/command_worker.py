@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 from jaxcbm import cli
-from jaxcbm.commands import experiment
-from jaxcbm.data import encoding, feature_store
+from jaxcbm.data.store import encoding, feature_store
 from jaxcbm.distributed import preemption, processes
 from jaxcbm.errors import UserError
+from jaxcbm.experiment import prepare as experiment
 
 
 def slowed(function: Any, seconds: float) -> Any:
@@ -33,7 +33,7 @@ if __name__ == "__main__":
     preemption.requested = slowed(preemption.requested, settings["step"])
     if "train" in sys.argv[2:3]:
         # Pictures for people cost as much as all the rest, and have tests of their own.
-        from jaxcbm.commands import train
+        from jaxcbm.experiment import train
 
         train.draw = train.draw_explanation = lambda *args: None
     if "failing" in settings:

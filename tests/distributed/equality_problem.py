@@ -10,9 +10,9 @@ from unittest import mock
 import jax
 import numpy as np
 
-from jaxcbm.bottleneck.concept_search import concept_search
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.sparse_head import elastic_net_path
+from jaxcbm.bottleneck.search import concept_search
+from jaxcbm.bottleneck.sparse.path import elastic_net_path
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
@@ -20,12 +20,12 @@ from jaxcbm.distributed.placement import fetch, place_rows, replicate
 from jaxcbm.distributed.preemption import Preempted
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
+from jaxcbm.training.finetune.fit import tune
 from jaxcbm.training.fit import fit
-from jaxcbm.training.fit_end_to_end import tune
-from jaxcbm.training.sweep import sweep
+from jaxcbm.training.sweep.sweep import sweep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from tuning_problem import make_recipe, make_splits
+from finetune_problem import make_recipe, make_splits
 
 Flat = dict[str, np.ndarray]
 # Nothing divides by anything: not the images, the concepts, the classes, nor the batches. Only

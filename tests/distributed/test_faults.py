@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from pair import Ended, start_pair, wait_for
 
-from jaxcbm.commands.config_file import read_config
-from jaxcbm.commands.experiment import read_experiment
 from jaxcbm.data.datasets import load_dataset
-from jaxcbm.data.feature_store import encode
+from jaxcbm.data.store.feature_store import encode
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config_file import read_config
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("JAXCBM_FAULT_ROUNDS", "4"))

@@ -12,7 +12,7 @@ from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh, shardings_for
 from jaxcbm.distributed.placement import place_rows, replicate
-from jaxcbm.encoders.clip_config import ClipConfig
+from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.flat_params import abstract
 from jaxcbm.training.config import FitConfig, TrainingConfig

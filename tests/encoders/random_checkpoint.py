@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jaxcbm.encoders.convert import to_theirs
+from jaxcbm.encoders.checkpoint.convert import to_theirs
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.flat_params import abstract
 

@@ -12,12 +12,12 @@ from jax.sharding import Mesh
 from safetensors.numpy import load_file, save_file
 from torch_zip import write_torch_zip
 
-from jaxcbm.encoders.convert import to_theirs
+from jaxcbm.encoders.checkpoint.convert import to_theirs
+from jaxcbm.encoders.checkpoint.restricted_pickle import read_torch_zip
+from jaxcbm.encoders.checkpoint.save import save_encoder
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.encoders.load import load_encoder
-from jaxcbm.encoders.restricted_pickle import read_torch_zip
-from jaxcbm.encoders.save import save_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import merge_flat
 

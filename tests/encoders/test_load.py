@@ -11,11 +11,11 @@ from random_clip import VARIANTS, write_checkpoint, write_config
 from safetensors import safe_open
 from transformers import CLIPConfig
 
-from jaxcbm.encoders.clip import make_clip
-from jaxcbm.encoders.clip_config import ClipConfig
+from jaxcbm.encoders.checkpoint.save import save_encoder
+from jaxcbm.encoders.clip.config import ClipConfig
+from jaxcbm.encoders.clip.model import make_clip
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.encoders.load import load_encoder
-from jaxcbm.encoders.preprocess import Preprocess
-from jaxcbm.encoders.save import save_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract
 

@@ -7,7 +7,7 @@ import pytest
 from fake_tools import LAUNCH
 
 from jaxcbm.cli import build_parser
-from jaxcbm.commands.experiment import default_config
+from jaxcbm.experiment.config import default_config
 
 ROOT = LAUNCH.parent
 TEXT = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fake_tools import LAUNCH, make_tools
 
-from jaxcbm.serving.model import load_model
+from jaxcbm.model.model import load_model
 
 ROOT = Path(__file__).parents[2]
 # A stand-in for jaxcbm: its place decides what it does.

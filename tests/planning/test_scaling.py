@@ -9,13 +9,13 @@ import jax
 import pytest
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.encoders.lora import LoraConfig
+from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.planning.compiling import compile_stage
 from jaxcbm.planning.encoder_structure import encoder_structure
 from jaxcbm.planning.job import Job
 from jaxcbm.planning.report import STAGES, mesh_of
 from jaxcbm.training.config import FitConfig, TrainingConfig
-from jaxcbm.training.tuning_config import TuningConfig
+from jaxcbm.training.finetune.config import TuningConfig
 
 
 def job(objective="contrastive"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxcbm.distributed.mesh import make_mesh
-from jaxcbm.encoders.clip_config import ClipConfig
+from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.training.pretrain import PretrainConfig, augment, pretrain, sigmoid_loss, softmax_loss
 
 SIZES = ClipConfig.tiny(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcbm.bottleneck.sparse_choice import choose_sparse_head
-from jaxcbm.evaluation.concept_values import concept_values, replacements
+from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
+from jaxcbm.model.concept_values import concept_values, replacements
 from jaxcbm.training.sparsify import correct_some
 
 

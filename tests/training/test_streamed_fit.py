@@ -15,8 +15,8 @@ from streamed_problem import CLASSES, CONCEPTS, CONFIG, PHRASES, make_features, 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
-from jaxcbm.data.moments import choose_pivot, sum_moments
-from jaxcbm.data.stream_order import make_tape, window_rows
+from jaxcbm.data.stream.moments import choose_pivot, sum_moments
+from jaxcbm.data.stream.order import make_tape, window_rows
 from jaxcbm.distributed import preemption
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.load import load_encoder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from absl import logging
 
-from jaxcbm.concepts.origin import Candidate, Origin, utc_now
+from jaxcbm.concepts.provenance import Candidate, Origin, utc_now
 from jaxcbm.concepts.sources.plain_file import read_lines
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
@@ -31,7 +31,7 @@ def from_attribute_table(
     Raises:
       UserError: bad class names, no such file, or a line of another layout.
     """
-    from jaxcbm.data.cub_attributes import phrase_of
+    from jaxcbm.data.sources.cub import phrase_of
 
     checked_classes(classes)
     attributes = []

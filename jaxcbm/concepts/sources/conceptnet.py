@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from jaxcbm.concepts.origin import Candidate, Origin
+from jaxcbm.concepts.provenance import Candidate, Origin
 from jaxcbm.errors import UserError
 
 RELATIONS = ("HasA", "IsA", "PartOf", "HasProperty", "MadeOf", "AtLocation")

@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from jaxcbm.concepts.origin import Candidate, utc_now
+from jaxcbm.concepts.provenance import Candidate, utc_now
 from jaxcbm.concepts.sources.cache import AnswerCache
 from jaxcbm.concepts.sources.conceptnet import (
     RELATIONS,

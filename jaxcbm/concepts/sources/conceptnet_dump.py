@@ -10,7 +10,7 @@ from pathlib import Path
 
 from absl import logging
 
-from jaxcbm.concepts.origin import Candidate, utc_now
+from jaxcbm.concepts.provenance import Candidate, utc_now
 from jaxcbm.concepts.sources.conceptnet import (
     RELATIONS,
     Edge,

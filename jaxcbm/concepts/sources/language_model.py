@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from jaxcbm.concepts.origin import Candidate, Origin, utc_now
+from jaxcbm.concepts.provenance import Candidate, Origin, utc_now
 from jaxcbm.concepts.sources.answer_parser import parse_phrases
 from jaxcbm.concepts.sources.budget import Budget
 from jaxcbm.concepts.sources.cache import AnswerCache

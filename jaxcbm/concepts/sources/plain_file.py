@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.origin import Candidate, Origin, utc_now
+from jaxcbm.concepts.provenance import Candidate, Origin, utc_now
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
 

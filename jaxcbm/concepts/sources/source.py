@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
-from jaxcbm.concepts.origin import Candidate
+from jaxcbm.concepts.provenance import Candidate
 from jaxcbm.errors import UserError
 
 MAX_CLASS_LETTERS = 120

@@ -1,0 +1,118 @@
+"""One point of the sparse path: the sparsest head that validates as well as the best."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcbm.bottleneck.sparse.path import NecCurve, SparsePath, elastic_net_path, nec_curve
+from jaxcbm.bottleneck.unit_scale import unit_scale
+
+
+class SparseChoice(NamedTuple):
+    """A path and the head that was chosen on it.
+
+    Attributes:
+        head: F on the activations as they are, float32 [K, D]; zeros are exact.
+        bias: float32 [K].
+        path: in the coordinates of `standardise`, where weights compare across concepts.
+        valid_top1: validation accuracy along the path, float64 [P].
+        chosen: the position of the head on it.
+        mean, scale: float32 [D], of train activations.
+    """
+
+    head: np.ndarray
+    bias: np.ndarray
+    path: SparsePath
+    valid_top1: np.ndarray
+    chosen: int
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def standardise(self, activations_NxD: np.ndarray) -> np.ndarray:
+        """Activations of mean 0 and deviation 1 on train."""
+        return (activations_NxD - self.mean) * self.scale
+
+    def curve(
+        self,
+        activations_NxD: np.ndarray,
+        labels_N: np.ndarray,
+        targets: tuple[int, ...] = (5, 10, 15, 20, 25, 30),
+    ) -> NecCurve:
+        """Accuracy at equal numbers of effective concepts, on any images."""
+        rows = jnp.asarray(self.standardise(activations_NxD))
+        return nec_curve(self.path, rows, jnp.asarray(labels_N, jnp.int32), targets=targets)
+
+
+def choose_sparse_head(
+    train_NxD: np.ndarray,
+    train_labels: np.ndarray,
+    valid_MxD: np.ndarray,
+    valid_labels: np.ndarray,
+    num_classes: int,
+    *,
+    path_length: int = 25,
+    l1_ratio: float = 0.99,
+    tolerance: float = 5e-3,
+    max_iterations: int = 2000,
+    within: float = 0.005,
+) -> SparseChoice:
+    """Solve the path on train activations of unit deviation, choose a point on validation.
+
+    Args:
+        train_NxD: concept activations, float32.
+        train_labels: int [N].
+        valid_MxD: of other images.
+        valid_labels: int [M].
+        num_classes: K.
+        path_length, l1_ratio, tolerance, max_iterations: as for `elastic_net_path`.
+        within: validation accuracy that sparsity may cost, 0 to 1.
+
+    Returns:
+        SparseChoice.
+
+    Reference: Wong et al. 2021 (arXiv 2105.04857).
+
+    >>> rows, labels = np.array([[1.0], [2.0], [-1.0], [-2.0]], np.float32), np.array([0, 0, 1, 1])
+    >>> choice = choose_sparse_head(rows, labels, rows, labels, 2, path_length=4)
+    >>> choice.head.shape, float(choice.valid_top1[choice.chosen])
+    ((2, 1), 1.0)
+    """
+    mean_D, scale_D = unit_scale(train_NxD)
+    path = elastic_net_path(
+        jnp.asarray((train_NxD - mean_D) * scale_D),
+        jnp.asarray(train_labels, jnp.int32),
+        num_classes,
+        path_length=path_length,
+        l1_ratio=l1_ratio,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+    )
+    top1_P = np.asarray(
+        _accuracies(
+            path.weights,
+            path.biases,
+            jnp.asarray((valid_MxD - mean_D) * scale_D),
+            jnp.asarray(valid_labels, jnp.int32),
+        ),
+        np.float64,
+    )
+    # Penalties fall along the path: the first point that is good enough is the sparsest. The
+    # margin keeps rounding from deciding.
+    chosen = int(np.argmax(top1_P >= top1_P.max() - within - 1e-6))
+    head_KxD = np.asarray(path.weights[chosen]) * scale_D
+    bias_K = np.asarray(path.biases[chosen]) - head_KxD @ mean_D
+    return SparseChoice(head_KxD, bias_K, path, top1_P, chosen, mean_D, scale_D)
+
+
+@jax.jit
+def _accuracies(
+    weights_PxKxD: jax.Array, biases_PxK: jax.Array, rows_MxD: jax.Array, labels_M: jax.Array
+) -> jax.Array:
+    def accuracy(head: tuple[jax.Array, jax.Array]) -> jax.Array:
+        weights_KxD, bias_K = head
+        logits = jnp.matmul(rows_MxD, weights_KxD.T) + bias_K[None, :]
+        return jnp.mean((jnp.argmax(logits, axis=1) == labels_M).astype(jnp.float32))
+
+    return jax.lax.map(accuracy, (weights_PxKxD, biases_PxK))

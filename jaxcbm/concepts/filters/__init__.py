@@ -1,0 +1,1 @@
+"""Filters over a concept set, and the log of what each dropped."""

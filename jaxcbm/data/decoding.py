@@ -1,0 +1,30 @@
+"""Rows of an image source to the pixels of one batch."""
+
+import numpy as np
+
+from jaxcbm.data.image_set import ImageSource, UnreadableImage
+from jaxcbm.encoders.image.open import open_image
+from jaxcbm.encoders.image.preprocess import Preprocess
+from jaxcbm.errors import UserError
+
+
+def fill_black(
+    pixels: list[np.ndarray | None], source: ImageSource, preprocess: Preprocess
+) -> np.ndarray:
+    """One array of a batch's pixels, black where there are none."""
+    seen = next((p for p in pixels if p is not None), None)
+    # A process may have nothing but filling of the last batch.
+    black = np.zeros_like(decode_row(source, preprocess, 0) if seen is None else seen)
+    return np.stack([black if p is None else p for p in pixels])
+
+
+def decode_row(source: ImageSource, preprocess: Preprocess, row: int) -> np.ndarray:
+    """Pixels uint8 [S, S, 3] of one image that could be read when it was hashed.
+
+    Raises:
+        UserError: it cannot be read any more.
+    """
+    try:
+        return preprocess.resize_and_crop(open_image(source.load(row)))
+    except (UnreadableImage, UserError) as error:
+        raise UserError(f"{source.name(row)} was readable and is not any more: {error}") from error

@@ -1,0 +1,205 @@
+"""TensorFlow Datasets prepared as array_record, read at random and without TensorFlow."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.sources import class_names as names_of
+from jaxcbm.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class TfdsImages:
+    """Images of a TFDS split, as the encoded bytes that it holds, decoded with Pillow.
+
+    Args:
+      records: gives a dict of features at each position; images not decoded.
+      image_key: the feature that is the image.
+      digests: uint8 [N, 32], SHA-256 of the encoded bytes.
+      prefix: names are `prefix/position`.
+    """
+
+    records: Sequence[dict[str, Any]]
+    image_key: str
+    digests: np.ndarray
+    prefix: str
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def load(self, index: int) -> Image.Image:
+        encoded = self.records[index][self.image_key]
+        if not encoded:
+            raise UnreadableImage("empty file")
+        try:
+            with Image.open(io.BytesIO(encoded)) as image:
+                image.load()
+                return image
+        # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
+        except Exception as error:
+            raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from error
+
+    def digest(self, index: int) -> bytes:
+        return self.digests[index].tobytes()
+
+    def name(self, index: int) -> str:
+        return f"{self.prefix}/{index}"
+
+
+def load_tfds(
+    name: str,
+    split: str,
+    *,
+    data_dir: Path | str | None = None,
+    image_key: str = "image",
+    label_key: str = "label",
+    file_format: str = "array_record",
+    class_names: Sequence[str] | None = None,
+) -> ImageSet:
+    """Read a split of a dataset that `prepare_tfds` or `tfds build` has prepared.
+
+    Args:
+      name: the dataset, such as "cifar10" or "caltech101:3.0.2"; also one that TFDS does not know
+        but that lies prepared in `data_dir`.
+      split: "train", "test", "train[:50%]", ...
+      data_dir: where it was prepared; TFDS's own folder unless given.
+      image_key: the feature that is the image.
+      label_key: the feature that is the class.
+      file_format: what it was prepared as; random access needs "array_record".
+      class_names: K names in the order of the labels, or lines of WordNet identifiers and names;
+        they go before the names that come with the library and before the builder's.
+
+    Returns:
+      An `ImageSet` in the dataset's own order.
+
+    Raises:
+      UserError: an unknown or unprepared dataset, no such split or feature, no class names, or
+        names that are in another order than the builder's.
+    """
+    builder = _open_builder(name, data_dir, file_format)
+    _check_features(builder, name, image_key, label_key)
+    classes = _class_names(builder, name, label_key, class_names)
+    records = _open_split(builder, name, split, image_key, file_format)
+    # CUB's builder has no list of names: each record tells the name of its class.
+    tells = class_names is None and names_of.built_in(name) is not None
+    digests, labels, told = bytearray(), [], {}
+    for index in range(len(records)):
+        record = records[index]
+        digests += hashlib.sha256(record[image_key]).digest()
+        labels.append(int(record[label_key]))
+        if tells and "label_name" in record:
+            told[labels[-1]] = record["label_name"].decode()
+    if labels and not -1 <= min(labels) <= max(labels) < len(classes):
+        raise UserError(
+            f"dataset {name}: labels run from {min(labels)} to {max(labels)}, but there are "
+            f"{len(classes)} class names"
+        )
+    names_of.check_names(name, classes, told)
+    return ImageSet(
+        source=TfdsImages(
+            records=records,
+            image_key=image_key,
+            digests=np.frombuffer(bytes(digests), np.uint8).reshape(len(labels), 32),
+            prefix=f"{name}/{split}",
+        ),
+        labels=np.array(labels, np.int32),
+        classes=classes,
+    )
+
+
+def _open_builder(name: str, data_dir: Path | str | None, file_format: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    where = str(data_dir) if data_dir is not None else None
+    try:
+        # Without a format first: a prepared dataset says its own, and refuses another rudely.
+        builder = tfds.builder(name, data_dir=where)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UserError(
+            f"unknown dataset {name!r}: TFDS has none of that name, and none is prepared in "
+            f"{where or 'its data folder'}"
+        ) from error
+    except (AssertionError, ValueError, OSError) as error:
+        raise UserError(f"cannot open dataset {name!r}: {_first_line(error)}") from error
+    if not builder.info.splits:
+        raise UserError(
+            f"dataset {name!r} is not prepared in {builder.data_dir}: run once "
+            f"`{_build_command(name, data_dir, file_format)}` (some need: pip install 'jaxcbm[tf]')"
+        )
+    return builder
+
+
+def _open_split(
+    builder: Any, name: str, split: str, image_key: str, file_format: str
+) -> Sequence[dict[str, Any]]:
+    import tensorflow_datasets as tfds
+
+    # Bytes as they are stored: they are what the digest is of, and Pillow decodes them later.
+    images = {image_key} | {
+        key
+        for key, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Image)
+    }
+    decoders = {key: tfds.decode.SkipDecoding() for key in images}
+    try:
+        return builder.as_data_source(split, decoders=decoders)
+    except NotImplementedError as error:
+        data_dir = Path(builder.data_dir).parent.parent
+        raise UserError(
+            f"dataset {name!r} in {builder.data_dir} is prepared as "
+            f"{builder.info.file_format.value}, which cannot be read at random: run once "
+            f"`{_build_command(name, data_dir / file_format, file_format)}` and read it from there"
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"cannot read split {split!r} of dataset {name!r}, which has "
+            f"{', '.join(builder.info.splits)}: {_first_line(error)}"
+        ) from error
+
+
+def _check_features(builder: Any, name: str, image_key: str, label_key: str) -> None:
+    features = dict(builder.info.features.items())
+    for role, key in (("image", image_key), ("label", label_key)):
+        if key not in features:
+            raise UserError(
+                f"dataset {name!r} has no feature {key!r} for the {role}: it has "
+                f"{', '.join(features)} (give {role}_key=...)"
+            )
+    if type(features[image_key]).__name__ != "Image":
+        raise UserError(f"dataset {name!r}: feature {image_key!r} is {features[image_key]!r}")
+    label = features[label_key]
+    if tuple(label.shape or ()) != () or not np.issubdtype(np.dtype(label.np_dtype), np.integer):
+        raise UserError(
+            f"dataset {name!r}: feature {label_key!r} is {label!r}, not one class an image"
+        )
+
+
+def _class_names(
+    builder: Any, name: str, label_key: str, given: Sequence[str] | None
+) -> tuple[str, ...]:
+    label = builder.info.features[label_key]
+    own = tuple(getattr(label, "names", ()))
+    # A plain integer is a label too; then nobody but the user knows how many classes there are.
+    count = getattr(label, "num_classes", None) or len(given or ())
+    # TFDS invents "0", "1", ... for classes that it has no names of.
+    if own == tuple(map(str, range(len(own)))):
+        own = ()
+    return names_of.class_names(name, count, own, given)
+
+
+def _build_command(name: str, data_dir: Path | str | None, file_format: str) -> str:
+    place = f" --data_dir={data_dir}" if data_dir is not None else ""
+    if file_format != "array_record":
+        return f"tfds build {name}{place} --file_format={file_format}"
+    return f"python -m jaxcbm.data.sources.prepare_tfds --name={name}{place}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

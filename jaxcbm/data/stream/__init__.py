@@ -1,0 +1,1 @@
+"""Batches of embeddings read from a store that need not fit in memory."""

@@ -1,0 +1,1 @@
+"""ALIGN: an EfficientNet beside a BERT."""

@@ -1,0 +1,60 @@
+"""Sizes of an ALIGN model, read from and written to Hugging Face's config.json."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxcbm.encoders.align.efficientnet_config import EfficientNetConfig
+from jaxcbm.encoders.bert.config import BERT_DEFAULTS, BertConfig
+from jaxcbm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """An EfficientNet for images, a BERT for texts, and the initial temperature.
+
+    >>> config = AlignConfig.from_hf({"model_type": "align"})
+    >>> config.embed_dim, len(config.vision.blocks), config.text.context_length
+    (640, 55, 512)
+    """
+
+    vision: EfficientNetConfig
+    text: BertConfig
+    embed_dim: int
+    temperature_init: float = 1.0
+
+    def __post_init__(self):
+        if self.vision.output_width != self.embed_dim:
+            raise UserError(
+                f"config.json: the image tower ends in {self.vision.output_width} channels but "
+                f"projection_dim is {self.embed_dim}; ALIGN compares them without a projection"
+            )
+        if self.temperature_init <= 0:
+            raise UserError(f"config.json: temperature_init_value {self.temperature_init} <= 0")
+
+    @classmethod
+    def from_hf(cls, config: Mapping[str, Any]) -> "AlignConfig":
+        """Read the content of a config.json.
+
+        Raises:
+            UserError: a size no ALIGN can have.
+        """
+        return cls(
+            vision=EfficientNetConfig.from_hf(config.get("vision_config") or {}),
+            text=BertConfig.from_hf(
+                config.get("text_config") or {}, BERT_DEFAULTS, after_padding=False
+            ),
+            embed_dim=config.get("projection_dim", 640),
+            temperature_init=float(config.get("temperature_init_value", 1.0)),
+        )
+
+    def to_hf(self) -> dict[str, Any]:
+        """The content of a config.json that transformers reads as the same model."""
+        return {
+            "architectures": ["AlignModel"],
+            "model_type": "align",
+            "projection_dim": self.embed_dim,
+            "temperature_init_value": self.temperature_init,
+            "text_config": {"model_type": "align_text_model", **self.text.to_hf()},
+            "vision_config": {"model_type": "align_vision_model", **self.vision.to_hf()},
+        }

@@ -1,0 +1,171 @@
+"""Sizes of an EfficientNet: a table of stages, scaled in width and in depth."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jaxcbm.encoders.nn.layers import ACTIVATIONS
+from jaxcbm.errors import UserError
+
+# What a config.json that leaves a key out means by it: EfficientNet-B7.
+_DEFAULTS: dict[str, Any] = {
+    "num_channels": 3,
+    "image_size": 600,
+    "width_coefficient": 2.0,
+    "depth_coefficient": 3.1,
+    "depth_divisor": 8,
+    "kernel_sizes": (3, 3, 5, 3, 5, 5, 3),
+    "in_channels": (32, 16, 24, 40, 80, 112, 192),
+    "out_channels": (16, 24, 40, 80, 112, 192, 320),
+    "depthwise_padding": (),
+    "strides": (1, 2, 2, 2, 1, 2, 1),
+    "num_block_repeats": (1, 2, 2, 3, 3, 4, 1),
+    "expand_ratios": (1, 6, 6, 6, 6, 6, 6),
+    "squeeze_expansion_ratio": 0.25,
+    "hidden_act": "swish",
+    "hidden_dim": 2560,
+    "pooling_type": "mean",
+    "batch_norm_eps": 0.001,
+}
+_STAGES = (
+    "kernel_sizes",
+    "in_channels",
+    "out_channels",
+    "strides",
+    "num_block_repeats",
+    "expand_ratios",
+)
+
+
+class BlockShape(NamedTuple):
+    """One inverted bottleneck: `inputs` -> `hidden` channels, depthwise, -> `outputs`.
+
+    Attributes:
+        inputs, hidden, outputs: channels; no expansion where `hidden` is `inputs`.
+        expand: there is an expansion, whatever the widths.
+        squeeze: channels of the squeeze-and-excitation between its two layers.
+        kernel: edge of the depthwise kernel.
+        stride: 1 or 2.
+        padding: zeros before and after each edge.
+        residual: the input is added to the output.
+    """
+
+    inputs: int
+    hidden: int
+    outputs: int
+    expand: bool
+    squeeze: int
+    kernel: int
+    stride: int
+    padding: tuple[int, int]
+    residual: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EfficientNetConfig:
+    """The keys of Hugging Face's config under their own names; one entry a stage in the tuples.
+
+    `hidden_dim` is the edge of the last pooling window there. It is never below the edge of the
+    last map, so that the window is the whole map.
+
+    >>> config = EfficientNetConfig.from_hf({})
+    >>> len(config.blocks), config.output_width
+    (55, 640)
+    """
+
+    image_size: int
+    width_coefficient: float
+    depth_coefficient: float
+    depth_divisor: int
+    kernel_sizes: tuple[int, ...]
+    in_channels: tuple[int, ...]
+    out_channels: tuple[int, ...]
+    depthwise_padding: tuple[int, ...]
+    strides: tuple[int, ...]
+    num_block_repeats: tuple[int, ...]
+    expand_ratios: tuple[int, ...]
+    squeeze_expansion_ratio: float
+    hidden_act: str
+    hidden_dim: int
+    pooling_type: str
+    batch_norm_eps: float
+
+    def __post_init__(self):
+        if len({len(getattr(self, name)) for name in _STAGES}) != 1 or not self.strides:
+            counts = ", ".join(f"{name} {len(getattr(self, name))}" for name in _STAGES)
+            raise UserError(f"config.json: these must have one entry a stage: {counts}")
+        if self.hidden_act not in ACTIVATIONS:
+            raise UserError(
+                f"config.json: unknown activation {self.hidden_act!r} "
+                f"(supported: {', '.join(ACTIVATIONS)})"
+            )
+        if self.pooling_type not in ("mean", "max"):
+            raise UserError(f"config.json: pooling_type {self.pooling_type!r} is not mean or max")
+        if not set(self.strides) <= {1, 2} or any(k % 2 == 0 for k in self.kernel_sizes):
+            raise UserError("config.json: strides must be 1 or 2, and kernel_sizes odd")
+
+    @classmethod
+    def from_hf(cls, section: Mapping[str, Any]) -> "EfficientNetConfig":
+        """Read the `vision_config` of a config.json.
+
+        Raises:
+            UserError: sizes that no EfficientNet can have.
+        """
+        c = {**_DEFAULTS, **{k: v for k, v in section.items() if k in _DEFAULTS}}
+        if (channels := c.pop("num_channels")) != 3:
+            raise UserError(f"config.json: {channels} image channels; EfficientNet needs 3")
+        if not isinstance(c["image_size"], int):
+            raise UserError(f"config.json: image_size is {c['image_size']!r}; give one number")
+        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in c.items()}
+        return cls(**sizes)
+
+    def to_hf(self) -> dict[str, Any]:
+        """The keys of a `vision_config` that transformers reads as the same tower."""
+        fields = {name: getattr(self, name) for name in _DEFAULTS if name != "num_channels"}
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+        return {"num_channels": 3, **plain}
+
+    @property
+    def stem_width(self) -> int:
+        """Channels behind the first convolution."""
+        return self._rounded(32)
+
+    @property
+    def output_width(self) -> int:
+        """Channels behind the last block."""
+        return self.blocks[-1].outputs
+
+    @property
+    def blocks(self) -> tuple[BlockShape, ...]:
+        """Every block, first to last."""
+        shapes: list[BlockShape] = []
+        for i, repeats in enumerate(self.num_block_repeats):
+            outputs = self._rounded(self.out_channels[i])
+            for j in range(math.ceil(self.depth_coefficient * repeats)):
+                inputs = outputs if j else self._rounded(self.in_channels[i])
+                stride, half = (1 if j else self.strides[i]), self.kernel_sizes[i] // 2
+                # A strided block counts its zeros from the far edge, as TensorFlow does for maps
+                # of even size, unless the config lists it.
+                far = stride == 2 and len(shapes) not in self.depthwise_padding
+                shapes.append(
+                    BlockShape(
+                        inputs=inputs,
+                        hidden=inputs * self.expand_ratios[i],
+                        outputs=outputs,
+                        expand=self.expand_ratios[i] != 1,
+                        squeeze=max(1, int(inputs * self.squeeze_expansion_ratio)),
+                        kernel=self.kernel_sizes[i],
+                        stride=stride,
+                        padding=(half - 1, half) if far else (half, half),
+                        # Not the first of a stage, even where it keeps the shape.
+                        residual=j > 0,
+                    )
+                )
+        return tuple(shapes)
+
+    def _rounded(self, channels: int) -> int:
+        """Channels times the width coefficient, a multiple of the divisor and not 10 % less."""
+        scaled, divisor = channels * self.width_coefficient, self.depth_divisor
+        rounded = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
+        return rounded + divisor if rounded < 0.9 * scaled else rounded

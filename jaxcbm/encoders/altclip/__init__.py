@@ -1,0 +1,1 @@
+"""AltCLIP: CLIP's image tower beside a multilingual RoBERTa."""

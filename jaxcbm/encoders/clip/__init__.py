@@ -1,0 +1,1 @@
+"""CLIP: two pre-norm transformers for images and texts."""

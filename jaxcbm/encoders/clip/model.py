@@ -1,0 +1,158 @@
+"""CLIP: two pre-norm transformers, for images and texts, that meet in one space.
+
+Reference: Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
+2021, arXiv 2103.00020.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxcbm.encoders.clip.config import ClipConfig, TextConfig, TowerConfig, VisionConfig
+from jaxcbm.encoders.nn.attention import Attention
+from jaxcbm.encoders.nn.layers import LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
+from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
+
+# The id that means "the position of the highest id" instead of an end-of-text token: the first
+# conversions of CLIP carried it by mistake, and checkpoints in the wild still do.
+LEGACY_END_OF_TEXT = 2
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer block, initialised as CLIP does (deeper towers start gentler)."""
+
+    def __init__(self, config: TowerConfig, rngs: nnx.Rngs):
+        width, eps = config.width, config.eps
+        shallow_std = width**-0.5
+        deep_std = shallow_std * (2 * config.layers) ** -0.5
+        self.norm1 = LayerNorm(width, eps)
+        self.attn = Attention(width, config.heads, in_std=deep_std, out_std=shallow_std, rngs=rngs)
+        self.norm2 = LayerNorm(width, eps)
+        self.mlp = Mlp(
+            width,
+            config.mlp_width,
+            config.activation,
+            up_std=(2 * width) ** -0.5,
+            down_std=deep_std,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self, x_MxC: jax.Array, tokens: int, *, causal: bool, dtype: Any = jnp.float32
+    ) -> jax.Array:
+        x_MxC = x_MxC + self.attn(self.norm1(x_MxC), tokens, causal=causal, dtype=dtype)
+        return x_MxC + self.mlp(self.norm2(x_MxC), dtype)
+
+
+class VisionTower(nnx.Module):
+    """Vision transformer: square patches, a class token, and a projection of that token."""
+
+    def __init__(self, config: VisionConfig, embed_dim: int, rngs: nnx.Rngs):
+        width = config.width
+        self.config = config
+        self.patch = Linear(3 * config.patch_size**2, width, std=0.02, rngs=rngs, bias=False)
+        self.class_token = normal(rngs, (width,), width**-0.5)
+        self.positions = normal(rngs, (config.grid**2 + 1, width), 0.02)
+        self.pre_norm = LayerNorm(width, config.eps)
+        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.post_norm = LayerNorm(width, config.eps)
+        self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs, bias=False)
+
+    def __call__(
+        self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
+    ) -> tuple[jax.Array, Intermediates]:
+        batch, width, grid = pixels_BxHxWx3.shape[0], self.config.width, self.config.grid
+        tokens = grid**2 + 1
+        rows_MxF = patch_rows(pixels_BxHxWx3, grid, self.config.patch_size)
+        patches_BxPxC = self.patch(rows_MxF, dtype)
+        patches_BxPxC = patches_BxPxC.reshape(batch, grid**2, width)
+        class_Bx1xC = jnp.broadcast_to(self.class_token[...][None, None], (batch, 1, width))
+        x_BxTxC = jnp.concatenate([class_Bx1xC, patches_BxPxC], axis=1)
+        x_BxTxC = x_BxTxC + self.positions[...][None]
+
+        out: Intermediates = {"stem": x_BxTxC}
+        x_MxC = self.pre_norm(x_BxTxC.reshape(-1, width))
+        for i, block in enumerate(self.blocks):
+            x_MxC = block(x_MxC, tokens, causal=False, dtype=dtype)
+            out[f"block{i:02d}"] = x_MxC.reshape(batch, tokens, width)
+        out["pooled"] = self.post_norm(x_MxC.reshape(batch, tokens, width)[:, 0])
+        out["projected"] = self.projection(out["pooled"], dtype)
+        return unit_norm(out["projected"]), out
+
+
+class TextTower(nnx.Module):
+    """Causal transformer over tokens, pooled at the end of the text."""
+
+    def __init__(self, config: TextConfig, embed_dim: int, rngs: nnx.Rngs):
+        width = config.width
+        self.config = config
+        self.tokens = normal(rngs, (config.vocab_size, width), 0.02)
+        self.positions = normal(rngs, (config.context_length, width), 0.01)
+        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.final_norm = LayerNorm(width, config.eps)
+        self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs, bias=False)
+
+    def __call__(
+        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
+    ) -> tuple[jax.Array, Intermediates]:
+        (batch, tokens), width = ids_BxT.shape, self.config.width
+        x_BxTxC = jnp.take(self.tokens[...], ids_BxT, axis=0)
+        x_BxTxC = x_BxTxC + self.positions[...][None, :tokens]
+
+        out: Intermediates = {"stem": x_BxTxC}
+        x_MxC = x_BxTxC.reshape(-1, width)
+        for i, block in enumerate(self.blocks):
+            x_MxC = block(x_MxC, tokens, causal=True, dtype=dtype)
+            out[f"block{i:02d}"] = x_MxC.reshape(batch, tokens, width)
+        end_B = end_of_text(ids_BxT, self.config.end_of_text_id)
+        x_BxC = jnp.take_along_axis(
+            x_MxC.reshape(batch, tokens, width), end_B[:, None, None], axis=1
+        )[:, 0]
+        out["pooled"] = self.final_norm(x_BxC)
+        out["projected"] = self.projection(out["pooled"], dtype)
+        return unit_norm(out["projected"]), out
+
+
+def end_of_text(ids_BxT: jax.Array, end_of_text_id: int) -> jax.Array:
+    """Position of the token that stands for the whole text.
+
+    Args:
+        ids_BxT: int32 token ids.
+        end_of_text_id: the config's `eos_token_id`; 2 is the legacy value and means the first
+            position of the highest id, any other value the first position of that id.
+
+    Returns:
+        int32 [B].
+
+    >>> end_of_text(jnp.asarray([[5, 9, 7, 7]]), 7).tolist()
+    [2]
+    >>> end_of_text(jnp.asarray([[5, 9, 7, 7]]), 2).tolist()
+    [1]
+    """
+    if end_of_text_id == LEGACY_END_OF_TEXT:
+        return jnp.argmax(ids_BxT, axis=-1)
+    return jnp.argmax(ids_BxT == end_of_text_id, axis=-1)
+
+
+def make_clip(config: ClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
+    """CLIP with fresh weights.
+
+    Args:
+        config: sizes of both towers.
+        rngs: stream `params` draws the initial weights.
+
+    >>> from jaxcbm.encoders.clip.config import ClipConfig
+    >>> from jaxcbm.flat_params import abstract
+    >>> config = ClipConfig.tiny(vocab_size=64)
+    >>> graph, params = abstract(lambda: make_clip(config, rngs=nnx.Rngs(0)))
+    >>> params["text.tokens"].shape, params["vision.blocks.3.attn.q.kernel"].shape
+    ((64, 128), (128, 128))
+    """
+    return TwoTowers(
+        config,
+        VisionTower(config.vision, config.embed_dim, rngs),
+        TextTower(config.text, config.embed_dim, rngs),
+        config.logit_scale_init,
+    )

@@ -1,0 +1,116 @@
+"""What training changed of an encoder, saved alone: adapters, or parameters that trained whole."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from jaxcbm.atomic import atomic_file
+from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.lora import LoraConfig, adapted_paths, merge_lora
+from jaxcbm.errors import UserError
+
+_FORMAT = "jaxcbm tuned encoder 1"
+
+
+class Tuned(NamedTuple):
+    """The difference between a tuned encoder and the one it started from.
+
+    Attributes:
+        base_name: what that one was loaded by.
+        base_hash: SHA-256 of its content, hex.
+        lora: strength of the adapters.
+        arrays: float32; `encoder.PATH` replaces a parameter, `lora.PATH.a` and `.b` adapt one.
+    """
+
+    base_name: str
+    base_hash: str
+    lora: LoraConfig
+    arrays: Mapping[str, np.ndarray]
+
+
+def apply_tuned(encoder: DualEncoder, tuned: Tuned) -> DualEncoder:
+    """The tuned encoder, adapters merged: an encoder like any other.
+
+    Args:
+        encoder: the one that the tuning started from.
+        tuned: what changed.
+
+    Raises:
+        UserError: another encoder.
+    """
+    if encoder.content_hash != tuned.base_hash:
+        raise UserError(
+            f"encoder {encoder.name} is not what was tuned ({encoder.content_hash[:12]} instead of "
+            f"{tuned.base_hash[:12]}): restore {tuned.base_name} or train again"
+        )
+    replaced, adapters = (group(tuned.arrays, name) for name in ("encoder", "lora"))
+    _check(encoder, replaced, adapters)
+    params = {**encoder.params, **{path: jnp.asarray(value) for path, value in replaced.items()}}
+    return replace(encoder, params=merge_lora(params, adapters, tuned.lora))
+
+
+def group(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The arrays whose path begins with a name, under the rest of their path.
+
+    >>> group({"encoder.a": 1, "head.b": 2}, "encoder")
+    {'a': 1}
+    """
+    start = f"{name}."
+    return {k.removeprefix(start): value for k, value in arrays.items() if k.startswith(start)}
+
+
+def save_tuned(path: Path | str, tuned: Tuned) -> None:
+    """Write one safetensors file: adapters of rank 8 on a ViT-B are a few megabytes."""
+    said = {
+        "format": _FORMAT,
+        "base_name": tuned.base_name,
+        "base_hash": tuned.base_hash,
+        "lora": json.dumps(asdict(tuned.lora)),
+    }
+    arrays = {name: np.ascontiguousarray(value) for name, value in tuned.arrays.items()}
+    with atomic_file(path) as temporary:
+        save_file(arrays, temporary, metadata=said)
+
+
+def load_tuned(path: Path | str) -> Tuned:
+    """Read what `save_tuned` wrote.
+
+    Raises:
+        UserError: no such file, a damaged one, or some other safetensors file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"no tuned encoder at {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = file.metadata() or {}
+            # Not a dict: it has no __iter__.
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{path}: incomplete or damaged ({error}); train again") from error
+    if said.get("format") != _FORMAT:
+        raise UserError(f"{path}: not a tuned encoder of this version of jaxcbm")
+    lora = LoraConfig(**json.loads(said["lora"]))
+    return Tuned(said["base_name"], said["base_hash"], lora, arrays)
+
+
+def _check(
+    encoder: DualEncoder, replaced: Mapping[str, np.ndarray], adapters: Mapping[str, np.ndarray]
+) -> None:
+    for path in (*replaced, *adapted_paths(adapters)):
+        if path not in encoder.params:
+            raise UserError(f"the tuned encoder has {path}, which {encoder.name} lacks")
+        shape = encoder.params[path].shape
+        found = (
+            replaced[path].shape
+            if path in replaced
+            else (adapters[f"{path}.a"].shape[0], adapters[f"{path}.b"].shape[1])
+        )
+        if found != shape:
+            raise UserError(f"the tuned {path} is {found}, that of {encoder.name} is {shape}")

@@ -1,0 +1,1 @@
+"""What the towers of all families are made of."""

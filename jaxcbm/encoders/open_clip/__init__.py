@@ -1,0 +1,1 @@
+"""Checkpoints in open_clip's layout, read as CLIP."""

@@ -1,0 +1,67 @@
+"""The tensors of an open_clip checkpoint, and where each of them goes.
+
+Texts stand at the top level or under `text.`; queries, keys and values lie in one tensor. Both are
+undone before the table is asked.
+"""
+
+import re
+
+import numpy as np
+
+from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, Row
+from jaxcbm.encoders.checkpoint.tensor_files import Tensors
+from jaxcbm.encoders.clip.weights import linear_rows, norm_rows
+
+OPEN_CLIP_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+
+
+def open_clip_names(tensors: Tensors) -> Tensors:
+    """One naming for both styles, and queries, keys and values apart."""
+    for name, tensor in tensors:
+        name = name.removeprefix("module.").removeprefix("text.")
+        split = re.fullmatch(r"(.*\.attn)\.in_proj_(weight|bias)", name)
+        if split is None or tensor.shape[0] % 3:
+            yield name, tensor
+            continue
+        for part, piece in zip("qkv", np.split(tensor, 3), strict=True):
+            yield f"{split[1]}.{part}_proj.{split[2]}", piece
+
+
+def _blocks(theirs: str, ours: str) -> list[Row]:
+    theirs, ours = f"{theirs}.resblocks.{{}}", f"{ours}.blocks.{{}}"
+    return [
+        *norm_rows(f"{theirs}.ln_1", f"{ours}.norm1"),
+        *linear_rows(f"{theirs}.attn.q_proj", f"{ours}.attn.q"),
+        *linear_rows(f"{theirs}.attn.k_proj", f"{ours}.attn.k"),
+        *linear_rows(f"{theirs}.attn.v_proj", f"{ours}.attn.v"),
+        *linear_rows(f"{theirs}.attn.out_proj", f"{ours}.attn.out"),
+        *norm_rows(f"{theirs}.ln_2", f"{ours}.norm2"),
+        *linear_rows(f"{theirs}.mlp.c_fc", f"{ours}.mlp.up"),
+        *linear_rows(f"{theirs}.mlp.c_proj", f"{ours}.mlp.down"),
+    ]
+
+
+OPEN_CLIP_ROWS: tuple[Row, ...] = (
+    Row("visual.class_embedding", "vision.class_token", SAME),
+    Row("visual.conv1.weight", "vision.patch.kernel", PATCH),
+    Row("visual.positional_embedding", "vision.positions", SAME),
+    *norm_rows("visual.ln_pre", "vision.pre_norm"),
+    *_blocks("visual.transformer", "vision"),
+    *norm_rows("visual.ln_post", "vision.post_norm"),
+    Row("visual.proj", "vision.projection.kernel", SAME),  # width first, unlike a torch linear
+    Row("token_embedding.weight", "text.tokens", SAME),
+    Row("positional_embedding", "text.positions", SAME),
+    *_blocks("transformer", "text"),
+    *norm_rows("ln_final", "text.final_norm"),
+    Row("text_projection", "text.projection.kernel", SAME),
+    Row("logit_scale", "logit_scale", SAME),
+)
+
+# A mask that older versions stored, and the sizes in the files that OpenAI published.
+OPEN_CLIP_IGNORED: tuple[str, ...] = (r"attn_mask|input_resolution|context_length|vocab_size",)

@@ -1,0 +1,142 @@
+"""SigLIP: bidirectional text, pictures pooled by attention, and a bias in the scores.
+
+SigLIP 2 at a fixed resolution is the same model with another tokenizer.
+
+Reference: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, arXiv 2303.15343;
+Tschannen et al., SigLIP 2, 2025, arXiv 2502.14786.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxcbm.encoders.clip.config import VisionConfig
+from jaxcbm.encoders.clip.model import Block
+from jaxcbm.encoders.nn.attention import attend
+from jaxcbm.encoders.nn.layers import (
+    LayerNorm,
+    Linear,
+    Mlp,
+    normal,
+    patch_rows,
+    unit_norm,
+)
+from jaxcbm.encoders.nn.matmul import matmul
+from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
+from jaxcbm.encoders.siglip.config import SiglipConfig, SiglipTextConfig
+
+# Where training starts: s = 10 and b = -10, so that the many pairs that do not match weigh little.
+_LOGIT_SCALE_INIT = math.log(10.0)
+_LOGIT_BIAS_INIT = -10.0
+
+
+class PoolingHead(nnx.Module):
+    """One learnt query that attends to every patch, and an MLP over what it gathered."""
+
+    def __init__(self, config: VisionConfig, rngs: nnx.Rngs):
+        width, std = config.width, config.width**-0.5
+        self.heads = config.heads
+        self.probe = normal(rngs, (width,), std)
+        self.qkv = Linear(width, 3 * width, std=std, rngs=rngs)
+        self.out = Linear(width, width, std=std, rngs=rngs)
+        self.norm = LayerNorm(width, config.eps)
+        self.mlp = Mlp(
+            width, config.mlp_width, config.activation, up_std=std, down_std=std, rngs=rngs
+        )
+
+    def __call__(self, x_MxC: jax.Array, tokens: int, dtype: Any = jnp.float32) -> jax.Array:
+        width, heads = x_MxC.shape[-1], self.heads
+        assert self.qkv.bias is not None
+        kernel_CxF, bias_1xF = self.qkv.kernel[...], self.qkv.bias[...][None]
+        # The query is the same for every picture, so it is projected once.
+        q_1xC = matmul(self.probe[...][None], kernel_CxF[:, :width], dtype) + bias_1xF[:, :width]
+        kv_MxF = matmul(x_MxC, kernel_CxF[:, width:], dtype) + bias_1xF[:, width:]
+        kv_BxTxSxHxF = kv_MxF.reshape(-1, tokens, 2, heads, width // heads)
+        k_BxTxHxF, v_BxTxHxF = kv_BxTxSxHxF[:, :, 0], kv_BxTxSxHxF[:, :, 1]
+        q_BxSxHxF = jnp.broadcast_to(
+            q_1xC.reshape(1, 1, heads, -1), (k_BxTxHxF.shape[0], 1, heads, width // heads)
+        )
+        mixed_BxSxHxF = attend(q_BxSxHxF, k_BxTxHxF, v_BxTxHxF, dtype=dtype)
+        x_BxC = self.out(mixed_BxSxHxF.reshape(-1, width), dtype)
+        return x_BxC + self.mlp(self.norm(x_BxC), dtype)
+
+
+class VisionTower(nnx.Module):
+    """Vision transformer without a class token; its pooled patches are the embedding."""
+
+    def __init__(self, config: VisionConfig, rngs: nnx.Rngs):
+        width = config.width
+        self.config = config
+        self.patch = Linear(3 * config.patch_size**2, width, std=0.02, rngs=rngs)
+        self.positions = normal(rngs, (config.grid**2, width), width**-0.5)
+        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.post_norm = LayerNorm(width, config.eps)
+        self.head = PoolingHead(config, rngs)
+
+    def __call__(
+        self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
+    ) -> tuple[jax.Array, Intermediates]:
+        grid, width = self.config.grid, self.config.width
+        rows_MxF = patch_rows(pixels_BxHxWx3, grid, self.config.patch_size)
+        x_BxTxC = self.patch(rows_MxF, dtype).reshape(-1, grid**2, width)
+        x_BxTxC = x_BxTxC + self.positions[...][None]
+        out: Intermediates = {"stem": x_BxTxC}
+        x_MxC = x_BxTxC.reshape(-1, width)
+        for i, block in enumerate(self.blocks):
+            x_MxC = block(x_MxC, grid**2, causal=False, dtype=dtype)
+            out[f"block{i:02d}"] = x_MxC.reshape(-1, grid**2, width)
+        out["pooled"] = out["projected"] = self.head(self.post_norm(x_MxC), grid**2, dtype)
+        return unit_norm(out["projected"]), out
+
+
+class TextTower(nnx.Module):
+    """Transformer in which every token sees every other, padding too; pooled at the last one."""
+
+    def __init__(self, config: SiglipTextConfig, embed_dim: int, rngs: nnx.Rngs):
+        width = config.width
+        self.config = config
+        self.tokens = normal(rngs, (config.vocab_size, width), 0.02)
+        self.positions = normal(rngs, (config.context_length, width), 0.01)
+        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.final_norm = LayerNorm(width, config.eps)
+        self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs)
+
+    def __call__(
+        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
+    ) -> tuple[jax.Array, Intermediates]:
+        tokens, width = ids_BxT.shape[1], self.config.width
+        x_BxTxC = jnp.take(self.tokens[...], ids_BxT, axis=0)
+        x_BxTxC = x_BxTxC + self.positions[...][None, :tokens]
+        out: Intermediates = {"stem": x_BxTxC}
+        x_MxC = x_BxTxC.reshape(-1, width)
+        for i, block in enumerate(self.blocks):
+            x_MxC = block(x_MxC, tokens, causal=False, dtype=dtype)
+            out[f"block{i:02d}"] = x_MxC.reshape(-1, tokens, width)
+        out["pooled"] = self.final_norm(x_MxC.reshape(-1, tokens, width)[:, -1])
+        out["projected"] = self.projection(out["pooled"], dtype)
+        return unit_norm(out["projected"]), out
+
+
+def make_siglip(config: SiglipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
+    """SigLIP with fresh weights.
+
+    Args:
+        config: sizes of both towers.
+        rngs: stream `params` draws the initial weights.
+
+    >>> from jaxcbm.flat_params import abstract
+    >>> config = SiglipConfig.from_hf({"vision_config": {"patch_size": 32}})
+    >>> graph, params = abstract(lambda: make_siglip(config, rngs=nnx.Rngs(0)))
+    >>> params["vision.positions"].shape, params["logit_bias"].shape
+    ((49, 768), ())
+    """
+    return TwoTowers(
+        config,
+        VisionTower(config.vision, rngs),
+        TextTower(config.text, config.embed_dim, rngs),
+        _LOGIT_SCALE_INIT,
+        _LOGIT_BIAS_INIT,
+    )

@@ -1,0 +1,242 @@
+"""What an expert is worth: accuracy after setting 0, 1, 2, ... concepts to their true values.
+
+Setting concept d to a value moves the class logits by F[:, d] (value - a[d]), so that nothing but
+the head is read. A policy says which concept of an image is asked for next; it may know
+
+| policy    | the model's own activations | possible answers | true answer | label |
+|-----------|-----------------------------|------------------|-------------|-------|
+| random    | -                           | -                | -           | -     |
+| uncertain | yes                         | -                | -           | -     |
+| greedy    | yes                         | yes              | -           | -     |
+| oracle    | yes                         | yes              | yes         | yes   |
+
+so that `oracle` is no policy anybody could follow: it shows what the best questions would give.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcbm.errors import UserError
+from jaxcbm.model.concept_values import ConceptValues, predicted_presence
+
+# Numbers that one block of images may hold for every concept and class: 64 MiB.
+_BLOCK = 2**24
+
+
+class InterventionCurve(NamedTuple):
+    """What happens as more and more concepts of each image are set.
+
+    Attributes:
+        counts: concepts set, int32 [M + 1], 0 to M.
+        accuracies: share of images that are right, float32 [M + 1]; ties count against the model.
+        cross_entropies: mean over images, nats, float32 [M + 1].
+        asked: the concept that each image was asked for at each step, int32 [N, M]; -1 after the
+            last one whose value is known.
+    """
+
+    counts: np.ndarray
+    accuracies: np.ndarray
+    cross_entropies: np.ndarray
+    asked: np.ndarray
+
+
+class Situation(NamedTuple):
+    """One image on the way; outside of policies, a batch of them along a leading axis.
+
+    Attributes:
+        logits_K: class logits after what was set so far.
+        activations_D: the model's own.
+        presence_D: the model's belief that each concept is there, 0 to 1.
+        noise_D: uniform, drawn once an image.
+        replacements_D: the true answers as activations (for `oracle` alone).
+        label: int (for `oracle` alone).
+    """
+
+    logits_K: jax.Array
+    activations_D: jax.Array
+    presence_D: jax.Array
+    noise_D: jax.Array
+    replacements_D: jax.Array
+    label: jax.Array
+
+
+class Shared(NamedTuple):
+    """What is the same for all images: F, and the two values that an answer may give a concept."""
+
+    head_KxD: jax.Array
+    absent_D: jax.Array
+    present_D: jax.Array
+
+
+def intervention_curve(
+    class_logits_NxK: np.ndarray,
+    activations_NxD: np.ndarray,
+    head_KxD: np.ndarray,
+    labels_N: np.ndarray,
+    *,
+    replacements_NxD: np.ndarray,
+    values: ConceptValues,
+    policy: str = "uncertain",
+    steps: int | None = None,
+    seed: int = 0,
+) -> InterventionCurve:
+    """Accuracy after each of 0 .. M concepts of every image is replaced.
+
+    Args:
+        class_logits_NxK: the model's class logits [N, K], with whatever it adds to F a.
+        activations_NxD: its concept activations a.
+        head_KxD: F.
+        labels_N: int [N] in [0, K).
+        replacements_NxD: the value each concept is set to when asked for, NaN where nobody knows
+            it; see `jaxcbm.model.concept_values.replacements`.
+        values: typical activations and beliefs, from train images.
+        policy: one of `POLICIES`.
+        steps: M; every concept that is known for any image by default.
+        seed: of `random`.
+
+    Returns:
+        InterventionCurve.
+
+    Raises:
+        UserError: an unknown policy, or no concept whose true value is known.
+
+    Reference: Koh et al. 2020 (arXiv 2007.04612) for interventions; Shin et al. 2023 (arXiv
+    2302.14260) for policies.
+
+    >>> from jaxcbm.model.concept_values import concept_values
+    >>> activations, present = np.array([[1.0], [-1.0]]), np.array([[1.0], [0.0]])
+    >>> values = concept_values(activations, present)
+    >>> head, wrong = np.array([[1.0], [-1.0]]), np.array([[-0.2], [0.2]])
+    >>> curve = intervention_curve(
+    ...     wrong @ head.T, wrong, head, np.array([0, 1]), replacements_NxD=activations,
+    ...     values=values)
+    >>> curve.accuracies.tolist()
+    [0.0, 1.0]
+    """
+    if policy not in POLICIES:
+        raise UserError(f"no intervention policy {policy!r}: choose one of {', '.join(POLICIES)}")
+    known_NxD = ~np.isnan(replacements_NxD)
+    most = int(known_NxD.sum(axis=1).max(initial=0))
+    if most == 0:
+        raise UserError("no concept's true value is known for any image: nothing to intervene with")
+    images, concepts = known_NxD.shape
+    batch = Situation(
+        logits_K=_float32(class_logits_NxK),
+        activations_D=_float32(activations_NxD),
+        presence_D=_float32(predicted_presence(values, activations_NxD)),
+        noise_D=jax.random.uniform(jax.random.key(seed), (images, concepts)),
+        replacements_D=_float32(np.where(known_NxD, replacements_NxD, 0.0)),
+        label=jnp.asarray(labels_N, jnp.int32),
+    )
+    # NaN stands where nothing was learnt of a concept; its replacement is NaN as well.
+    typical = (_float32(np.nan_to_num(x)) for x in (values.absent, values.present))
+    shared = Shared(_float32(head_KxD), *typical)
+    right, losses, asked = _follow(
+        batch,
+        shared,
+        jnp.asarray(known_NxD),
+        policy=policy,
+        steps=most if steps is None else min(steps, most),
+        batch_size=int(np.clip(_BLOCK // head_KxD.size, 1, images)),
+    )
+    counts = np.arange(right.shape[0], dtype=np.int32)
+    return InterventionCurve(counts, *map(np.asarray, (right, losses, asked)))
+
+
+@partial(jax.jit, static_argnames=("policy", "steps", "batch_size"))
+def _follow(
+    batch: Situation,
+    shared: Shared,
+    known_NxD: jax.Array,
+    *,
+    policy: str,
+    steps: int,
+    batch_size: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Accuracies [M + 1], cross-entropies [M + 1], asked [N, M]."""
+
+    def ask(image: Situation, open_D: jax.Array) -> tuple[Situation, jax.Array, jax.Array]:
+        priority_D = POLICIES[policy](image, shared)
+        d = jnp.argmax(jnp.where(open_D, priority_D, -jnp.inf)).astype(jnp.int32)
+        # With no concept left, argmax gives a closed one: nothing changes.
+        change = jnp.where(open_D[d], image.replacements_D[d] - image.activations_D[d], 0.0)
+        moved_K = image.logits_K + shared.head_KxD[:, d] * change
+        asked = jnp.where(open_D[d], d, -1)
+        return image._replace(logits_K=moved_K), open_D.at[d].set(False), asked
+
+    def outcome(image: Situation) -> tuple[jax.Array, jax.Array]:
+        own = image.logits_K[image.label]
+        right = jnp.sum(image.logits_K >= own) == 1
+        return right.astype(jnp.float32), jax.nn.logsumexp(image.logits_K) - own
+
+    def one_image(start: tuple[Situation, jax.Array]):
+        def step(carry: tuple[Situation, jax.Array], _: None):
+            image, open_D, asked = ask(*carry)
+            return (image, open_D), (*outcome(image), asked)
+
+        _, (right_M, loss_M, asked_M) = jax.lax.scan(step, start, None, length=steps)
+        right, loss = outcome(start[0])
+        return jnp.append(right, right_M), jnp.append(loss, loss_M), asked_M
+
+    right, loss, asked = jax.lax.map(one_image, (batch, known_NxD), batch_size=batch_size)
+    return jnp.mean(right, axis=0), jnp.mean(loss, axis=0), asked
+
+
+def _random(image: Situation, shared: Shared) -> jax.Array:
+    """Any order, another one for every image."""
+    return image.noise_D
+
+
+def _uncertain(image: Situation, shared: Shared) -> jax.Array:
+    """The concept whose predicted presence is nearest to a coin toss."""
+    return -jnp.abs(image.presence_D - 0.5)
+
+
+def _greedy(image: Situation, shared: Shared) -> jax.Array:
+    """The concept whose answer is expected to tell most about the class, in the model's own eyes.
+
+    This is the mutual information of answer and class, where the model believes in `present` as
+    much as it says and answers count as independent of each other: the entropy of the mean of the
+    two class distributions less the mean of their entropies. The expected entropy alone would ask
+    for whatever makes the model surer, right or wrong.
+    """
+    present_Dx1 = image.presence_D[:, None]
+    after_absent_DxK = jax.nn.softmax(_logits_after(image, shared, shared.absent_D), axis=1)
+    after_present_DxK = jax.nn.softmax(_logits_after(image, shared, shared.present_D), axis=1)
+    mean_DxK = present_Dx1 * after_present_DxK + (1.0 - present_Dx1) * after_absent_DxK
+    expected_D = image.presence_D * _entropies(after_present_DxK)
+    expected_D += (1.0 - image.presence_D) * _entropies(after_absent_DxK)
+    return _entropies(mean_DxK) - expected_D
+
+
+def _oracle(image: Situation, shared: Shared) -> jax.Array:
+    """The concept whose true value lowers the cross-entropy of the true label most."""
+    logits_DxK = _logits_after(image, shared, image.replacements_D)
+    return jax.nn.log_softmax(logits_DxK, axis=1)[:, image.label]
+
+
+POLICIES: dict[str, Callable[[Situation, Shared], jax.Array]] = {
+    "random": _random,
+    "uncertain": _uncertain,
+    "greedy": _greedy,
+    "oracle": _oracle,
+}
+
+
+def _logits_after(image: Situation, shared: Shared, values_D: jax.Array) -> jax.Array:
+    """Class logits after each concept alone is set to its value, [D, K]."""
+    change_D = values_D - image.activations_D
+    return image.logits_K[None, :] + (shared.head_KxD * change_D[None, :]).T
+
+
+def _entropies(p_DxK: jax.Array) -> jax.Array:
+    return jnp.sum(jax.scipy.special.entr(p_DxK), axis=1)
+
+
+def _float32(array: np.ndarray) -> jax.Array:
+    return jnp.asarray(np.asarray(array, np.float32))

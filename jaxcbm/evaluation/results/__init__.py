@@ -1,0 +1,1 @@
+"""Result files: what one run measured on one dataset, as JSON."""

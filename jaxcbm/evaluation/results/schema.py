@@ -1,0 +1,187 @@
+"""The fields of a result file, as frozen dataclasses; `result_file` describes the whole."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FORMAT, VERSION = "jaxcbm-results", 1
+
+Values = tuple[float, ...]
+PerSeed = tuple[Values, ...]
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """Which concept set: its size, `ConceptSet.content_hash`, and its name or file."""
+
+    count: int
+    hash: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Sizes of the splits."""
+
+    train: int
+    valid: int
+    test: int
+
+
+@dataclass(frozen=True)
+class NecCurve:
+    """Test accuracy at given numbers of effective concepts: one list a seed, one value a target."""
+
+    targets: Values
+    accuracies: PerSeed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method.
+
+    Attributes:
+        name: as the tables show it; unlike every other row's.
+        kind: `ours`, `baseline` (trained), or `training-free`.
+        metrics: name to one value a seed, or to a single value where seeds play no part.
+        sparse: whether classes use few concepts (an l1 path, masks); tables group by it.
+        nec_curve: where the method has a sparse path.
+        seconds: of fitting, as in `metrics`; may be empty.
+        published_as: key of the same method in `jaxcbm.report.published`; "" for none.
+        note: one sentence under the table, such as what was chosen on validation.
+    """
+
+    name: str
+    kind: Literal["ours", "baseline", "training-free"]
+    metrics: dict[str, Values]
+    sparse: bool = False
+    nec_curve: NecCurve | None = None
+    seconds: Values = ()
+    published_as: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """One class's non-zero weights in F (or the strongest of them): phrase to weight."""
+
+    name: str
+    weights: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The classes' weights of one row's model (one seed)."""
+
+    row: str
+    classes: tuple[ClassWeights, ...]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Groups of images of one row by confidence: mean confidence, accuracy, number of images."""
+
+    row: str
+    confidences: Values
+    accuracies: Values
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Interventions:
+    """Accuracy after setting 0, 1, ... concepts of an image right.
+
+    Attributes:
+        row: the model.
+        policy: which concepts first, such as `random`, `uncertain`, `greedy` or `oracle`.
+        values: who says what is right: `expert` (annotations) or `encoder`.
+        counts: numbers of concepts set, rising.
+        accuracies: one list a seed, one value for each of `counts`.
+    """
+
+    row: str
+    policy: str
+    values: str
+    counts: tuple[int, ...]
+    accuracies: PerSeed
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one concept added to the class logit; the label says "no ..." for an absence."""
+
+    label: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One test image, well or badly explained.
+
+    Attributes:
+        group: `best` or `worst`.
+        picture: a PNG as base64, see `picture_text`.
+        true: its class.
+        predicted: the class that is explained.
+        probability: of `predicted`.
+        contributions: largest first.
+        rest: the class bias and all other contributions; with them it adds up to the logit.
+    """
+
+    group: Literal["best", "worst"]
+    picture: str
+    true: str
+    predicted: str
+    probability: float
+    contributions: tuple[Contribution, ...]
+    rest: float
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Explained images of one row's model."""
+
+    row: str
+    images: tuple[Explained, ...]
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """Everything measured on one dataset under one protocol.
+
+    Attributes:
+        dataset: a name; `jaxcbm.report.published` knows some.
+        protocol: `official`, or `released` (pooled and re-split; its test images were trained on).
+        encoder: name of the frozen encoder.
+        encoder_hash: its content hash.
+        concepts: the concept set.
+        images: sizes of the splits.
+        hardware: one line.
+        seconds: of the whole run.
+        seeds: the seeds; lists over seeds are in their order.
+        rows: the methods, in the order of the tables.
+        command: what wrote the file.
+        class_weights: for the per-class figures.
+        reliability: for the reliability diagrams.
+        interventions: for the intervention curves.
+        explanations: for the explained images.
+        notes: sentences for the head of the section.
+    """
+
+    dataset: str
+    protocol: Literal["official", "released"]
+    encoder: str
+    encoder_hash: str
+    concepts: Concepts
+    images: Images
+    hardware: str
+    seconds: float
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    command: str = ""
+    class_weights: Weights | None = None
+    reliability: tuple[Reliability, ...] = ()
+    interventions: tuple[Interventions, ...] = ()
+    explanations: Explanations | None = None
+    notes: tuple[str, ...] = ()
+    format: Literal["jaxcbm-results"] = field(default=FORMAT, kw_only=True)
+    version: Literal[1] = field(default=VERSION, kw_only=True)

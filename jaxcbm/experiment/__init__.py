@@ -1,0 +1,1 @@
+"""From a config to a fitted and evaluated model, in Python."""

@@ -1,0 +1,88 @@
+"""The settings of a whole experiment: data, encoder and concepts around a fit."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ml_collections import ConfigDict
+
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.data.datasets import DataConfig
+from jaxcbm.encoders.finetune.lora import LoraConfig
+from jaxcbm.encoders.finetune.trainable import Mode
+from jaxcbm.training.config import (
+    FitConfig,
+    MeshConfig,
+    SparseHeadConfig,
+    TrainingConfig,
+    from_mapping,
+)
+from jaxcbm.training.finetune.config import TuningConfig
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which dual encoder, and what trains of it.
+
+    `--config.encoder.train=lora` adapts the matrices that `encoder.lora.where` matches,
+    `--config.encoder.train=full` trains the image tower, and `--config.encoder.train=rules` does
+    what `encoder.rules` says; the section `tuning` says how.
+
+    Attributes:
+        name: `jaxcbm/tiny`, a folder in the Hugging Face layout, or a hub name.
+        dtype: of the inputs of matrix products; sums, and what trains, stay float32.
+        image_size: height and width of the pictures that enter; position embeddings are
+            interpolated to it. 0 for the checkpoint's own.
+        train: `frozen`, `lora`, `full` or `rules`.
+        rules: `PATTERN=train`, `=freeze` or `=lora` on parameter paths, separated by semicolons;
+            the first that matches a path wins, and what none matches is frozen.
+        lora: rank, strength and place of the adapters.
+    """
+
+    name: str = "jaxcbm/tiny"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    image_size: int = 0
+    train: Mode = "frozen"
+    rules: str = ""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A whole experiment; the sections of every file in configs/.
+
+    Attributes:
+        data: which images, and how they are split.
+        encoder: which dual encoder, and what trains of it.
+        concepts: a built-in concept set's name, or a file of phrases.
+        features: folder of the feature store, here or gs://; "" keeps it in the work directory.
+        bottleneck: the model.
+        training: the loop.
+        sparse_head: the elastic-net head.
+        mesh: devices.
+        tuning: how the encoder trains, where it does.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    concepts: str = "birds"
+    features: str = ""
+    bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sparse_head: SparseHeadConfig = field(default_factory=SparseHeadConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+
+    @property
+    def fit(self) -> FitConfig:
+        """The part that `jaxcbm.fit` takes."""
+        return FitConfig(self.bottleneck, self.training, self.sparse_head, self.mesh)
+
+
+def default_config() -> ConfigDict:
+    """Every setting with its default, for config files to change."""
+    return ConfigDict(asdict(Experiment()))
+
+
+def read_experiment(config: dict[str, Any]) -> Experiment:
+    """Settings as typed dataclasses; raises UserError on an unknown or ill-typed one."""
+    return from_mapping(Experiment, config)

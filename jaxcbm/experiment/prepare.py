@@ -1,0 +1,144 @@
+"""From an experiment's settings to encoder, phrases and the features of its splits."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from absl import logging
+
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.datasets import DataConfig, load_dataset
+from jaxcbm.data.features import Features
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.store.feature_store import encode
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.processes import agree, is_distributed
+from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.trainable import rules_of, trainable
+from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned
+from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
+from jaxcbm.evaluation.protocol import check_overlap, released_split, stratified_split
+from jaxcbm.experiment.config import EncoderConfig, Experiment
+from jaxcbm.storage import as_path
+
+
+class Splits(NamedTuple):
+    """Features of the three splits."""
+
+    train: Features
+    valid: Features
+    test: Features
+
+
+class Prepared(NamedTuple):
+    """Everything a fit or an evaluation starts from.
+
+    Attributes:
+        encoder: frozen, or tuned.
+        concepts: the phrases.
+        splits: features by that encoder.
+        pictures: images to be explained.
+        train_pictures: the images that train and validation features come from, and perhaps more.
+    """
+
+    encoder: DualEncoder
+    concepts: ConceptSet
+    splits: Splits
+    pictures: ImageSet
+    train_pictures: ImageSet
+
+
+def encoder_of(how: EncoderConfig) -> DualEncoder:
+    """The encoder that the settings name, as it was before any training here."""
+    return load_encoder(how.name, dtype=how.dtype, image_size=how.image_size or None)
+
+
+def require_frozen(experiment: Experiment, command: str) -> None:
+    """Stop a command that compares models on the features of one frozen encoder.
+
+    Raises:
+        UserError: the settings train the encoder.
+    """
+    if (train := experiment.encoder.train) != "frozen":
+        raise UserError(
+            f"config.encoder.train={train}: `jaxcbm {command}` compares models on features of a "
+            "frozen encoder; set config.encoder.train=frozen, or use `jaxcbm train` once a setting"
+        )
+
+
+def prepare(experiment: Experiment, workdir: Path, tuned: Tuned | None = None) -> Prepared:
+    """Load the encoder and the data, encode once, split, and check that no image is in two splits.
+
+    Args:
+        experiment: the settings.
+        workdir: for the feature store.
+        tuned: what training has changed of the encoder; None takes it as it is.
+
+    Raises:
+        UserError: the same picture (by content hash) lies in two splits; the encoder has nothing
+            that the rules could train.
+    """
+    how = experiment.encoder
+    concepts = ConceptSet.from_file(experiment.concepts)
+    encoder = encoder_of(how)
+    rules = rules_of(how.train, how.rules, how.lora)
+    if how.train != "frozen":
+        trainable(encoder.params, rules)  # a mistake shows before hours of encoding
+    encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
+    agree("their concepts", concepts.content_hash)
+    store = as_path(experiment.features) if experiment.features else workdir / "features"
+    train_images, test_images = load_dataset(experiment.data)
+    train = encode_here(train_images, encoder, store)
+    test = None if test_images is None else encode_here(test_images, encoder, store)
+    splits = split(experiment.data, train, test)
+    return Prepared(encoder, concepts, splits, test_images or train_images, train_images)
+
+
+def encode_here(images: ImageSet, encoder: DualEncoder, store: Path) -> Features:
+    """Embed images with every device of this process.
+
+    Simulated devices share the cores of one, so that spreading over them gains nothing; in a run
+    of several processes it is done all the same, as a rehearsal.
+
+    Raises:
+        UserError: the processes of the run have other weights.
+    """
+    agree("their encoder's weights", encoder.content_hash)
+    devices = jax.local_devices()
+    if len(devices) == 1 or not (is_distributed() or devices[0].platform != "cpu"):
+        return encode(images, encoder, store)
+    spread = encoder.on_mesh(make_mesh(devices=devices))
+    return encode(images, spread, store, batch_size=64 * len(devices))
+
+
+def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
+    """Take validation out of train (and test, where there is none); no picture lies in two splits.
+
+    Raises:
+        UserError: the same picture (by content hash) lies in two splits.
+    """
+    if test is None:
+        rest, held = stratified_split(
+            train.labels, data.test_fraction, data.seed + 1, digests=train.digests
+        )
+        train, test = train.select(rest), train.select(held)
+    if data.protocol == "released":
+        return _released(train, test, data.seed)
+    kept, held = stratified_split(
+        train.labels, data.valid_fraction, data.seed, digests=train.digests
+    )
+    splits = Splits(train.select(kept), train.select(held), test)
+    if data.check_overlap:
+        check_overlap(
+            train=splits.train.digests, valid=splits.valid.digests, test=splits.test.digests
+        )
+    logging.info("%d train, %d validation, %d test images", *map(len, splits))
+    return splits
+
+
+def _released(train: Features, test: Features, seed: int) -> Splits:
+    """The released splits: all images pooled, three draws that know nothing of each other."""
+    pooled = Features.concatenate([train, test])
+    logging.warning("protocol=released: test images are also train images; for study only")
+    return Splits(*(pooled.select(rows) for rows in released_split(len(pooled), seed)))

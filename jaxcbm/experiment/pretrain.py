@@ -1,0 +1,162 @@
+"""`jaxcbm pretrain`: a small dual encoder of one's own, from image-caption pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.encoders.checkpoint.save import save_encoder
+from jaxcbm.encoders.clip.config import ClipConfig
+from jaxcbm.encoders.image.preprocess import Preprocess
+from jaxcbm.encoders.tokenizer import Tokenizer, train_tokenizer
+from jaxcbm.errors import UserError
+from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.training.config import MeshConfig, from_mapping
+from jaxcbm.training.pretrain import PretrainConfig, pretrain
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """Where image-caption pairs come from; several sources are pooled.
+
+    Attributes:
+        birds: how many procedural birds to draw; none of a quick-start species.
+        birds_seed: of those birds.
+        fashion_mnist: how many pictures of Fashion-MNIST's train split to add, with captions.
+        folder: a folder of pictures with captions ("" for none).
+        captions_per_image: captions kept for each image; shorter lists repeat.
+        workers: processes that draw birds.
+    """
+
+    birds: int = 0
+    birds_seed: int = 1
+    fashion_mnist: int = 0
+    folder: str = ""
+    captions_per_image: int = 6
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class ArchitectureConfig:
+    """Sizes of the two towers; see `ClipConfig.tiny`."""
+
+    image_size: int = 64
+    patch_size: int = 8
+    width: int = 128
+    layers: int = 4
+    text_layers: int = 2
+    context_length: int = 32
+    embed_dim: int = 128
+    vocab_size: int = 1024
+
+
+@dataclass(frozen=True)
+class PretrainExperiment:
+    """A whole pre-training: pairs, architecture, training, placement."""
+
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    training: PretrainConfig = field(default_factory=PretrainConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    weights_dtype: str = "float16"
+
+
+def run(config: dict[str, Any], workdir: Path) -> Path:
+    """Train, and leave the encoder in `workdir/encoder` in the Hugging Face folder layout."""
+    experiment = from_mapping(PretrainExperiment, config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    settle_workdir(workdir, config)
+    sizes = experiment.architecture
+    preprocess = Preprocess.square(sizes.image_size)
+    pixels, captions = load_pairs(experiment.pairs, preprocess)
+    texts = [text for group in captions for text in group]
+    tokenizer = train_tokenizer(
+        texts, sizes.vocab_size, workdir / "tokenizer", context_length=sizes.context_length
+    )
+    logging.info("%d pictures, %d captions", len(pixels), len(texts))
+    clip_config = ClipConfig.tiny(
+        vocab_size=len(tokenizer.backend),
+        image_size=sizes.image_size,
+        patch_size=sizes.patch_size,
+        width=sizes.width,
+        layers=sizes.layers,
+        text_layers=sizes.text_layers,
+        context_length=sizes.context_length,
+        embed_dim=sizes.embed_dim,
+    )
+    params = pretrain(
+        pixels,
+        tokenise(captions, tokenizer, experiment.pairs.captions_per_image),
+        clip_config,
+        experiment.training,
+        mean=preprocess.mean,
+        std=preprocess.std,
+        mesh=make_mesh(experiment.mesh.data, experiment.mesh.model),
+        workdir=workdir,
+    )
+    folder = workdir / "encoder"
+    save_encoder(
+        folder,
+        clip_config,
+        {path: np.asarray(value) for path, value in params.items()},
+        workdir / "tokenizer",
+        preprocess,
+        dtype=experiment.weights_dtype,
+    )
+    logging.info("encoder written to %s", folder)
+    return folder
+
+
+def load_pairs(
+    config: PairsConfig, preprocess: Preprocess
+) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    """All pictures at the encoder's size, uint8 [N, S, S, 3], and their captions."""
+    pixels: list[np.ndarray] = []
+    captions: list[tuple[str, ...]] = []
+    for images in _sources(config):
+        assert images.captions is not None
+        for i in range(len(images)):
+            try:
+                pixels.append(preprocess(images.source.load(i)))
+            except (UnreadableImage, UserError) as error:
+                logging.warning("skipped %s: %s", images.source.name(i), error)
+                continue
+            captions.append(images.captions[i])
+    if not pixels:
+        raise UserError("no image-caption pairs: set config.pairs.birds, .fashion_mnist or .folder")
+    return np.stack(pixels), captions
+
+
+def tokenise(
+    captions: Sequence[tuple[str, ...]], tokenizer: Tokenizer, per_image: int
+) -> np.ndarray:
+    """Token ids of `per_image` captions an image, int32 [N, C, T]; short lists repeat."""
+    chosen = [group[c % len(group)] for group in captions for c in range(per_image)]
+    unique, inverse = np.unique(np.asarray(chosen, dtype=object), return_inverse=True)
+    ids = tokenizer.ids(list(unique))
+    longest = max(map(len, ids))
+    return tokenizer.pad(ids, longest)[inverse].reshape(len(captions), per_image, longest)
+
+
+def _sources(config: PairsConfig) -> list[ImageSet]:
+    sources = []
+    if config.birds:
+        from jaxcbm.data.birds.birds import random_birds
+
+        logging.info("drawing %d birds", config.birds)
+        sources.append(random_birds(config.birds, seed=config.birds_seed, workers=config.workers))
+    if config.fashion_mnist:
+        from jaxcbm.data.sources.fashion_mnist import load_fashion_mnist
+
+        images = load_fashion_mnist("train")
+        sources.append(images.select(np.arange(min(config.fashion_mnist, len(images)))))
+    if config.folder:
+        from jaxcbm.data.sources.captioned import load_captioned_folder
+
+        sources.append(load_captioned_folder(Path(config.folder)))
+    return sources

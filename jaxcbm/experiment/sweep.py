@@ -1,0 +1,147 @@
+"""`jaxcbm sweep`: a grid of settings on validation, as a table, a picture and the best one."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from jaxcbm.atomic import write_json
+from jaxcbm.distributed.processes import agree, is_main
+from jaxcbm.errors import UserError
+from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
+from jaxcbm.training.sweep.grid import parse_axis, runs_of
+from jaxcbm.training.sweep.ranking import Ranked, rank
+from jaxcbm.training.sweep.sweep import Outcome, sweep
+
+EXAMPLE = "--grid.training.cbl.learning_rate=1e-4,1e-3 --grid.training.seed=0,1,2"
+
+
+class Swept(NamedTuple):
+    """What a sweep found.
+
+    Attributes:
+        ranked: the settings from best to worst.
+        about: what they are settings of: encoder, concepts, splits, grid, runs, seconds.
+    """
+
+    ranked: list[Ranked]
+    about: dict[str, Any]
+
+
+def run(
+    config: dict[str, Any], workdir: Path, axes: Sequence[str], memory_gib: float | None = None
+) -> Swept:
+    """Train the grid, or what is missing of it.
+
+    The work directory belongs to one config; the grid may grow from call to call.
+
+    Args:
+        config: the settings that the grid does not say.
+        workdir: gets runs/, one file a finished tile.
+        axes: `--grid.a.b=V1,V2` as typed.
+        memory_gib: how much the sweep may take on each device.
+
+    Raises:
+        UserError: no grid, or a field that cannot be on one.
+    """
+    grid = parse_grid(axes)
+    experiment = read_experiment(config)
+    require_frozen(experiment, "sweep")
+    wanted = runs_of(experiment.fit, grid)
+    settle_workdir(workdir, config)
+    prepared = prepare(experiment, workdir)
+    about = _about(prepared)
+    done = read_runs(workdir / "runs", about)
+    agree("the finished runs that they see", " ".join(sorted(done)))
+    if left := len(wanted.keys() - done.keys()):
+        logging.info("%d runs, %d of them are there already", len(wanted), len(wanted) - left)
+    started = time.perf_counter()
+    for outcomes in sweep(
+        prepared.splits.train,
+        prepared.splits.valid,
+        encoder=prepared.encoder,
+        concepts=prepared.concepts,
+        config=experiment.fit,
+        grid=grid,
+        memory=None if memory_gib is None else int(memory_gib * 2**30),
+        finished=done.keys(),
+    ):
+        if is_main():
+            write_runs(workdir / "runs", outcomes, about)
+        done |= {outcome.key: outcome for outcome in outcomes}
+    ranked = rank([done[key]._replace(setting=setting) for key, setting in wanted.items()])
+    about |= {"grid": grid, "runs": len(wanted), "seconds": time.perf_counter() - started}
+    return Swept(ranked, about)
+
+
+def parse_grid(axes: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Axes from `--grid.a.b=V1,V2`.
+
+    Raises:
+        UserError: none at all, one twice, one without values, or a field that has no such values.
+
+    >>> parse_grid(["--grid.training.seed=0,1"])
+    {'training.seed': (0, 1)}
+    """
+    if not axes:
+        raise UserError(f"a sweep needs a grid: {EXAMPLE}")
+    grid = {}
+    for axis in axes:
+        path, equals, values = axis.removeprefix("--grid.").partition("=")
+        if not equals or not values:
+            raise UserError(f"{axis}: give values with =, as in --grid.{path}=V1,V2")
+        if path in grid:
+            raise UserError(f"--grid.{path} is there twice: put all its values in one")
+        grid[path] = parse_axis(path, values)
+    return grid
+
+
+def _about(prepared: Prepared) -> dict[str, Any]:
+    """What runs are runs of; those of other data or phrases are no use."""
+    splits = prepared.splits
+    return {
+        "encoder": prepared.encoder.content_hash,
+        "concepts": {"count": len(prepared.concepts), "hash": prepared.concepts.content_hash},
+        "train": {"images": len(splits.train), "key": splits.train.key},
+        "valid": {"images": len(splits.valid), "key": splits.valid.key},
+    }
+
+
+def read_runs(folder: Path, about: dict[str, Any]) -> dict[str, Outcome]:
+    """Finished runs by key."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        tile = json.loads(file.read_text(encoding="utf-8"))
+        if tile["about"] == about:
+            outcomes = (Outcome(**_numbers(run)) for run in tile["runs"])
+            found |= {outcome.key: outcome for outcome in outcomes}
+    return found
+
+
+def write_runs(folder: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> None:
+    """One file a finished tile."""
+    name = hashlib.sha256("".join(outcome.key for outcome in outcomes).encode()).hexdigest()[:16]
+    runs = [outcome._asdict() for outcome in outcomes]
+    write_json(folder / f"{name}.json", plain({"about": about, "runs": runs}))
+
+
+def plain(value: Any) -> Any:
+    """For JSON, which knows no infinite numbers: null in their place."""
+    if isinstance(value, dict):
+        return {name: plain(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(own) for own in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(run: dict[str, Any]) -> dict[str, Any]:
+    """A run as it was before `_plain`."""
+    measured = ("valid_loss", "valid_top1", "train_loss")
+    return run | {name: math.nan for name in measured if run[name] is None}

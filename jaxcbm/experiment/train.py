@@ -1,0 +1,101 @@
+"""`jaxcbm train`: from a config to a fitted, evaluated and explained model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.distributed.processes import barrier, decide, is_main
+from jaxcbm.encoders.finetune.trainable import rules_of
+from jaxcbm.errors import UserError
+from jaxcbm.evaluation import plots
+from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.evaluate import evaluate_model
+from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.model.model import Model, load_model
+from jaxcbm.training.finetune.fit import Recipe, Split, tune
+from jaxcbm.training.fit import fit
+from jaxcbm.training.metrics_log import read_metrics
+from jaxcbm.training.sparsify import sparsify
+
+
+def run(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
+    """Fit, save, evaluate on test once, and draw; a finished run is not trained again.
+
+    Returns:
+        The content of metrics.json.
+    """
+    experiment = read_experiment(config)
+    settle_workdir(workdir, config)
+    written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
+    if decide("finished", written):
+        logging.info("%s is finished; delete it to train again", workdir)
+        return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
+    prepared = prepare(experiment, workdir)
+    if experiment.encoder.train == "frozen":
+        model = fit(
+            prepared.splits.train,
+            prepared.splits.valid,
+            encoder=prepared.encoder,
+            concepts=prepared.concepts,
+            config=experiment.fit,
+            workdir=workdir,
+        )
+    else:
+        model, prepared = fit_tuned(experiment, prepared, workdir)
+    if is_main():
+        model.save(workdir / "model")
+    barrier("model saved")
+    metrics = evaluate_model(load_model(workdir), experiment, prepared, workdir)
+    if is_main():
+        draw(model, workdir)
+        draw_explanation(model, prepared.pictures, workdir)
+    return metrics
+
+
+def fit_tuned(experiment: Experiment, prepared: Prepared, workdir: Path) -> tuple[Model, Prepared]:
+    """Train the encoder too; the sparse head is solved on features from the tuned one."""
+    how, splits = experiment.encoder, prepared.splits
+    recipe = Recipe(
+        encoder=prepared.encoder,
+        concepts=prepared.concepts,
+        classes=splits.train.classes,
+        rules=rules_of(how.train, how.rules, how.lora),
+        lora=how.lora,
+        tuning=experiment.tuning,
+        config=experiment.fit,
+    )
+    pictures = prepared.train_pictures
+    model = tune(Split(pictures, splits.train), Split(pictures, splits.valid), recipe, workdir)
+    prepared = prepare(experiment, workdir, tuned=model.tuned)
+    if experiment.sparse_head.enabled:
+        train, valid = prepared.splits.train, prepared.splits.valid
+        model = sparsify(model, train, valid, experiment.sparse_head)[0]
+    return model, prepared
+
+
+def draw(model: Model, workdir: Path) -> None:
+    """Learning curves and, where there is a sparse path, accuracy against sparsity."""
+    folder = workdir / "plots"
+    folder.mkdir(exist_ok=True)
+    plots.learning_curves(read_metrics(workdir / "metrics.jsonl"), folder / "learning_curves.png")
+    if (tuning := workdir / "tuning" / "metrics.jsonl").exists():
+        plots.learning_curves(read_metrics(tuning), folder / "tuning_curves.png")
+    if path := model.metrics.get("path"):
+        points = list(zip(path["nec"], path["valid_top1"], strict=True))
+        plots.nec_curve(points, model.metrics["chosen_nec"], folder / "nec_curve.png")
+
+
+def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:
+    """Explain the first readable test picture."""
+    for index in range(len(pictures)):
+        try:
+            explanation = model.explain(pictures.source.load(index))
+        except (UnreadableImage, UserError) as error:
+            logging.warning("skipped %s: %s", pictures.source.name(index), error)
+            continue
+        explanation.save(workdir / "plots" / "explanation.png")
+        return

@@ -1,0 +1,80 @@
+"""An exported folder: the model, its prediction as a program, and how to load either."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+import jaxcbm
+from jaxcbm.atomic import atomic_folder
+from jaxcbm.encoders.checkpoint.copy import copy_encoder
+from jaxcbm.errors import UserError
+from jaxcbm.model.export.program import PLATFORMS, Program, make_program
+from jaxcbm.model.export.readme import readme
+from jaxcbm.model.model import ENCODER_FOLDER, Model
+
+PROGRAM_FOLDER = "program"
+
+
+def export_model(
+    model: Model,
+    output: Path,
+    *,
+    with_encoder: bool = False,
+    platforms: Sequence[str] = PLATFORMS,
+) -> Program:
+    """Write a model so that another machine serves it; the folder appears whole or not at all.
+
+    `program/` needs jax alone; the folder itself is what `load_model` opens.
+
+    Args:
+        model: what to export.
+        output: a folder that is not there yet, or is empty.
+        with_encoder: add a copy of the encoder, so that `load_model` needs no hub and no name.
+        platforms: what the program runs on.
+
+    Returns:
+        The program, as it was written.
+
+    Raises:
+        UserError: the folder has something in it, or the encoder cannot be found.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"--output={output}: it is there already; delete it or name another")
+    program = make_program(model, platforms)
+    with atomic_folder(output) as temporary:
+        model.save(temporary)
+        if with_encoder:
+            source = model.encoder_folder or model.encoder_name
+            copy_encoder(source, temporary / ENCODER_FOLDER)
+        _write_program(temporary / PROGRAM_FOLDER, program, model)
+        preprocess = model.loaded_encoder.preprocess
+        page = readme(program, preprocess, model.encoder_name, with_encoder=with_encoder)
+        (temporary / "README.md").write_text(page, encoding="utf-8")
+    return program
+
+
+def _write_program(folder: Path, program: Program, model: Model) -> None:
+    folder.mkdir()
+    (folder / "predict.stablehlo").write_bytes(program.serialised)
+    save_file(
+        {name: np.array(value, order="C") for name, value in program.weights.items()},
+        folder / "weights.safetensors",
+    )
+    said = {
+        "inputs": {"pixels": {"dtype": "uint8", "shape": ["b", *[program.image_size] * 2, 3]}},
+        "outputs": {
+            "class_logits": {"dtype": "float32", "shape": ["b", len(model.classes)]},
+            "concept_activations": {"dtype": "float32", "shape": ["b", len(model.concepts)]},
+        },
+        "classes": list(model.classes),
+        "concepts": list(model.concepts.phrases),
+        "platforms": list(program.platforms),
+        "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
+        "preprocessing": model.loaded_encoder.preprocess.to_hf(),
+        "versions": {"jaxcbm": jaxcbm.__version__, "jax": jax.__version__},
+    }
+    (folder / "program.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")

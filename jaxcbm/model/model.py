@@ -1,0 +1,288 @@
+"""A fitted concept bottleneck: predict, explain, intervene, save, load."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from jaxcbm.atomic import atomic_folder
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
+from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned, load_tuned, save_tuned
+from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
+from jaxcbm.model.explanation import Explanation, explain_image
+
+FORMAT = 1
+TUNED_FILE = "encoder.safetensors"
+ENCODER_FOLDER = "encoder"
+
+
+class Prediction(NamedTuple):
+    """What the model says about N images.
+
+    Attributes:
+        class_logits: float32 [N, K].
+        concept_activations: a, float32 [N, D].
+        concept_logits: z, float32 [N, D].
+        concept_scores: psi, the encoder's own scores, float32 [N, D].
+        label_ids: int32 [N].
+        labels: N class names.
+    """
+
+    class_logits: np.ndarray
+    concept_activations: np.ndarray
+    concept_logits: np.ndarray
+    concept_scores: np.ndarray
+    label_ids: np.ndarray
+    labels: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """Encoder, phrases and weights of a concept bottleneck.
+
+    Attributes:
+        config: structure of the bottleneck.
+        params: flat dict; `cbl.kernel` [I, D], `head.kernel` [D, K], `head.bias` [K].
+        input_map: image embeddings -> what the Concept Bottleneck Layer reads.
+        concepts: the D phrases.
+        concept_embeddings: C, float32 [D, E], unit norm.
+        classes: K names.
+        encoder_name: what to load the encoder by.
+        encoder_hash: SHA-256 of its content, of the tuned one's if it was tuned; another encoder
+            is refused.
+        logit_scale: s of psi = s C e + b.
+        logit_bias: b.
+        encoder: the encoder itself; loaded by name when first needed if None.
+        encoder_image_size: height and width of the pictures that it takes; 0 for the checkpoint's
+            own.
+        encoder_folder: a copy of the encoder that lies beside the model; None: load it by name.
+        metrics: how the head was chosen.
+        tuned: what end-to-end training changed of the encoder of that name; None if it is frozen.
+    """
+
+    config: BottleneckConfig
+    params: Mapping[str, np.ndarray]
+    input_map: InputMap
+    concepts: ConceptSet
+    concept_embeddings: np.ndarray
+    classes: tuple[str, ...]
+    encoder_name: str
+    encoder_hash: str
+    logit_scale: float
+    logit_bias: float
+    encoder: DualEncoder | None = None
+    encoder_image_size: int = 0
+    encoder_folder: Path | None = None
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tuned: Tuned | None = None
+
+    @property
+    def head(self) -> np.ndarray:
+        """F, float32 [K, D]."""
+        return np.asarray(self.params["head.kernel"]).T
+
+    @functools.cached_property
+    def bottleneck(self) -> Bottleneck:
+        """The structure that `params` fill."""
+        inputs = self.input_map.bias.shape[0]
+        shape = (inputs, len(self.concepts), len(self.classes))
+        return build_bottleneck(self.config, *shape)[0]
+
+    @functools.cached_property
+    def loaded_encoder(self) -> DualEncoder:
+        """The encoder, loaded when first asked for.
+
+        Raises:
+            UserError: it cannot be found, or it is not what this model was trained on.
+        """
+        encoder = self.encoder
+        if encoder is None:
+            size = self.encoder_image_size or None
+            encoder = load_encoder(self.encoder_folder or self.encoder_name, image_size=size)
+            encoder = encoder if self.tuned is None else apply_tuned(encoder, self.tuned)
+        if encoder.content_hash != self.encoder_hash:
+            raise UserError(
+                f"encoder {self.encoder_name}: its content is not what this model was trained on "
+                f"({encoder.content_hash[:12]} instead of {self.encoder_hash[:12]}): "
+                "restore that encoder or train again"
+            )
+        return encoder
+
+    @functools.cached_property
+    def _forward(self):
+        apply, tau = self.bottleneck.apply, self.config.tau_end
+
+        @jax.jit
+        def forward(params: Params, input_map: InputMap, concepts: jax.Array, rows: jax.Array):
+            logits, out = apply(params, apply_map(input_map, rows), tau=tau)
+            psi = concept_scores(rows, concepts, self.logit_scale, self.logit_bias)
+            return logits, out.concept_activations, out.concept_logits, psi
+
+        return forward
+
+    def predict_embeddings(self, embeddings_NxE: np.ndarray, batch_size: int = 1024) -> Prediction:
+        """Predict from image embeddings.
+
+        Args:
+            embeddings_NxE: unit norm, from this model's encoder.
+            batch_size: rows in one compiled call; the last batch is padded.
+        """
+        arguments = (dict(self.params), self.input_map, self.concept_embeddings)
+        rows = np.asarray(embeddings_NxE, np.float32)
+        size = min(batch_size, max(len(rows), 1))
+        parts = []
+        for start in range(0, max(len(rows), 1), size):
+            batch = rows[start : start + size]
+            padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
+            parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
+        logits, activations, z, psi = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        label_ids = np.argmax(logits, axis=1).astype(np.int32)
+        labels = tuple(self.classes[i] for i in label_ids)
+        return Prediction(logits, activations, z, psi, label_ids, labels)
+
+    def predict(self, images: Sequence[Image.Image] | np.ndarray) -> Prediction:
+        """Predict from images: PIL images, or uint8 [N, H, W, 3]."""
+        return self.predict_embeddings(self.loaded_encoder.embed_images(images))
+
+    def explain(
+        self, image: Image.Image | np.ndarray, k: int = 10, target: str | None = None
+    ) -> Explanation:
+        """Why the model says what it says about one image.
+
+        Args:
+            image: a PIL image, or uint8 [H, W, 3].
+            k: contributions to keep, largest first in absolute value.
+            target: the class to explain; the predicted one by default.
+
+        Raises:
+            UserError: no such class.
+        """
+        if target is not None and target not in self.classes:
+            raise UserError(f"no class named {target!r} (there are {', '.join(self.classes)})")
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        return explain_image(
+            picture,
+            self.predict([picture]),
+            head_KxD=self.head,
+            bias_K=np.asarray(self.params.get("head.bias", np.zeros(len(self.classes)))),
+            phrases=self.concepts.phrases,
+            classes=self.classes,
+            k=k,
+            target=target,
+        )
+
+    def intervene(
+        self, image: Image.Image | np.ndarray, activations: Mapping[str, float]
+    ) -> Prediction:
+        """Predict with some concept activations set by hand.
+
+        Args:
+            image: a PIL image, or uint8 [H, W, 3].
+            activations: phrase -> value, in the units of `concept_activations`.
+
+        Raises:
+            UserError: a phrase that is not in the concept set.
+        """
+        place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
+        if unknown := [phrase for phrase in activations if phrase not in place]:
+            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+        images = image[None] if isinstance(image, np.ndarray) else [image]
+        before = self.predict(images)
+        changed_NxD = before.concept_activations.copy()
+        for phrase, value in activations.items():
+            changed_NxD[:, place[phrase]] = value
+        logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
+        label_ids = np.argmax(logits, axis=1).astype(np.int32)
+        return before._replace(
+            class_logits=logits.astype(np.float32),
+            concept_activations=changed_NxD,
+            label_ids=label_ids,
+            labels=tuple(self.classes[i] for i in label_ids),
+        )
+
+    def save(self, folder: Path | str) -> None:
+        """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
+
+        The frozen encoder is stored as its name and content hash, not as a copy; what was tuned
+        of it, as `encoder.safetensors`.
+        """
+        tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
+        tensors["input_map.bias"] = np.asarray(self.input_map.bias)
+        if self.input_map.kernel is not None:
+            tensors["input_map.kernel"] = np.asarray(self.input_map.kernel)
+        tensors["concept_embeddings"] = np.asarray(self.concept_embeddings)
+        header = {
+            "format": FORMAT,
+            "config": dataclasses.asdict(self.config),
+            "concepts": self.concepts.to_json(),
+            "classes": list(self.classes),
+            "encoder": {
+                "name": self.encoder_name,
+                "hash": self.encoder_hash,
+                "image_size": self.encoder_image_size,
+            },
+            "logit_scale": self.logit_scale,
+            "logit_bias": self.logit_bias,
+            "metrics": dict(self.metrics),
+        }
+        with atomic_folder(folder) as temporary:
+            save_file(
+                {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+                temporary / "model.safetensors",
+            )
+            if self.tuned is not None:
+                save_tuned(temporary / TUNED_FILE, self.tuned)
+            (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
+
+
+def load_model(folder: Path | str) -> Model:
+    """Load a model from a work directory or from the folder that `Model.save` wrote.
+
+    Raises:
+        UserError: no finished model there, or one of another format.
+    """
+    folder = Path(folder)
+    place = folder / "model" if (folder / "model" / "model.json").exists() else folder
+    if not (place / "model.json").exists():
+        raise UserError(f"no finished model in {folder}: run `jaxcbm train --workdir={folder}`")
+    header = json.loads((place / "model.json").read_text(encoding="utf-8"))
+    if header.get("format") != FORMAT:
+        raise UserError(f"{place}: written by another version of jaxcbm; train it again")
+    tensors = load_file(place / "model.safetensors")
+    kernel: Any = tensors.get("input_map.kernel")
+    bias: Any = tensors["input_map.bias"]
+    return Model(
+        config=BottleneckConfig(**header["config"]),
+        params={
+            name.removeprefix("params."): value
+            for name, value in tensors.items()
+            if name.startswith("params.")
+        },
+        input_map=InputMap(kernel, bias),
+        concepts=ConceptSet.from_json(header["concepts"], str(place)),
+        concept_embeddings=tensors["concept_embeddings"],
+        classes=tuple(header["classes"]),
+        encoder_name=header["encoder"]["name"],
+        encoder_hash=header["encoder"]["hash"],
+        # Files from before this was stored hold models of a checkpoint's own size.
+        encoder_image_size=header["encoder"].get("image_size", 0),
+        encoder_folder=beside if (beside := place / ENCODER_FOLDER).is_dir() else None,
+        logit_scale=header["logit_scale"],
+        logit_bias=header["logit_bias"],
+        metrics=header["metrics"],
+        tuned=load_tuned(place / TUNED_FILE) if (place / TUNED_FILE).exists() else None,
+    )

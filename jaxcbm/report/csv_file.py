@@ -1,0 +1,53 @@
+"""Result files as CSV, one line a method and metric."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from jaxcbm.evaluation.results.schema import ResultFile, Row
+from jaxcbm.report.metric_names import summarise
+
+COLUMNS = (
+    *("dataset", "protocol", "encoder", "method", "kind", "sparse"),
+    *("metric", "mean", "deviation", "seeds"),
+)
+
+
+def csv_text(results: Sequence[ResultFile]) -> str:
+    """Mean, sample standard deviation and number of seeds of every metric of every method.
+
+    Fitting time is the metric `seconds`; points of NEC curves are `top1_at_nec_5` and so on. Shares
+    are 0 to 1. A number that does not exist is empty.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for result in results:
+        for row in result.rows:
+            texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
+            for name, values in _values(row).items():
+                mean, deviation, count = summarise(values)
+                head = (*map(_tame, texts), int(row.sparse), _tame(name))
+                writer.writerow((*head, _digits(mean), _digits(deviation), count))
+    return buffer.getvalue()
+
+
+def _values(row: Row) -> dict[str, Sequence[float]]:
+    values: dict[str, Sequence[float]] = dict(row.metrics)
+    if row.seconds:
+        values["seconds"] = row.seconds
+    if row.nec_curve:
+        columns = zip(*row.nec_curve.accuracies, strict=True)
+        for target, column in zip(row.nec_curve.targets, columns, strict=True):
+            values[f"top1_at_nec_{target:g}"] = column
+    return values
+
+
+def _digits(value: float) -> str:
+    return f"{value:.8g}" if math.isfinite(value) else ""
+
+
+def _tame(text: str) -> str:
+    """Spreadsheets run a cell that begins like a formula; an apostrophe makes it a text."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

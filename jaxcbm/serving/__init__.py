@@ -1,1 +1,0 @@
-"""Prediction, explanation and the model on disk."""

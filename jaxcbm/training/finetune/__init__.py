@@ -1,0 +1,1 @@
+"""Training the encoder, or adapters on it, together with the bottleneck."""

@@ -1,0 +1,147 @@
+"""`jaxcbm reproduce` on a few birds: what it writes, does not run twice, and refuses."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxcbm.cli import main
+from jaxcbm.evaluation.results.file import read_result
+from jaxcbm.experiment import reproduce
+from jaxcbm.experiment.methods import DEFAULT, METHODS
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = [
+    "--config.data.images_per_class=3",
+    "--config.data.valid_fraction=0.34",
+    "--config.training.epochs=2",
+    "--config.training.batch_size=32",
+    "--config.sparse_head.path_length=4",
+    "--config.mesh.data=1",
+]
+ROWS = [DEFAULT, "Post-hoc CBM, text vectors", "linear probe", "zero-shot, templates"]
+
+
+def command(workdir, *more):
+    config = ROOT / "configs" / "quickstart.py"
+    return ["-q", "reproduce", f"--config={config}", f"--workdir={workdir}", *SETTINGS, *more]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("reproduce") / "birds"
+    arguments = command(workdir, "--seeds=2", *(f"--method={name}" for name in ROWS))
+    assert main(arguments) == 0
+    return workdir, arguments
+
+
+@pytest.fixture(scope="module")
+def result(reproduced):
+    return read_result(reproduced[0] / "results-official.json")
+
+
+def test_the_result_says_what_it_is_of(result):
+    assert (result.dataset, result.protocol, result.seeds) == ("birds", "official", (0, 1))
+    assert [row.name for row in result.rows] == ROWS
+    assert sum((result.images.train, result.images.valid)) == 48 * 3
+    assert result.seconds == pytest.approx(sum(sum(row.seconds) for row in result.rows))
+    assert "reproduce" in result.command
+
+
+def test_rows_hold_a_value_a_seed_or_one(result):
+    rows = {row.name: row for row in result.rows}
+    assert len(rows[DEFAULT].metrics["top1"]) == 2
+    assert len(rows["linear probe"].metrics["top1"]) == 1
+    curve = rows[DEFAULT].nec_curve
+    assert curve is not None and np.shape(curve.accuracies) == (2, len(reproduce.TARGETS))
+    np.testing.assert_allclose(rows[DEFAULT].metrics["anec"], np.mean(curve.accuracies, axis=1))
+    assert rows["linear probe"].nec_curve is None
+    expected = {"concept_auc", "ece", "random_top1", "concept_fidelity", "leakage_top1"}
+    assert expected <= set(rows[DEFAULT].metrics)
+
+
+def test_the_default_is_shown(result):
+    assert result.class_weights is not None and len(result.class_weights.classes) == 48
+    assert result.explanations is not None and len(result.explanations.images) == 12
+    kinds = {(shown.values, shown.policy) for shown in result.interventions}
+    assert len(kinds) == 8 and ("expert", "greedy") in kinds
+    top1 = next(row for row in result.rows if row.name == DEFAULT).metrics["top1"]
+    for shown in result.interventions:
+        np.testing.assert_allclose([curve[0] for curve in shown.accuracies], top1, atol=1e-6)
+
+
+def test_a_report_lies_beside_it(reproduced):
+    assert {file.name for file in (reproduced[0] / "report").iterdir()} == {
+        "report.md",
+        "report.csv",
+        "report.html",
+    }
+
+
+def test_finished_parts_are_not_run_again(reproduced, monkeypatch, result):
+    workdir, arguments = reproduced
+
+    def refuse(study, seed):
+        raise AssertionError("ran again")
+
+    for name in ROWS:
+        monkeypatch.setitem(METHODS, name, METHODS[name]._replace(run=refuse))
+    monkeypatch.setattr("jaxcbm.experiment.showcase.showcase", lambda *args: {})
+    assert main(arguments) == 0
+    again = read_result(workdir / "results-official.json")
+    assert again.rows == result.rows
+
+
+def test_another_setting_is_another_result(reproduced, monkeypatch):
+    """Parts are found by everything that they depend on."""
+    workdir, _ = reproduced
+    assert main(command(workdir, "--seeds=1", f"--method={ROWS[1]}")) == 0
+    parts = {file.parent.name for file in workdir.glob("parts/*/*.json")}
+    changed = "--config.training.seed=5"
+    assert main(command(workdir, "--seeds=1", f"--method={ROWS[1]}", changed)) == 0
+    assert len({file.parent.name for file in workdir.glob("parts/*/*.json")}) == len(parts) + 1
+
+
+def test_a_half_written_part_is_never_there(reproduced):
+    for file in reproduced[0].glob("parts/*/*"):
+        assert file.suffix == ".json" and json.loads(file.read_text())["metrics"]
+
+
+@pytest.mark.parametrize(
+    "more, told",
+    [
+        (["--method=magic"], "no method 'magic'"),
+        (["--seeds=0"], "--seeds=0"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, more, told):
+    assert main(command(tmp_path / "x", *more)) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_methods_that_need_annotations_say_so():
+    """Without them their rows are left out, and no other method reads them for its concepts."""
+    needing = [name for name, method in METHODS.items() if method.annotated]
+    assert needing == ["Post-hoc CBM, learned vectors"]
+
+
+def test_every_shipped_dataset_has_its_config():
+    from jaxcbm.commands.study_arguments import DATASETS
+
+    for name in DATASETS.values():
+        assert (ROOT / "configs" / f"{name}.py").is_file()
+
+
+def test_another_seed_is_another_fit(result):
+    default = next(row for row in result.rows if row.name == DEFAULT)
+    assert default.metrics["nll"][0] != default.metrics["nll"][1]

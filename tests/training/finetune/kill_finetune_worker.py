@@ -1,0 +1,32 @@
+"""Tunes slowly enough to be killed: `kill_finetune_worker.py ENCODER_FOLDER WORKDIR`."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from finetune_problem import make_recipe, make_splits
+
+from jaxcbm.encoders.finetune.lora import LoraConfig
+from jaxcbm.training.finetune import loop as tuning_loop
+from jaxcbm.training.finetune.fit import begin
+
+
+def main(encoder_folder: Path, workdir: Path) -> None:
+    batches = tuning_loop.pixel_batches
+
+    def slow(pictures, rows):
+        for batch in batches(pictures, rows):
+            time.sleep(0.1)
+            yield batch
+
+    tuning_loop.pixel_batches = slow
+    lora = LoraConfig(rank=2, dropout=0.2)
+    recipe = make_recipe(encoder_folder, lora=lora, epochs=6, checkpoint_every=1, flip=True)
+    begun = begin(*make_splits(recipe.encoder), recipe)
+    state = tuning_loop.run(*begun, workdir).state
+    np.savez(workdir / "final.npz", **{k: np.asarray(v) for k, v in state.params.items()})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
