@@ -33,11 +33,16 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 # What sets the learning rate of what trains of the encoder, and the values tried.
 RATES: dict[str, tuple[str, tuple[float, ...]]] = {
-    "projection": ("tuning.lora.learning_rate", (5e-3, 2e-2)),
-    "attention": ("tuning.lora.learning_rate", (1e-2, 2e-2)),
-    "full": ("tuning.encoder.learning_rate", (3e-4, 1e-3)),
+    "projection": ("finetune.lora.learning_rate", (5e-3, 2e-2)),
+    "attention": ("finetune.lora.learning_rate", (1e-2, 2e-2)),
+    "full": ("finetune.encoder.learning_rate", (3e-4, 1e-3)),
 }
-QUICK = ("data.images_per_class=3", "training.epochs=3", "tuning.epochs=1", "tuning.batch_size=32")
+QUICK = (
+    "data.images_per_class=3",
+    "training.epochs=3",
+    "finetune.epochs=1",
+    "finetune.batch_size=32",
+)
 
 
 def main() -> None:
@@ -103,7 +108,7 @@ def train_one(name: str, seed: int, rate: float | None, *, quick: bool) -> dict[
         metrics = run(config, Path(workdir))
         seconds = time.perf_counter() - started
         model = load_model(workdir)
-        timing = Path(workdir) / "tuning" / "timing.jsonl"
+        timing = Path(workdir) / "finetune" / "timing.jsonl"
         steps = [line["value"] for line in read_metrics(timing)] if timing.exists() else []
     tuned = {} if model.tuned is None else model.tuned.arrays
     test = metrics["test"]

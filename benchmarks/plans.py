@@ -47,7 +47,7 @@ def _train(name: str, concepts: int, topology: str, *flags: str) -> Asked:
 def _tune(name: str, topology: str, batch: int, mode: str, *flags: str) -> Asked:
     flags = (f"--topology={topology}", "--stage=tune", f"--batch-size={batch}", *flags)
     flags = (*flags, f"--config.encoder.train={mode}", "--concepts=4751", *_LARGE)
-    return Asked("tune", name, flags)
+    return Asked("finetune", name, flags)
 
 
 PLANS = (

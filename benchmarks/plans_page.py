@@ -42,7 +42,7 @@ CLIP ViT-L/14 in bfloat16 (E = 768), the classes 1,000, unless a heading says so
 PARTS = {
     "encode": "Encoding",
     "train": "Training the bottleneck",
-    "tune": "End-to-end training",
+    "finetune": "End-to-end training",
 }
 SCALING = """## Scaling by counted work
 

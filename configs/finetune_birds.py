@@ -10,8 +10,8 @@ What trains is one setting; what no rule matches stays frozen, bit for bit:
     --config.encoder.train=full                               the whole image tower
     --config.encoder.train=rules --config.encoder.rules='\.blocks\.3\.=train; ^vision\.=lora'
 
-The section `tuning` says how: epochs, learning rates a group (`tuning.lora.learning_rate`,
-`.encoder`, `.cbl`, `.head`), `tuning.accumulate`, `tuning.rematerialise`.
+The section `finetune` says how: epochs, learning rates a group (`finetune.lora.learning_rate`,
+`.encoder`, `.cbl`, `.head`), `finetune.accumulate`, `finetune.rematerialise`.
 --config.encoder.dtype=bfloat16 computes in bfloat16; what trains stays float32.
 
 `python -m benchmarks.finetuning` measures the variants and writes docs/finetuning.md.
@@ -32,9 +32,9 @@ def get_config() -> ConfigDict:
     config.encoder.lora.rank = 8
     config.encoder.lora.where = r"^vision\..*\.attn\."
     config.training.epochs = 60
-    config.tuning.epochs = 10
-    config.tuning.batch_size = 128
-    config.tuning.max_shift = 2
-    config.tuning.lora.learning_rate = 1e-2
-    config.tuning.encoder.learning_rate = 1e-3
+    config.finetune.epochs = 10
+    config.finetune.batch_size = 128
+    config.finetune.max_shift = 2
+    config.finetune.lora.learning_rate = 1e-2
+    config.finetune.encoder.learning_rate = 1e-3
     return config

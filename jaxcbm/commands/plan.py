@@ -85,9 +85,9 @@ def job_of(experiment: Experiment, wanted: Wanted) -> Job:
         UserError: a size that is not known; an encoder that does not train where it shall.
     """
     how = experiment.encoder
-    if wanted.stage == "tune" and how.train == "frozen":
+    if wanted.stage == "finetune" and how.train == "frozen":
         raise UserError(
-            "--stage=tune plans the training of the encoder, which is frozen: give "
+            "--stage=finetune plans the training of the encoder, which is frozen: give "
             "--config.encoder.train=lora or full"
         )
     sizes = _sizes(experiment, wanted)
@@ -100,7 +100,7 @@ def job_of(experiment: Experiment, wanted: Wanted) -> Job:
     return Job(
         encoder=encoder_structure(how.name, how.dtype, how.image_size),
         config=config,
-        tuning=experiment.tuning,
+        finetune=experiment.finetune,
         rules=rules_of(how.train, how.rules, how.lora),
         lora=how.lora,
         train=sizes.train - valid,
@@ -108,6 +108,7 @@ def job_of(experiment: Experiment, wanted: Wanted) -> Job:
         test=sizes.test,
         concepts=concepts,
         classes=sizes.classes,
+        annotated=experiment.data.annotated,
     )
 
 
@@ -117,7 +118,7 @@ def batch_of(job: Job, wanted: Wanted, chips: int) -> int:
         return wanted.batch_size
     if wanted.stage == "encode":
         return _ENCODE_A_CHIP * chips // max(job.config.mesh.model, 1)
-    settings = job.config.training if wanted.stage == "train" else job.tuning
+    settings = job.config.training if wanted.stage == "train" else job.finetune
     return min(settings.batch_size, job.train)
 
 

@@ -40,8 +40,8 @@ def add_plan(commands: Any) -> None:
     parser.add_argument(
         "--stage",
         required=True,
-        choices=("encode", "train", "tune"),
-        help="encode images, train the bottleneck on features, or tune the encoder with it",
+        choices=("encode", "train", "finetune"),
+        help="encode images, train the bottleneck on features, or finetune the encoder with it",
     )
     parser.add_argument(
         "--batch-size", type=int, help="images a step over all chips (default: the config's)"

@@ -56,6 +56,11 @@ class DataConfig:
     protocol: Literal["official", "released"] = "official"
     check_overlap: bool = True
 
+    @property
+    def annotated(self) -> bool:
+        """Whether its images come with annotations of their concepts."""
+        return self.name == "birds" or bool(self.attributes)
+
 
 def load_dataset(config: DataConfig) -> TrainTest:
     """Official train and test images; test is None where the data has no such split.

@@ -42,7 +42,8 @@ class ProgressLine:
         self.already = 0
         self.spoken = 0.0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Say how far it is; `note` stands at the end of the line."""
         now = self.clock()
         if self.begun is None:
             self.begun, self.already, self.spoken = now, done, now
@@ -51,13 +52,14 @@ class ProgressLine:
         if seconds < self.patience:
             return
         rate = new / seconds if seconds > 0 else 0.0
+        speed, note = self._rate(rate), f"; {note}" if note else ""
         if done >= total:
-            ending = f"{self.label}: {new} {self.unit} in {_duration(seconds)} ({self._rate(rate)})"
+            ending = f"{self.label}: {new} {self.unit} in {_duration(seconds)} ({speed}){note}"
             self.stream.write(f"\r\x1b[K{ending}\n" if self.moving else f"{ending}\n")
         elif now - self.spoken >= (_REDRAW_SECONDS if self.moving else _PLAIN_SECONDS):
             self.spoken = now
             left = _duration((total - done) / rate) if rate else "?"
-            text = f"{self.label}: {done}/{total} {self.unit}, {self._rate(rate)}, {left} left"
+            text = f"{self.label}: {done}/{total} {self.unit}, {speed}, {left} left{note}"
             self.stream.write(f"\r\x1b[K{text}" if self.moving else f"{text}\n")
         self.stream.flush()
 

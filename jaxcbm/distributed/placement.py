@@ -14,16 +14,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 _BYTES_AT_ONCE = 2**28
 
 
-def pad_rows(array: np.ndarray, multiple: int) -> np.ndarray:
-    """Append zero rows until the number of rows divides by `multiple`.
-
-    >>> pad_rows(np.ones((3, 2)), 2).shape
-    (4, 2)
-    """
-    missing = -len(array) % multiple
-    return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
-
-
 def place_rows(array: np.ndarray, mesh: Mesh) -> jax.Array:
     """Put rows on the mesh, split over `data`, padded with zero rows to divide evenly.
 
@@ -38,14 +28,13 @@ def place_rows(array: np.ndarray, mesh: Mesh) -> jax.Array:
     >>> place_rows(np.ones((3, 2), np.float32), mesh).shape
     (3, 2)
     """
-    count = -(-len(array) // mesh.shape["data"]) * mesh.shape["data"]
+    like = abstract_rows(array, mesh)
 
     def rows(index: Any) -> np.ndarray:
-        first, last, _ = index[0].indices(count)
+        first, last, _ = index[0].indices(like.shape[0])
         return _exactly(np.asarray(array[first:last]), last - first)
 
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
-    return jax.make_array_from_callback((count, *array.shape[1:]), sharding, rows)
+    return jax.make_array_from_callback(like.shape, like.sharding, rows)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
@@ -66,6 +55,29 @@ def place(tree: Any, shardings: Any) -> Any:
 
     def subtree(sharding: NamedSharding, part: Any) -> Any:
         return jax.tree.map(lambda leaf: _place(leaf, sharding), part)
+
+    return jax.tree.map(subtree, shardings, tree)
+
+
+def abstract_rows(array: Any, mesh: Mesh) -> jax.ShapeDtypeStruct:
+    """Shape, type and sharding of what `place_rows` makes of an array of this shape.
+
+    >>> mesh = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+    >>> abstract_rows(jax.ShapeDtypeStruct((3, 2), "float32"), mesh).shape
+    (3, 2)
+    """
+    count = -(-array.shape[0] // mesh.shape["data"]) * mesh.shape["data"]
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    return jax.ShapeDtypeStruct((count, *array.shape[1:]), array.dtype, sharding=sharding)
+
+
+def abstract_place(tree: Any, shardings: Any) -> Any:
+    """Shapes, types and shardings of what `place` makes of a pytree of these shapes."""
+
+    def subtree(sharding: NamedSharding, part: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), part
+        )
 
     return jax.tree.map(subtree, shardings, tree)
 

@@ -16,7 +16,7 @@ from jaxcbm.training.config import (
     TrainingConfig,
     from_mapping,
 )
-from jaxcbm.training.finetune.config import TuningConfig
+from jaxcbm.training.finetune.config import FinetuneConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class EncoderConfig:
 
     `--config.encoder.train=lora` adapts the matrices that `encoder.lora.where` matches,
     `--config.encoder.train=full` trains the image tower, and `--config.encoder.train=rules` does
-    what `encoder.rules` says; the section `tuning` says how.
+    what `encoder.rules` says; the section `finetune` says how.
 
     Attributes:
         name: `jaxcbm/tiny`, a folder in the Hugging Face layout, or a hub name.
@@ -59,7 +59,7 @@ class Experiment:
         training: the loop.
         sparse_head: the elastic-net head.
         mesh: devices.
-        tuning: how the encoder trains, where it does.
+        finetune: how the encoder trains, where it does.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -70,7 +70,7 @@ class Experiment:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sparse_head: SparseHeadConfig = field(default_factory=SparseHeadConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    tuning: TuningConfig = field(default_factory=TuningConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
     @property
     def fit(self) -> FitConfig:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -21,8 +22,9 @@ from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.flat_params import split_flat
 from jaxcbm.model.model import Model
 from jaxcbm.training.config import FitConfig, TrainingConfig
-from jaxcbm.training.loop import compile_epoch, place_state, state_shardings
-from jaxcbm.training.step import TrainData, make_plan
+from jaxcbm.training.feeds import compile_epoch
+from jaxcbm.training.state import place_state, state_shardings
+from jaxcbm.training.step import METRICS, TrainData, make_plan
 
 
 class Sizes(NamedTuple):
@@ -111,13 +113,14 @@ def train_speed(width: int, sizes: Sizes) -> list[Speed]:
     plan = make_plan(structure, config, sizes.images)
     shardings = state_shardings(plan, params, mesh)
     state, key = place_state(plan, params, shardings), jax.random.key(0)
+    totals = replicate({name: jnp.zeros(()) for name in METRICS}, mesh)
     with jax.set_mesh(mesh):
         epoch = compile_epoch(plan, shardings, mesh)
 
         def work() -> None:
             nonlocal state
-            state, metrics = epoch(state, data, key)
-            jax.block_until_ready((state, metrics))
+            state, sums = epoch(state, totals, data, key)
+            jax.block_until_ready((state, sums))
 
         work()
         taken = _median_seconds(work, sizes.seconds)

@@ -16,7 +16,7 @@ from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
 from jaxcbm.model.model import Model, load_model
-from jaxcbm.training.finetune.fit import Recipe, Split, tune
+from jaxcbm.training.finetune.fit import ImageSplit, Recipe, finetune_splits
 from jaxcbm.training.fit import fit
 from jaxcbm.training.metrics_log import read_metrics
 from jaxcbm.training.sparsify import sparsify
@@ -45,7 +45,7 @@ def run(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
             workdir=workdir,
         )
     else:
-        model, prepared = fit_tuned(experiment, prepared, workdir)
+        model, prepared = fit_finetuned(experiment, prepared, workdir)
     if is_main():
         model.save(workdir / "model")
     barrier("model saved")
@@ -56,7 +56,9 @@ def run(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
     return metrics
 
 
-def fit_tuned(experiment: Experiment, prepared: Prepared, workdir: Path) -> tuple[Model, Prepared]:
+def fit_finetuned(
+    experiment: Experiment, prepared: Prepared, workdir: Path
+) -> tuple[Model, Prepared]:
     """Train the encoder too; the sparse head is solved on features from the tuned one."""
     how, splits = experiment.encoder, prepared.splits
     recipe = Recipe(
@@ -65,11 +67,12 @@ def fit_tuned(experiment: Experiment, prepared: Prepared, workdir: Path) -> tupl
         classes=splits.train.classes,
         rules=rules_of(how.train, how.rules, how.lora),
         lora=how.lora,
-        tuning=experiment.tuning,
+        finetune=experiment.finetune,
         config=experiment.fit,
     )
     pictures = prepared.train_pictures
-    model = tune(Split(pictures, splits.train), Split(pictures, splits.valid), recipe, workdir)
+    parts = ImageSplit(pictures, splits.train), ImageSplit(pictures, splits.valid)
+    model = finetune_splits(*parts, recipe, workdir)
     prepared = prepare(experiment, workdir, tuned=model.tuned)
     if experiment.sparse_head.enabled:
         train, valid = prepared.splits.train, prepared.splits.valid
@@ -82,8 +85,8 @@ def draw(model: Model, workdir: Path) -> None:
     folder = workdir / "plots"
     folder.mkdir(exist_ok=True)
     plots.learning_curves(read_metrics(workdir / "metrics.jsonl"), folder / "learning_curves.png")
-    if (tuning := workdir / "tuning" / "metrics.jsonl").exists():
-        plots.learning_curves(read_metrics(tuning), folder / "tuning_curves.png")
+    if (finetune := workdir / "finetune" / "metrics.jsonl").exists():
+        plots.learning_curves(read_metrics(finetune), folder / "finetune_curves.png")
     if path := model.metrics.get("path"):
         points = list(zip(path["nec"], path["valid_top1"], strict=True))
         plots.nec_curve(points, model.metrics["chosen_nec"], folder / "nec_curve.png")

@@ -22,6 +22,7 @@ from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned, load_tuned, save_
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.explanation import Explanation, explain_image
+from jaxcbm.model.texts import Texts
 
 FORMAT = 1
 TUNED_FILE = "encoder.safetensors"
@@ -247,6 +248,43 @@ class Model:
             if self.tuned is not None:
                 save_tuned(temporary / TUNED_FILE, self.tuned)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
+
+
+def make_model(
+    encoder: DualEncoder,
+    concepts: ConceptSet,
+    texts: Texts,
+    config: BottleneckConfig,
+    params: Mapping[str, Any],
+    input_map: InputMap,
+    tuned: Tuned | None = None,
+) -> Model:
+    """A model around fitted weights.
+
+    Args:
+        encoder: what the weights were fitted on, tuned or not.
+        concepts: the D phrases, with their origins.
+        texts: their embeddings by this encoder, and the classes.
+        config: structure of the bottleneck.
+        params: of the bottleneck.
+        input_map: image embeddings -> what the Concept Bottleneck Layer reads.
+        tuned: what end-to-end training changed of the encoder.
+    """
+    return Model(
+        config=config,
+        params=params,
+        input_map=jax.tree.map(np.asarray, input_map),
+        concepts=concepts,
+        concept_embeddings=np.asarray(texts.concepts_DxE),
+        classes=texts.classes,
+        encoder_name=encoder.name,
+        encoder_image_size=encoder.image_size,
+        encoder_hash=encoder.content_hash,
+        logit_scale=texts.scale,
+        logit_bias=texts.bias,
+        encoder=encoder,
+        tuned=tuned,
+    )
 
 
 def load_model(folder: Path | str) -> Model:

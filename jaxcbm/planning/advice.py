@@ -13,7 +13,7 @@ def alternatives(
 
     Args:
         job: what does not fit.
-        stage: `train` or `tune`; encoding has nothing but its batch.
+        stage: `train` or `finetune`; encoding has nothing but its batch.
         batch: images a step.
         data: devices along the batch.
         chips: devices in all.
@@ -21,22 +21,22 @@ def alternatives(
     Yields:
         The flags that say it, and the job with them.
     """
-    if stage == "tune":
-        yield from _tune(job, batch, data)
+    if stage == "finetune":
+        yield from _finetune(job, batch, data)
     if stage == "train":
         yield from _train(job, chips)
 
 
-def _tune(job: Job, batch: int, data: int) -> Iterator[tuple[str, Job]]:
-    tuning = job.tuning
-    if not tuning.rematerialise:
-        tuning = replace(tuning, rematerialise=True)
-        yield "--config.tuning.rematerialise=True", job._replace(tuning=tuning)
+def _finetune(job: Job, batch: int, data: int) -> Iterator[tuple[str, Job]]:
+    settings = job.finetune
+    if not settings.rematerialise:
+        settings = replace(settings, rematerialise=True)
+        yield "--config.finetune.rematerialise=True", job._replace(finetune=settings)
     for parts in (2, 4, 8, 16):
-        if parts > tuning.accumulate and batch % (parts * data) == 0:
-            flags = "--config.tuning.rematerialise=True " if tuning.rematerialise else ""
-            parted = replace(tuning, accumulate=parts)
-            yield f"{flags}--config.tuning.accumulate={parts}", job._replace(tuning=parted)
+        if parts > settings.accumulate and batch % (parts * data) == 0:
+            flags = "--config.finetune.rematerialise=True " if settings.rematerialise else ""
+            parted = replace(settings, accumulate=parts)
+            yield f"{flags}--config.finetune.accumulate={parts}", job._replace(finetune=parted)
 
 
 def _train(job: Job, chips: int) -> Iterator[tuple[str, Job]]:

@@ -27,9 +27,11 @@ def encode_stage(job: Job, mesh: Mesh, batch: int) -> Stage:
     size = encoder.image_size
     pixels = array(mesh, (batch, size, size, 3), np.uint8, "data")
     tower: Any = encoder.image_tower
+    arguments = whole(operands, mesh), pixels
     note = f"along model={mesh.shape['model']} the same images are encoded again"
     return Stage(
-        lower=lambda: tower.lower(whole(operands, mesh), pixels),
+        lower=lambda: tower.lower(*arguments),
+        arguments=arguments,
         batch=batch,
         steps=1,
         images=job.train + job.valid + job.test,

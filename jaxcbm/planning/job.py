@@ -12,7 +12,7 @@ from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.encoders.finetune.trainable import Rule
 from jaxcbm.errors import UserError
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.finetune.config import TuningConfig
+from jaxcbm.training.finetune.config import FinetuneConfig
 
 
 class Job(NamedTuple):
@@ -21,17 +21,18 @@ class Job(NamedTuple):
     Attributes:
         encoder: sizes without weights, see `encoder_structure`.
         config: of the bottleneck, its training and the mesh.
-        tuning: of the end-to-end part.
+        finetune: of the training of the encoder.
         rules: what trains of the encoder.
         lora: size of the adapters.
         train, valid, test: images of each split.
         concepts: D.
         classes: K.
+        annotated: whether images come with annotations of their concepts.
     """
 
     encoder: DualEncoder
     config: FitConfig
-    tuning: TuningConfig
+    finetune: FinetuneConfig
     rules: tuple[Rule, ...]
     lora: LoraConfig
     train: int
@@ -39,6 +40,7 @@ class Job(NamedTuple):
     test: int
     concepts: int
     classes: int
+    annotated: bool = False
 
 
 class Stage(NamedTuple):
@@ -46,6 +48,7 @@ class Stage(NamedTuple):
 
     Attributes:
         lower: makes the program, as `jax.jit(...).lower(...)` does.
+        arguments: of the program, abstract.
         batch: images a step, over all chips.
         steps: that the program makes, in a loop.
         images: that pass through the program in the whole stage.
@@ -54,6 +57,7 @@ class Stage(NamedTuple):
     """
 
     lower: Callable[[], Any]
+    arguments: tuple[Any, ...]
     batch: int
     steps: int
     images: int
@@ -62,7 +66,7 @@ class Stage(NamedTuple):
 
 
 def array(mesh: Mesh, shape: tuple[int, ...], dtype: Any, *spec: str | None) -> Any:
-    """An array that is not there, lying on the mesh."""
+    """An abstract array on the mesh."""
     return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, PartitionSpec(*spec)))
 
 
@@ -72,7 +76,7 @@ def whole(tree: Any, mesh: Mesh) -> Any:
 
 
 def key_shape(mesh: Mesh) -> Any:
-    """A random key that is not there."""
+    """An abstract random key."""
     return whole(jax.eval_shape(lambda: jax.random.key(0)), mesh)
 
 

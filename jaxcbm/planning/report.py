@@ -1,6 +1,7 @@
 """The whole plan of one stage on one slice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
@@ -11,16 +12,17 @@ from jaxcbm.planning.advice import alternatives
 from jaxcbm.planning.chips import Slice
 from jaxcbm.planning.compiling import Compiled, compile_stage
 from jaxcbm.planning.encode_stage import encode_stage
+from jaxcbm.planning.finetune_stage import finetune_stage
 from jaxcbm.planning.job import Job, Stage
 from jaxcbm.planning.largest import Largest, largest_batch
 from jaxcbm.planning.roofline import Roofline, dollars_per_million, roofline
 from jaxcbm.planning.train_stage import train_stage
-from jaxcbm.planning.tune_stage import tune_stage
+from jaxcbm.training.data_mode import device_bytes
 
 STAGES: dict[str, Callable[[Job, Mesh, int], Stage]] = {
     "encode": encode_stage,
     "train": train_stage,
-    "tune": tune_stage,
+    "finetune": finetune_stage,
 }
 # No use is known of more images a chip and step.
 _MOST_A_CHIP = 4096
@@ -31,7 +33,7 @@ class Report(NamedTuple):
 
     Attributes:
         slice: what was compiled for.
-        stage: `encode`, `train` or `tune`.
+        stage: `encode`, `train` or `finetune`.
         data, model: axes of the mesh.
         built: the stage.
         compiled: what came of it.
@@ -99,6 +101,7 @@ def plan(
         UserError: a mesh or a batch that does not divide.
     """
     mesh = mesh_of(job, devices)
+    job = with_data_mode(job, mesh, slice_.chip.usable)
     built = STAGES[stage](job, mesh, batch)
     compiled = compile_stage(built, len(devices))
     usable = slice_.chip.usable
@@ -138,10 +141,21 @@ def mesh_of(job: Job, devices: list[Any]) -> Mesh:
     return make_mesh(data, wanted.model, devices)
 
 
+def with_data_mode(job: Job, mesh: Mesh, usable: float) -> Job:
+    """Settle `config.training.data`: features that take over half of a chip are streamed."""
+    training, bottleneck = job.config.training, job.config.bottleneck
+    if training.data != "auto":
+        return job
+    width = job.encoder.embed_dim
+    size = device_bytes(bottleneck, job.train, width, job.concepts, mesh)
+    mode = "stream" if usable and size > usable / 2 else "memory"
+    return job._replace(config=replace(job.config, training=replace(training, data=mode)))
+
+
 def _search(
     job: Job, stage: str, mesh: Mesh, batch: int, compiled: Compiled, usable: float, tries: int
 ) -> Largest:
-    parts = max(job.tuning.accumulate, 1) if stage == "tune" else 1
+    parts = max(job.finetune.accumulate, 1) if stage == "finetune" else 1
     unit = mesh.shape["data"] * parts
     most = _MOST_A_CHIP * mesh.shape["data"]
     return largest_batch(

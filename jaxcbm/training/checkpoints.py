@@ -36,7 +36,15 @@ class Checkpoints:
         )
         self.latest_step = step
 
-    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+    def metadata(self) -> dict[str, Any] | None:
+        """The JSON object of the newest checkpoint; None if there is none."""
+        latest = self._checkpointer.latest
+        if latest is None:
+            return None
+        metadata: Any = self._checkpointer.checkpointables_metadata(latest.step).custom_metadata
+        return metadata or {}
+
+    def restore(self, like: Any) -> Any:
         """The newest checkpoint in the shape, type and placement of `like`; None if there is none.
 
         Args:
@@ -51,8 +59,7 @@ class Checkpoints:
         )
         loaded = self._checkpointer.load_checkpointables(latest.step, {"state": target})
         leaves = [loaded["state"][name] for name in flatten(like)]
-        metadata: Any = self._checkpointer.checkpointables_metadata(latest.step).custom_metadata
-        return jax.tree.unflatten(jax.tree.structure(like), leaves), metadata or {}
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -60,6 +67,16 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         """Wait until everything is on disk."""
         self._checkpointer.close()
+
+
+def begun_identity(workdir: Path | None) -> dict[str, Any] | None:
+    """What the run of a work directory was begun with; None where nothing was saved yet."""
+    folder = None if workdir is None else workdir / "checkpoints"
+    if folder is None or not folder.is_dir():
+        return None
+    with Checkpoints(folder) as checkpoints:
+        metadata = checkpoints.metadata()
+    return None if metadata is None else metadata.get("identity", {})
 
 
 def flatten(tree: Any) -> dict[str, Any]:

@@ -47,12 +47,12 @@ class TrainingConfig:
         train_head: False keeps the head at its random start, as the released code does.
         kl_weight: of the sampler's divergence from its prior.
         patience: epochs without a better validation loss before stopping; 0 never stops early.
-        checkpoint_every: epochs between checkpoints.
+        checkpoint_every: steps between checkpoints, rounded up to whole epochs where features lie
+            in memory; 0 for the end alone.
         data: `memory` keeps all features on the devices, `stream` reads them from the store batch
             by batch, `auto` streams what does not fit.
         window: images that a streamed epoch shuffles at a time, over all processes; memory holds
             two such windows.
-        checkpoint_steps: steps between checkpoints inside a streamed epoch; 0 for none.
     """
 
     epochs: int = 60
@@ -65,10 +65,9 @@ class TrainingConfig:
     train_head: bool = True
     kl_weight: float = 1e-3
     patience: int = 0
-    checkpoint_every: int = 5
+    checkpoint_every: int = 1000
     data: Literal["auto", "memory", "stream"] = "auto"
     window: int = 131_072
-    checkpoint_steps: int = 1000
 
 
 @dataclass(frozen=True)

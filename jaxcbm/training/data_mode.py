@@ -1,23 +1,21 @@
 """Whether a fit holds its features in memory or streams them, and that it stays so."""
 
-import json
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import logging
 from jax.sharding import Mesh
 
-from jaxcbm.atomic import write_json
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.data.features import Features
-from jaxcbm.distributed.processes import decide, is_main
+from jaxcbm.distributed.processes import decide
 from jaxcbm.errors import UserError
-from jaxcbm.training.config import FitConfig
+from jaxcbm.training.checkpoints import begun_identity
+from jaxcbm.training.config import FitConfig, TrainingConfig
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
 from jaxcbm.training.sweep.tiles import default_budget, gib
-
-_RECORD = "stream.json"
 
 
 def is_streamed(
@@ -32,64 +30,64 @@ def is_streamed(
         train: the train split.
         concepts: D.
         mesh: where it would have to fit.
-        workdir: where the streamed run leaves a record of its order.
+        workdir: whose newest checkpoint says how the run began.
 
     Raises:
-        UserError: the work directory holds a run of the other kind, or of other rows.
+        UserError: the work directory holds a run of the other kind.
     """
-    wanted = config.training.data
-    record = workdir / _RECORD if workdir else None
-    begun = workdir is not None and any((workdir / "checkpoints").glob("*"))
+    wanted, begun = config.training.data, begun_identity(workdir)
+    kind = None if begun is None else begun.get("data")
     if wanted == "auto":
-        streams = (
-            record is not None and record.exists()
-            if begun
-            else _too_large(config.bottleneck, train, concepts, mesh)
-        )
+        large = _too_large(config.bottleneck, train, concepts, mesh)
         # Hosts may differ in what they have free.
-        streams = decide("features in memory or streamed", streams)
-    else:
-        streams = wanted == "stream"
-    if begun and record is not None and streams != record.exists():
-        kind = "memory" if streams else "stream"
+        return decide("features in memory or streamed", large if kind is None else kind == "stream")
+    if kind not in (None, wanted):
         raise UserError(
             f"{workdir} holds a run with config.training.data={kind}: keep it, or choose another "
             "--workdir"
         )
-    if streams and record is not None:
-        _settle(record, begun, config, train)
-    return streams
+    return wanted == "stream"
 
 
-def _settle(record: Path, begun: bool, config: FitConfig, train: Features) -> None:
-    """Other rows, batches or windows have another order: a resumed epoch would mix the two."""
-    order = {
+def data_identity(training: TrainingConfig, train: Features, streamed: bool) -> dict[str, Any]:
+    """What the order of a fit's batches depends on: a resumed run must have the same."""
+    identity = {
+        "data": "stream" if streamed else "memory",
         "rows": len(train),
-        "batch_size": config.training.batch_size,
-        "window": config.training.window,
-        "seed": config.training.seed,
+        "batch_size": training.batch_size,
+        "seed": training.seed,
         "features": train.key,
     }
-    if begun:
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        for name, value in order.items():
-            if kept.get(name) != value:
-                raise UserError(
-                    f"{record.parent} was begun with {name}={kept.get(name)}, now it is {value}: "
-                    "keep it, or choose another --workdir"
-                )
-    elif is_main():
-        write_json(record, order)
+    return identity | ({"window": training.window} if streamed else {})
+
+
+def device_bytes(
+    config: BottleneckConfig, images: int, width: int, concepts: int, mesh: Mesh
+) -> int:
+    """What the train features take on each device.
+
+    Args:
+        config: of the bottleneck.
+        images: N.
+        width: E of the embeddings.
+        concepts: D.
+        mesh: where they lie.
+    """
+    return 4 * _held(config, width, concepts) * -(-images // mesh.shape["data"])
+
+
+def _held(config: BottleneckConfig, width: int, concepts: int) -> int:
+    """Numbers an image that a fit in memory keeps."""
+    reads = width if config.layer == "factored" else concepts
+    return reads if reads <= max(KEEP_SCORES_UP_TO, width) else width
 
 
 def _too_large(config: BottleneckConfig, train: Features, concepts: int, mesh: Mesh) -> bool:
     """Whether the features would take more than devices or this host can give."""
-    count, embedding = train.embeddings.shape
-    width = embedding if config.layer == "factored" else concepts
-    held = width if width <= max(KEEP_SCORES_UP_TO, embedding) else embedding
-    device = 4 * held * -(-count // mesh.shape["data"])
+    count, width = train.embeddings.shape
+    device = device_bytes(config, count, width, concepts, mesh)
     # The float32 copy of the embeddings, and what the layer reads of them.
-    host = 4 * count * (embedding + held)
+    host = 4 * count * (width + _held(config, width, concepts))
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     streams = device > default_budget(mesh) // 2 or host > pages // 2
     if streams and jax.process_index() == 0:

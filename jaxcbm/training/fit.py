@@ -1,39 +1,46 @@
 """`fit`: features and phrases in, a model that explains itself out."""
 
+import functools
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
+from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.store.feature_store import encode
-from jaxcbm.distributed.mesh import make_mesh, shardings_for
-from jaxcbm.distributed.placement import fetch, place, place_rows, replicate
+from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.placement import fetch
 from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
-from jaxcbm.model.model import Model
-from jaxcbm.training import streamed_loop
+from jaxcbm.model.model import Model, make_model
+from jaxcbm.model.texts import Texts, embed_words
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.data_mode import is_streamed
+from jaxcbm.training.data_mode import data_identity, is_streamed
+from jaxcbm.training.feeds import memory_feed, stream_feed
 from jaxcbm.training.fit_arrays import (
     Inputs,
     check_features,
     fit_arrays,
+    place_data,
+    place_valid,
     positives_source,
+    split_arrays,
     start_on,
 )
-from jaxcbm.training.loop import Progress, place_valid, run
+from jaxcbm.training.loop import Feed, Progress, run
 from jaxcbm.training.sparsify import sparsify
-from jaxcbm.training.step import TrainData, make_plan
-from jaxcbm.training.streamed_arrays import Stream, make_stream
+from jaxcbm.training.state import place_state, state_shardings
+from jaxcbm.training.step import make_plan
+from jaxcbm.training.streamed_arrays import make_stream
 
 
 def fit(
@@ -70,41 +77,14 @@ def fit(
     train, valid = (_features(part, encoder, workdir) for part in (train, valid))
     classes = tuple(classes or train.classes)
     check_features(train, valid, encoder, concepts, classes)
-    concepts_DxE = jnp.asarray(encoder.embed_texts(list(concepts.phrases)))
+    texts = embed_words(encoder, concepts, classes)
     mesh = make_mesh(config.mesh.data, config.mesh.model)
-    class_embeddings = (
-        jnp.asarray(encoder.embed_texts(list(classes)))
-        if positives_source(config.bottleneck, train) == "classes"
-        else None
-    )
     streamed = is_streamed(config, train, len(concepts), mesh, workdir)
     inputs, progress = fit_features(
-        train,
-        valid,
-        concepts_DxE=concepts_DxE,
-        phrases=concepts.phrases,
-        classes=classes,
-        scale=encoder.logit_scale,
-        bias=encoder.logit_bias,
-        class_embeddings_KxE=class_embeddings,
-        config=config,
-        mesh=mesh,
-        workdir=workdir,
-        streamed=streamed,
+        train, valid, texts, config=config, mesh=mesh, workdir=workdir, streamed=streamed
     )
-    model = Model(
-        config=config.bottleneck,
-        params=fetch(progress.best),
-        input_map=jax.tree.map(np.asarray, inputs.layer),
-        concepts=concepts,
-        concept_embeddings=np.asarray(concepts_DxE),
-        classes=classes,
-        encoder_name=encoder.name,
-        encoder_image_size=encoder.image_size,
-        encoder_hash=encoder.content_hash,
-        logit_scale=encoder.logit_scale,
-        logit_bias=encoder.logit_bias,
-        encoder=encoder,
+    model = make_model(
+        encoder, concepts, texts, config.bottleneck, fetch(progress.best), inputs.layer
     )
     if not config.sparse_head.enabled:
         return model
@@ -119,64 +99,53 @@ def fit(
 def fit_features(
     train: Features,
     valid: Features,
+    texts: Texts,
     *,
-    concepts_DxE: jax.Array,
-    phrases: tuple[str, ...],
-    classes: tuple[str, ...],
-    scale: float,
-    bias: float,
-    class_embeddings_KxE: jax.Array | None,
     config: FitConfig,
     mesh: Mesh,
     workdir: Path | None = None,
     streamed: bool = False,
 ) -> tuple[Inputs, Progress]:
     """The fit on arrays, in memory or streamed from where they are: no encoder, no pixels."""
-    read = make_stream if streamed else fit_arrays
-    arrays = read(
-        train,
-        valid,
-        concepts_DxE=concepts_DxE,
-        phrases=phrases,
-        scale=scale,
-        bias=bias,
-        class_embeddings_KxE=class_embeddings_KxE,
-        config=config.bottleneck,
-    )
-    sizes = concepts_DxE.shape[0], len(classes)
-    bottleneck, params = start_on(
-        mesh, config.bottleneck, arrays.inputs, *sizes, config.training.seed
-    )
-    logging.info(
-        "fitting %d concepts, %d classes on %d images", len(phrases), len(classes), len(train)
-    )
+    training = config.training
+    sizes = len(texts.phrases), len(texts.classes)
+    logging.info("fitting %d concepts, %d classes on %d images", *sizes, len(train))
+    make = _streamed if streamed else _in_memory
+    inputs, feed_on = make(train, valid, texts, config.bottleneck, mesh)
+    bottleneck, params = start_on(mesh, config.bottleneck, inputs, *sizes, training.seed)
     plan = make_plan(bottleneck, config, len(train))
-    if isinstance(arrays, Stream):
-        stream = arrays._replace(shared=_place(arrays.shared, mesh))
-        return arrays.inputs, streamed_loop.run(plan, params, stream, mesh, workdir)
+    shardings = state_shardings(plan, params, mesh)
     progress = run(
-        plan,
-        params,
-        _place(arrays.data, mesh),
-        place_valid(arrays.valid_inputs, arrays.valid_labels, mesh),
+        feed_on(plan, shardings=shardings, mesh=mesh),
+        place_state(plan, params, shardings),
         mesh,
-        workdir,
+        steps=plan.total_steps,
+        patience=training.patience,
+        checkpoint_every=training.checkpoint_every,
+        workdir=workdir,
+        identity=data_identity(training, train, streamed),
     )
-    return arrays.inputs, progress
+    return inputs, progress
 
 
-def _place(data: TrainData, mesh: Mesh) -> TrainData:
-    rows = {
-        name: None if getattr(data, name) is None else place_rows(getattr(data, name), mesh)
-        for name in ("inputs", "labels", "positives")
-    }
-    wide = {
-        name: value
-        for name in ("class_positives", "base_kernel")
-        if (value := getattr(data, name)) is not None
-    }
-    placed = place(wide, shardings_for(wide, mesh))
-    return TrainData(**rows, **placed, input_map=replicate(data.input_map, mesh))
+def _in_memory(
+    train: Features, valid: Features, texts: Texts, config: BottleneckConfig, mesh: Mesh
+) -> tuple[Inputs, Callable[..., Feed]]:
+    source = positives_source(config, train.annotations is not None)
+    parts = split_arrays(train, source, texts.phrases), split_arrays(valid)
+    arrays = fit_arrays(config, texts, *parts, source)
+    # Through the host: every process puts only the rows of its own devices on the mesh.
+    data, held = jax.tree.map(np.asarray, (arrays.data, arrays.valid))
+    placed = {"data": place_data(data, mesh), "valid": place_valid(held, mesh)}
+    return arrays.inputs, functools.partial(memory_feed, **placed)
+
+
+def _streamed(
+    train: Features, valid: Features, texts: Texts, config: BottleneckConfig, mesh: Mesh
+) -> tuple[Inputs, Callable[..., Feed]]:
+    stream = make_stream(config, texts, train, valid)
+    placed = stream._replace(shared=place_data(stream.shared, mesh))
+    return stream.inputs, functools.partial(stream_feed, stream=placed)
 
 
 def _features(part: ImageSet | Features, encoder: DualEncoder, workdir: Path | None) -> Features:

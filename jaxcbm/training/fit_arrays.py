@@ -1,12 +1,17 @@
-"""The arrays that a fit reads: from embeddings and phrases to inputs, labels and positives."""
+"""The arrays that a fit reads: from embeddings and texts to inputs, labels and positives.
 
+What is pure here takes shapes as well as arrays: a plan sends the sizes of a job through the same
+functions with `jax.eval_shape`.
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcbm.bottleneck import positives
 from jaxcbm.bottleneck.config import BottleneckConfig
@@ -22,11 +27,12 @@ from jaxcbm.bottleneck.scores import (
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import shardings_for
-from jaxcbm.distributed.placement import place
+from jaxcbm.distributed.placement import place, place_rows
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract, split_flat
-from jaxcbm.training.step import TrainData
+from jaxcbm.model.texts import Texts
+from jaxcbm.training.step import TrainData, ValidData
 
 # Scores wider than this are computed from the embeddings batch by batch instead of being kept.
 KEEP_SCORES_UP_TO = 512
@@ -43,30 +49,54 @@ class Inputs(NamedTuple):
     layer: InputMap
     base_kernel: jax.Array | None
 
+    @property
+    def width(self) -> int:
+        """Numbers that the layer reads of an image."""
+        return self.layer.bias.shape[0]
 
-def make_inputs(
-    config: BottleneckConfig,
-    embeddings_NxE: jax.Array,
-    concepts_DxE: jax.Array,
-    scale: float,
-    bias: float,
-) -> Inputs:
+
+class SplitArrays(NamedTuple):
+    """One split as arrays.
+
+    Attributes:
+        embeddings_NxE: float32, unit norm.
+        labels_N: int32.
+        positives_NxD: uint8 from annotations, or None.
+    """
+
+    embeddings_NxE: Any
+    labels_N: Any
+    positives_NxD: Any = None
+
+
+class FitArrays(NamedTuple):
+    """What a fit in memory reads.
+
+    Attributes:
+        inputs: how embeddings became what the layer reads.
+        data: the train split.
+        valid: the validation split, as `data` has its inputs.
+    """
+
+    inputs: Inputs
+    data: TrainData
+    valid: ValidData
+
+
+def make_inputs(config: BottleneckConfig, embeddings_NxE: jax.Array, texts: Texts) -> Inputs:
     """Settle the input map from train statistics (or raw, without `standardise`)."""
     moments = embedding_moments(embeddings_NxE) if config.standardise else None
-    return inputs_of_moments(config, moments, concepts_DxE, scale, bias)
+    return inputs_of_moments(config, moments, texts)
 
 
 def inputs_of_moments(
-    config: BottleneckConfig,
-    moments: tuple[jax.Array, jax.Array] | None,
-    concepts_DxE: jax.Array,
-    scale: float,
-    bias: float,
+    config: BottleneckConfig, moments: tuple[jax.Array, jax.Array] | None, texts: Texts
 ) -> Inputs:
     """The input map from mean [E] and covariance [E, E] of the train embeddings.
 
     Without `standardise` it needs none.
     """
+    concepts_DxE, scale, bias = texts.concepts_DxE, texts.scale, texts.bias
     if moments is not None:
         mean_D, std_D = statistics_of_moments(*moments, concepts_DxE, scale, bias)
         scores = standardised_map(concepts_DxE, mean_D, std_D, scale, bias)
@@ -84,125 +114,30 @@ def inputs_of_moments(
     return Inputs(unit, std_E[:, None] * scores.kernel)
 
 
-class FitArrays(NamedTuple):
-    """What a fit reads, still on the host.
+def positives_source(config: BottleneckConfig, annotated: bool) -> str:
+    """Which kind of positives a fit uses; `none` where the objective needs none.
 
-    Attributes:
-        inputs: how embeddings became what the layer reads.
-        data: the train split.
-        valid_inputs: float32 [M, I], the validation split as the layer reads it; embeddings [M, E]
-            where `data.input_map` turns them into that.
-        valid_labels: int32 [M].
+    Raises:
+        UserError: annotations are asked for, and the data has none.
     """
-
-    inputs: Inputs
-    data: TrainData
-    valid_inputs: np.ndarray
-    valid_labels: np.ndarray
-
-
-def fit_arrays(
-    train: Features,
-    valid: Features,
-    *,
-    concepts_DxE: jax.Array,
-    phrases: tuple[str, ...],
-    scale: float,
-    bias: float,
-    class_embeddings_KxE: jax.Array | None,
-    config: BottleneckConfig,
-) -> FitArrays:
-    """Inputs, labels and positives of both splits; they depend on no seed and no learning rate."""
-    train_NxE = train.as_array()
-    inputs = make_inputs(config, jnp.asarray(train_NxE), concepts_DxE, scale, bias)
-    data = _train_data(
-        config, train, train_NxE, inputs, concepts_DxE, phrases, class_embeddings_KxE
-    )
-    valid_labels = np.asarray(valid.labels, np.int32)
-    valid_MxE = valid.as_array()
-    valid_inputs = _rows(inputs.layer, valid_MxE) if data.input_map is None else valid_MxE
-    return FitArrays(inputs, data, valid_inputs, valid_labels)
+    if config.variant != "paired" or config.objective not in ("contrastive", "gumbel"):
+        return "none"
+    if config.positives == "annotations" and not annotated:
+        raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")
+    if config.positives == "auto":
+        return "annotations" if annotated else "scores"
+    return config.positives
 
 
-def start(
-    config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int, seed: int
-) -> tuple[Bottleneck, Params]:
-    """Structure and initial parameters; the factored layer starts as the encoder's own scores."""
-    width = inputs.layer.bias.shape[0]
-    bottleneck, params = build_bottleneck(config, width, concepts, classes, seed=seed)
-    if inputs.base_kernel is not None:
-        params["cbl.kernel"] = inputs.base_kernel
-    return bottleneck, params
-
-
-def start_on(
-    mesh: Mesh, config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int, seed: int
-) -> tuple[Bottleneck, Params]:
-    """As `start`, on a mesh: no host and no device ever holds the whole of what is split."""
-    width = inputs.layer.bias.shape[0]
-
-    def build() -> ConceptBottleneck:
-        rngs = nnx.Rngs(params=seed)
-        return ConceptBottleneck(config, width, concepts, classes, rngs=rngs)
-
-    graph, shapes = abstract(build)
-    shardings = shardings_for(shapes, mesh)
-    known = {} if inputs.base_kernel is None else {"cbl.kernel": inputs.base_kernel}
-    drawn = {path: sharding for path, sharding in shardings.items() if path not in known}
-
-    def draw() -> Params:
-        params = split_flat(build())[1]
-        return {path: params[path] for path in drawn}
-
-    params = jax.jit(draw, out_shardings=drawn)()
-    params |= {path: place(value, shardings[path]) for path, value in known.items()}
-    return Bottleneck(graph), {path: params[path] for path in shapes}
-
-
-def _rows(mapping: InputMap, embeddings: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.jit(apply_map)(mapping, jnp.asarray(embeddings)))
-
-
-def _train_data(
-    config: BottleneckConfig,
-    train: Features,
-    train_NxE: np.ndarray,
-    inputs: Inputs,
-    concepts_DxE: jax.Array,
-    phrases: tuple[str, ...],
-    class_embeddings_KxE: jax.Array | None,
-) -> TrainData:
-    width = inputs.layer.bias.shape[0]
-    keep = width <= max(KEEP_SCORES_UP_TO, train_NxE.shape[1])
-    source = positives_source(config, train)
-    per_image: Any = None
-    per_class: Any = None
-    if source == "annotations":
-        per_image = annotated_positives(train, phrases)
-    elif source == "classes":
-        per_class = class_positives_of(config, class_embeddings_KxE, concepts_DxE)
-    # Still on the host: `_place` puts each of them on the mesh.
-    rows: Any = _rows(inputs.layer, train_NxE) if keep else train_NxE
-    labels: Any = np.asarray(train.labels, np.int32)
-    return TrainData(
-        inputs=rows,
-        labels=labels,
-        positives=per_image,
-        class_positives=per_class,
-        base_kernel=inputs.base_kernel,
-        input_map=None if keep else inputs.layer,
-    )
-
-
-def class_positives_of(
-    config: BottleneckConfig, class_embeddings_KxE: jax.Array | None, concepts_DxE: jax.Array
-) -> jax.Array | None:
-    """The concepts of each class by text similarity, float32 [K, D]; None without embeddings."""
-    if class_embeddings_KxE is None:
-        return None
-    similarity_KxD = jnp.matmul(class_embeddings_KxE, concepts_DxE.T)
-    count = min(config.positives_k, concepts_DxE.shape[0])
-    return positives.class_positives(similarity_KxD, k=count)
+def shared_data(config: BottleneckConfig, texts: Texts, inputs: Inputs, source: str) -> TrainData:
+    """What all batches share; the fields that have a row an image are None."""
+    class_positives = None
+    if source == "classes":
+        similarity_KxD = jnp.matmul(texts.classes_KxE, texts.concepts_DxE.T)
+        count = min(config.positives_k, len(texts.phrases))
+        class_positives = positives.class_positives(similarity_KxD, k=count)
+    no_rows: Any = None
+    return TrainData(no_rows, no_rows, None, class_positives, inputs.base_kernel, inputs.layer)
 
 
 def annotated_positives(
@@ -217,16 +152,109 @@ def annotated_positives(
     return np.asarray(positives.from_annotations(annotations_NxD)).astype(np.uint8)
 
 
-def positives_source(config: BottleneckConfig, train: Features) -> str:
-    """Which kind of positives this fit uses; `none` where the objective needs none."""
-    if config.variant != "paired" or config.objective not in ("contrastive", "gumbel"):
-        return "none"
-    annotated = train.annotations is not None
-    if config.positives == "annotations" and not annotated:
-        raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")
-    if config.positives == "auto":
-        return "annotations" if annotated else "scores"
-    return config.positives
+def split_arrays(
+    features: Features, source: str = "none", phrases: tuple[str, ...] = ()
+) -> SplitArrays:
+    """A split read into memory, with the positives that its annotations give if they are asked."""
+    annotated = annotated_positives(features, phrases) if source == "annotations" else None
+    return SplitArrays(features.as_array(), np.asarray(features.labels, np.int32), annotated)
+
+
+def fit_arrays(
+    config: BottleneckConfig, texts: Texts, train: SplitArrays, valid: SplitArrays, source: str
+) -> FitArrays:
+    """Inputs, labels and positives of both splits; they depend on no seed and no learning rate.
+
+    A pure function of the arrays in `texts`, `train` and `valid`.
+
+    Args:
+        config: of the bottleneck.
+        texts: of the encoder.
+        train: N images.
+        valid: M images.
+        source: from `positives_source`.
+    """
+    inputs = make_inputs(config, jnp.asarray(train.embeddings_NxE), texts)
+    shared = shared_data(config, texts, inputs, source)
+    if inputs.width > max(KEEP_SCORES_UP_TO, train.embeddings_NxE.shape[1]):
+        rows = [train.embeddings_NxE, valid.embeddings_NxE]
+    else:
+        mapped = jax.jit(apply_map)
+        rows = [mapped(inputs.layer, jnp.asarray(part.embeddings_NxE)) for part in (train, valid)]
+        shared = shared._replace(input_map=None)
+    data = shared._replace(inputs=rows[0], labels=train.labels_N, positives=train.positives_NxD)
+    mask_M = jnp.ones(valid.labels_N.shape[0], jnp.float32)
+    return FitArrays(inputs, data, ValidData(rows[1], valid.labels_N, mask_M))
+
+
+def place_data(
+    data: TrainData, mesh: Mesh, *, rows: Callable = place_rows, whole: Callable = place
+) -> TrainData:
+    """Train data on a mesh: images over `data`, what is as wide as the concepts by the rules.
+
+    Args:
+        data: arrays, or shapes.
+        mesh: where they go.
+        rows: (array, mesh) to the placed array; `abstract_rows` for shapes.
+        whole: (pytree, shardings) to the placed pytree; `abstract_place` for shapes.
+    """
+    images = {
+        name: None if getattr(data, name) is None else rows(getattr(data, name), mesh)
+        for name in ("inputs", "labels", "positives")
+    }
+    wide = {
+        name: value
+        for name in ("class_positives", "base_kernel")
+        if (value := getattr(data, name)) is not None
+    }
+    replicated = NamedSharding(mesh, PartitionSpec())
+    placed = whole(wide, shardings_for(wide, mesh))
+    return TrainData(**images, **placed, input_map=whole(data.input_map, replicated))
+
+
+def place_valid(valid: ValidData, mesh: Mesh, *, rows: Callable = place_rows) -> ValidData:
+    """Validation rows on the mesh; padded rows have mask 0. `rows` as in `place_data`."""
+    return ValidData(*(rows(array, mesh) for array in valid))
+
+
+def start(
+    config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int, seed: int
+) -> tuple[Bottleneck, Params]:
+    """Structure and initial parameters; the factored layer starts as the encoder's own scores."""
+    bottleneck, params = build_bottleneck(config, inputs.width, concepts, classes, seed=seed)
+    if inputs.base_kernel is not None:
+        params["cbl.kernel"] = inputs.base_kernel
+    return bottleneck, params
+
+
+def abstract_start(
+    config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int
+) -> tuple[Bottleneck, Params]:
+    """As `start`, with shapes in place of parameters; of `inputs` only shapes are read."""
+    graph, shapes = abstract(
+        lambda: ConceptBottleneck(config, inputs.width, concepts, classes, rngs=nnx.Rngs(params=0))
+    )
+    return Bottleneck(graph), shapes
+
+
+def start_on(
+    mesh: Mesh, config: BottleneckConfig, inputs: Inputs, concepts: int, classes: int, seed: int
+) -> tuple[Bottleneck, Params]:
+    """As `start`, on a mesh: no host and no device ever holds the whole of what is split."""
+    bottleneck, shapes = abstract_start(config, inputs, concepts, classes)
+    shardings = shardings_for(shapes, mesh)
+    known = {} if inputs.base_kernel is None else {"cbl.kernel": inputs.base_kernel}
+    drawn = {path: sharding for path, sharding in shardings.items() if path not in known}
+
+    def draw() -> Params:
+        rngs = nnx.Rngs(params=seed)
+        module = ConceptBottleneck(config, inputs.width, concepts, classes, rngs=rngs)
+        params = split_flat(module)[1]
+        return {path: params[path] for path in drawn}
+
+    params = jax.jit(draw, out_shardings=drawn)()
+    params |= {path: place(value, shardings[path]) for path, value in known.items()}
+    return bottleneck, {path: params[path] for path in shapes}
 
 
 def check_features(

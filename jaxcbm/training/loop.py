@@ -1,6 +1,12 @@
-"""The loop around the compiled epoch: validation, early stopping, checkpoints, metrics."""
+"""The training loop: units of work from a feed, the best epoch, checkpoints, resuming, stopping.
 
-import functools
+Every training runs through `run`: epochs in memory and batches from a store (`feeds`), pixels
+(`finetune.feed`), pairs (`pretrain`). A feed says what a unit of work is; the loop does the rest.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,230 +15,278 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.model import Params
-from jaxcbm.bottleneck.scores import InputMap
+from jaxcbm.data.progress import ProgressLine
 from jaxcbm.distributed import preemption
-from jaxcbm.distributed.mesh import shardings_for
-from jaxcbm.distributed.placement import fetch, place, place_rows, replicate
+from jaxcbm.distributed.placement import fetch, replicate
 from jaxcbm.distributed.processes import is_main
+from jaxcbm.errors import UserError
 from jaxcbm.training.checkpoints import Checkpoints
 from jaxcbm.training.metrics_log import MetricsLog
-from jaxcbm.training.step import (
-    Metrics,
-    Plan,
-    TrainData,
-    TrainState,
-    evaluate_sums,
-    init_state,
-    take_rows,
-    train_epoch,
-)
+from jaxcbm.training.step import Metrics, TrainState
 
-# Validation scores beyond so many are made and left again block by block.
-_SCORES_AT_ONCE = 2**26
+# Units that are handed to the device before the first of them is done: one works, one waits.
+_UNITS_AHEAD = 2
 
 
-class ValidData(NamedTuple):
-    """The validation features on the device, with a mask for padded rows.
+class Unit(NamedTuple):
+    """One call of a feed's compiled step.
 
     Attributes:
-        inputs: as those of the train features: what the layer reads, or embeddings.
-        labels: int32 [M (padded)].
-        mask: float32 [M (padded)]; 0 for padding.
+        steps: optimizer steps in it.
+        arguments: of the step, after state and totals; on the mesh.
     """
 
-    inputs: jax.Array
-    labels: jax.Array
-    mask: jax.Array
+    steps: int
+    arguments: tuple[Any, ...]
+
+
+class Feed(NamedTuple):
+    """Where the work of a run comes from.
+
+    Attributes:
+        units: called with (epoch, first, last); the units of the epoch's steps `first` to `last`
+            (excluded), in an order that depends on these numbers alone.
+        step: compiled; (state, totals, *arguments) to (state, totals with the unit's metrics). It
+            overwrites the state that it is given.
+        metrics: names of the totals.
+        measure: parameters to masked sums over validation (`loss`, `top1`, `count`); None without
+            validation, where the last parameters are the result.
+        steps_per_epoch: steps of a whole epoch.
+        batch_size: images a step.
+    """
+
+    units: Callable[[int, int, int], Iterable[Unit]]
+    step: Any
+    metrics: tuple[str, ...]
+    measure: Callable[[Params], Metrics] | None
+    steps_per_epoch: int
+    batch_size: int
 
 
 class Progress(NamedTuple):
     """Where a run stands: everything that a resumed run must know.
 
     Attributes:
-        state: parameters, optimizer state, step.
-        best: the parameters with the lowest validation loss so far.
+        state: what trains, optimizer state, step.
+        best: what trains, as it was with the lowest validation loss so far.
+        totals: sums of the metrics since the epoch began.
         epoch: epochs done.
-        best_epoch: the epoch `best` comes from (1 is the first).
+        best_epoch: the epoch `best` comes from; 0 is the start.
         best_loss: its validation loss.
     """
 
     state: TrainState
     best: Params
+    totals: Metrics
     epoch: int = 0
     best_epoch: int = 0
     best_loss: float = float("inf")
 
 
-def place_valid(inputs: np.ndarray, labels: np.ndarray, mesh: Mesh) -> ValidData:
-    """Validation rows on the mesh."""
-    mask = np.ones(len(labels), np.float32)
-    return ValidData(*(place_rows(array, mesh) for array in (inputs, labels, mask)))
+class _Run(NamedTuple):
+    """What is constant during a run."""
 
-
-def state_shardings(plan: Plan, params: Params, mesh: Mesh) -> TrainState:
-    """Where each leaf of the state lives; an optimizer's moments lie where their parameter does."""
-    placed = shardings_for(params, mesh)
-    replicated = NamedSharding(mesh, PartitionSpec())
-
-    def of_leaf(path, leaf):
-        names = [part.key for part in path if isinstance(part, jax.tree_util.DictKey)]
-        owner = next((name for name in reversed(names) if name in params), None)
-        if owner is None or leaf.shape != params[owner].shape:
-            return replicated
-        return placed[owner]
-
-    shapes = jax.eval_shape(functools.partial(init_state, plan), params)
-    return jax.tree_util.tree_map_with_path(of_leaf, shapes)
-
-
-def place_state(plan: Plan, params: Params, shardings: TrainState) -> TrainState:
-    """The state before the first step, each leaf made where it lives.
-
-    The parameters are copied: steps overwrite the state, and data may share their memory.
-    """
-
-    def fresh(params: Params) -> TrainState:
-        return init_state(plan, jax.tree.map(jnp.copy, params))
-
-    return jax.jit(fresh, out_shardings=shardings)(place(params, shardings.params))
-
-
-def compile_epoch(plan: Plan, shardings: TrainState, mesh: Mesh) -> Any:
-    """`train_epoch` as one program that overwrites the state it is given."""
-    return jax.jit(
-        functools.partial(train_epoch, plan=plan),
-        donate_argnums=0,
-        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
-    )
-
-
-def evaluate(
-    params: Params, valid: ValidData, input_map: InputMap | None, *, plan: Plan
-) -> Metrics:
-    """Masked sums over the validation split, as `evaluate_sums`; wide scores block by block."""
-    rows, width = len(valid.labels), params["head.kernel"].shape[0]
-    size = min(rows, max(_SCORES_AT_ONCE // width, 1))
-    if input_map is None and size == rows:
-        return evaluate_sums(params, *valid, plan=plan)
-
-    def add(total: Metrics, rows_B: jax.Array) -> tuple[Metrics, None]:
-        known_B = jnp.minimum(rows_B, rows - 1)
-        batch = take_rows(TrainData(valid.inputs, valid.labels, input_map=input_map), known_B)
-        mask_B = jnp.where(rows_B < rows, valid.mask[known_B], 0.0)
-        sums = evaluate_sums(params, batch.inputs, batch.labels, mask_B, plan=plan)
-        return jax.tree.map(jnp.add, total, sums), None
-
-    nothing = {name: jnp.zeros(()) for name in ("loss", "top1", "count")}
-    rows_SxB = jnp.arange(-(-rows // size) * size).reshape(-1, size)
-    return jax.lax.scan(add, nothing, rows_SxB)[0]
+    feed: Feed
+    mesh: Mesh
+    steps: int
+    checkpoint_every: int
+    identity: Mapping[str, Any]
+    checkpoints: Checkpoints | None
+    log: MetricsLog
+    timing: MetricsLog
+    line: ProgressLine | None
 
 
 def run(
-    plan: Plan,
-    params: Params,
-    data: TrainData,
-    valid: ValidData,
+    feed: Feed,
+    state: TrainState,
     mesh: Mesh,
+    *,
+    steps: int,
+    patience: int = 0,
+    checkpoint_every: int = 0,
     workdir: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
+    measure_start: bool = False,
 ) -> Progress:
-    """Train until the last epoch or until validation stops improving.
+    """Train until the last step or until validation stops improving.
 
     With a work directory the run resumes at its newest checkpoint, to the same result as an
     undisturbed run on the same devices. Where several processes run together, all of them call
     this with the same arguments, and one of them writes the metrics.
 
     Args:
-        plan: the static part of the fit.
-        params: initial parameters, placed or not.
-        data: train features, placed on the mesh.
-        valid: validation features, placed on the mesh.
+        feed: the work.
+        state: before the first step, on the mesh; it is overwritten.
         mesh: where everything lives.
-        workdir: folder for checkpoints/ and metrics.jsonl, which all processes see; None keeps
-            nothing.
+        steps: optimizer steps in all.
+        patience: epochs without a better validation loss before stopping; 0 never stops early.
+        checkpoint_every: steps between checkpoints, rounded up to whole units; 0 keeps the end
+            (and where it was asked to stop) alone.
+        workdir: folder for checkpoints/, metrics.jsonl and timing.jsonl, which all processes see;
+            None keeps nothing.
+        identity: what the steps depend on besides this state, as JSON; a checkpoint of another
+            identity is refused.
+        measure_start: whether the start is a candidate for the best epoch.
 
     Returns:
         The last progress; its `best` holds the chosen parameters.
 
     Raises:
-        Preempted: the run was asked to stop, and has saved its last epoch.
+        UserError: the work directory holds a run of another identity.
+        Preempted: the run was asked to stop, and has saved its last unit.
     """
-    training = plan.config.training
-    shardings = state_shardings(plan, params, mesh)
-    state = place_state(plan, params, shardings)
-    progress = Progress(state, jax.tree.map(jnp.copy, state.params))
-    key = replicate(jax.random.key(training.seed), mesh)
+    best = jax.tree.map(jnp.copy, state.params) if feed.measure else {}
+    now = Progress(state, best, _no_totals(feed, mesh))
     kept = Checkpoints(workdir / "checkpoints") if workdir else nullcontext()
+    # Leaving the block, by an exception too, waits until checkpoints are on disk.
     with kept as checkpoints, jax.set_mesh(mesh):
         if checkpoints:
-            progress = _resume(checkpoints, progress)
-        file = workdir / "metrics.jsonl" if workdir and is_main() else None
-        log = MetricsLog(file, int(progress.state.step))
-        epoch_step = compile_epoch(plan, shardings, mesh)
-        valid_step = jax.jit(functools.partial(evaluate, plan=plan))
-        while progress.epoch < training.epochs and not stalled(progress, training.patience):
-            with jax.transfer_guard("disallow"):
-                state, metrics = epoch_step(progress.state, data, key)
-                sums = valid_step(state.params, valid, data.input_map)
-            progress = after_epoch(progress, state, metrics, sums, log)
-            stop = preemption.requested(progress.epoch * plan.steps_per_epoch)
-            if checkpoints and (stop or progress.epoch % training.checkpoint_every == 0):
-                _save(checkpoints, progress)
-            if stop:
-                # Leaving the block waits until the checkpoint is on disk.
-                raise preemption.Preempted(progress.epoch * plan.steps_per_epoch)
-        if checkpoints and checkpoints.latest_step != int(progress.state.step):
-            _save(checkpoints, progress)
-    return progress
+            now = _resume(checkpoints, now, dict(identity or {}), workdir)
+        step = int(now.state.step)
+        log, timing = (
+            MetricsLog(workdir / name if workdir and is_main() else None, step)
+            for name in ("metrics.jsonl", "timing.jsonl")
+        )
+        line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
+        how = steps, checkpoint_every, dict(identity or {}), checkpoints
+        job = _Run(feed, mesh, *how, log, timing, line)
+        _report(job, now, step)
+        if measure_start and step == 0:
+            measured = _measured(job, now.state.params)
+            log.write(0, "valid", measured)
+            now = now._replace(best_loss=measured["loss"])
+        while step < steps and not stalled(now.epoch, now.best_epoch, patience):
+            now, step = _epoch(job, now, step)
+        _report(job, now, step, over=True)
+        if checkpoints and checkpoints.latest_step != step:
+            _save(job, now, step)
+    return now
 
 
-def stalled(progress: Progress, patience: int) -> bool:
-    """Whether validation has not improved for `patience` epochs; 0 never stops."""
-    return 0 < patience <= progress.epoch - progress.best_epoch
+def stalled(epoch: Any, best_epoch: Any, patience: int) -> Any:
+    """Whether validation has not improved for `patience` epochs; 0 never stops.
+
+    Args:
+        epoch: epochs done; a number or an array of them.
+        best_epoch: the epoch with the lowest validation loss so far.
+        patience: epochs.
+
+    >>> stalled(5, 2, patience=3), stalled(5, 2, patience=4), stalled(5, 2, patience=0)
+    (True, False, False)
+    """
+    return (patience > 0) & (epoch - best_epoch >= patience)
 
 
-def after_epoch(
-    progress: Progress, state: TrainState, metrics: dict, sums: dict, log: MetricsLog
-) -> Progress:
-    metrics, sums, step = fetch((metrics, sums, state.step))
-    step, epoch = int(step), progress.epoch + 1
-    count = float(sums["count"])
-    measured = {"loss": float(sums["loss"]) / count, "top1": float(sums["top1"]) / count}
-    trained = {name: float(value) for name, value in metrics.items()}
-    log.write(step, "train", trained)
-    log.write(step, "valid", measured)
-    logging.log_every_n_seconds(
-        logging.INFO,
-        "epoch %d: train loss %.4f, objective %.4f, top-1 %.3f; valid loss %.4f, top-1 %.3f",
-        2.0,
-        epoch,
-        trained["loss"],
-        trained["objective"],
-        trained["top1"],
-        measured["loss"],
-        measured["top1"],
-    )
-    if measured["loss"] < progress.best_loss:
-        best = jax.tree.map(jnp.copy, state.params)
-        return Progress(state, best, epoch, epoch, measured["loss"])
-    return progress._replace(state=state, epoch=epoch)
+def _epoch(job: _Run, now: Progress, step: int) -> tuple[Progress, int]:
+    """The steps of an epoch that are still to do."""
+    begin = now.epoch * job.feed.steps_per_epoch
+    end = min(begin + job.feed.steps_per_epoch, job.steps)
+    waiting: deque[jax.Array] = deque()
+    started, first = time.monotonic(), step
+    for unit in job.feed.units(now.epoch, step - begin, end - begin):
+        with jax.transfer_guard("disallow"):
+            state, totals = job.feed.step(now.state, now.totals, *unit.arguments)
+        now, step = now._replace(state=state, totals=totals), step + unit.steps
+        waiting.append(totals[job.feed.metrics[0]])
+        if len(waiting) > _UNITS_AHEAD:
+            jax.block_until_ready(waiting.popleft())
+        if step == end:
+            jax.block_until_ready(now.totals)
+            seconds = (time.monotonic() - started) / (step - first)
+            job.timing.write(step, "train", {"seconds_a_step": seconds})
+            now = _close_epoch(job, now, step)
+        _report(job, now, step)
+        every = job.checkpoint_every
+        stop = preemption.requested(step)
+        if stop or (every and step // every > (step - unit.steps) // every):
+            _save(job, now, step)
+        if stop:
+            raise preemption.Preempted(step)
+    return now, step
 
 
-def _save(checkpoints: Checkpoints, progress: Progress) -> None:
+def _close_epoch(job: _Run, now: Progress, step: int) -> Progress:
+    """Log an epoch, and keep its parameters if no epoch before was better."""
+    totals, count = fetch(now.totals), np.float32(step - now.epoch * job.feed.steps_per_epoch)
+    job.log.write(step, "train", {name: float(sum_ / count) for name, sum_ in totals.items()})
+    now = now._replace(totals=_no_totals(job.feed, job.mesh), epoch=now.epoch + 1)
+    if job.feed.measure is None:
+        return now
+    measured = _measured(job, now.state.params)
+    job.log.write(step, "valid", measured)
+    if not measured["loss"] < now.best_loss:
+        return now
+    best = jax.tree.map(jnp.copy, now.state.params)
+    return now._replace(best=best, best_epoch=now.epoch, best_loss=measured["loss"])
+
+
+def _measured(job: _Run, params: Params) -> dict[str, float]:
+    assert job.feed.measure is not None
+    sums = {name: float(value) for name, value in fetch(job.feed.measure(params)).items()}
+    return {name: sums[name] / sums["count"] for name in ("loss", "top1")}
+
+
+def _report(job: _Run, now: Progress, step: int, over: bool = False) -> None:
+    """Say how far the run is; a run that stops early is done where it stops."""
+    if job.line is None:
+        return
+    epochs = -(-job.steps // job.feed.steps_per_epoch)
+    note = f"epoch {now.epoch} of {epochs}"
+    if np.isfinite(now.best_loss):
+        note += f", best {now.best_epoch} (validation loss {now.best_loss:.4f})"
+    size = job.feed.batch_size
+    if over or step < job.steps:
+        job.line(step * size, (step if over else job.steps) * size, note)
+
+
+def _no_totals(feed: Feed, mesh: Mesh) -> Metrics:
+    return replicate({name: jnp.zeros((), jnp.float32) for name in feed.metrics}, mesh)
+
+
+def _save(job: _Run, now: Progress, step: int) -> None:
+    if job.checkpoints is None:
+        return
     metadata = {
-        "epoch": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "best_loss": progress.best_loss,
+        "epoch": now.epoch,
+        "best_epoch": now.best_epoch,
+        "best_loss": now.best_loss,
+        "identity": job.identity,
     }
-    checkpoints.save(int(progress.state.step), (progress.state, progress.best), metadata)
+    job.checkpoints.save(step, (now.state, now.best, now.totals), metadata)
 
 
-def _resume(checkpoints: Checkpoints, fresh: Progress) -> Progress:
-    found = checkpoints.restore((fresh.state, fresh.best))
-    if found is None:
+def _resume(
+    checkpoints: Checkpoints, fresh: Progress, identity: dict[str, Any], workdir: Path | None
+) -> Progress:
+    metadata = checkpoints.metadata()
+    if metadata is None:
         return fresh
-    (state, best), metadata = found
-    logging.info("resuming after epoch %d", metadata["epoch"])
-    return Progress(state, best, **metadata)
+    check_identity(metadata.pop("identity", {}), identity, workdir)
+    found = checkpoints.restore((fresh.state, fresh.best, fresh.totals))
+    assert found is not None
+    state, best, totals = found
+    logging.info("resuming after step %d", int(state.step))
+    return Progress(state, best, totals, **metadata)
+
+
+def check_identity(kept: Mapping[str, Any], now: Mapping[str, Any], workdir: Path | None) -> None:
+    """Refuse to continue a run with other data, or on another encoder, than it began with.
+
+    Raises:
+        UserError: names the first difference.
+
+    >>> check_identity({"rows": 203}, {"rows": 100}, Path("runs/a"))
+    Traceback (most recent call last):
+    ...
+    jaxcbm.errors.UserError: runs/a was begun with rows=203, now it is 100: keep it, or choose ...
+    """
+    for name in [*now, *kept]:
+        if kept.get(name) != now.get(name):
+            raise UserError(
+                f"{workdir} was begun with {name}={kept.get(name)}, now it is {now.get(name)}: "
+                "keep it, or choose another --workdir"
+            )

@@ -5,8 +5,7 @@ Zhai et al. 2023 (arXiv 2303.15343) for the sigmoid loss.
 """
 
 import functools
-import time
-from collections.abc import Callable
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import logging
 from flax import nnx
 from jax.sharding import Mesh, PartitionSpec
 
@@ -23,11 +21,10 @@ from jaxcbm.distributed.placement import place_rows, replicate
 from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.clip.model import make_clip
 from jaxcbm.flat_params import merge_flat, split_flat
-from jaxcbm.training.checkpoints import Checkpoints
-from jaxcbm.training.metrics_log import MetricsLog
+from jaxcbm.training.augment import augment
+from jaxcbm.training.loop import Feed, Unit, run
 from jaxcbm.training.optimizers import lenient
-
-Params = dict[str, jax.Array]
+from jaxcbm.training.step import Metrics, Params, TrainState
 
 # exp(4.6) is about 100, the largest scale that CLIP's training allows.
 MAX_LOG_SCALE = 4.6
@@ -49,7 +46,6 @@ class PretrainConfig:
         flip: mirror half of the images.
         dtype: of the inputs of matrix products; sums and parameters stay float32.
         seed: of parameters, order and augmentation.
-        chunk: steps in one compiled call; checkpoints come after whole chunks.
         checkpoint_every: steps between checkpoints.
     """
 
@@ -64,7 +60,6 @@ class PretrainConfig:
     flip: bool = True
     dtype: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
-    chunk: int = 20
     checkpoint_every: int = 200
 
 
@@ -78,14 +73,6 @@ class Pairs(NamedTuple):
 
     pixels: jax.Array
     tokens: jax.Array
-
-
-class State(NamedTuple):
-    """What a step changes."""
-
-    params: Params
-    opt_state: Any
-    step: jax.Array
 
 
 def softmax_loss(images_BxE: jax.Array, texts_BxE: jax.Array, scale: jax.Array) -> jax.Array:
@@ -115,25 +102,16 @@ def sigmoid_loss(
     return -jnp.sum(jax.nn.log_sigmoid(signs_BxB * logits_BxB)) / len(images_BxE)
 
 
-def augment(pixels_BxSxSx3: jax.Array, key: jax.Array, *, max_shift: int, flip: bool) -> jax.Array:
-    """Shift each image by whole pixels (edges repeat) and mirror half of them."""
-    batch, size = pixels_BxSxSx3.shape[:2]
-    shift_key, flip_key = jax.random.split(key)
-    if max_shift:
-        shifts_Bx2 = jax.random.randint(shift_key, (batch, 2), -max_shift, max_shift + 1)
-        where = jnp.arange(size)
-        rows_BxS = jnp.clip(where[None, :] + shifts_Bx2[:, :1], 0, size - 1)
-        columns_BxS = jnp.clip(where[None, :] + shifts_Bx2[:, 1:], 0, size - 1)
-        move = jax.vmap(lambda image, rows, columns: image[rows][:, columns])
-        pixels_BxSxSx3 = move(pixels_BxSxSx3, rows_BxS, columns_BxS)
-    if flip:
-        mirrored = jax.random.bernoulli(flip_key, 0.5, (batch, 1, 1, 1))
-        pixels_BxSxSx3 = jnp.where(mirrored, pixels_BxSxSx3[:, :, ::-1], pixels_BxSxSx3)
-    return pixels_BxSxSx3
+class PretrainPlan(NamedTuple):
+    """The static configuration of a pre-training run.
 
-
-class Task(NamedTuple):
-    """The static part of a pre-training run."""
+    Attributes:
+        graph: of the dual encoder.
+        config: loss, length, rates.
+        optimizer: of all parameters.
+        mean, std: per channel, of pixels in 0 to 1.
+        examples: N images.
+    """
 
     graph: nnx.GraphDef
     config: PretrainConfig
@@ -142,56 +120,62 @@ class Task(NamedTuple):
     std: tuple[float, float, float]
     examples: int
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the images; the tail that fills no batch is left out."""
+        return max(self.examples // self.config.batch_size, 1)
 
-def loss(params: Params, task: Task, pixels: jax.Array, tokens_BxCxT: jax.Array) -> jax.Array:
+
+def loss(
+    params: Params, plan: PretrainPlan, pixels: jax.Array, tokens_BxCxT: jax.Array
+) -> jax.Array:
     """Contrastive loss of one batch, mean over its C sets of captions; pixels are uint8."""
     trained = dict(params)
     bias = trained.pop("logit_bias")
-    clip = merge_flat(task.graph, trained)
-    dtype = jnp.dtype(task.config.dtype)
+    clip = merge_flat(plan.graph, trained)
+    dtype = jnp.dtype(plan.config.dtype)
     images = pixels.astype(jnp.float32) / 255.0
-    mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (task.mean, task.std))
+    mean, std = (jnp.asarray(v, jnp.float32)[None, None, None] for v in (plan.mean, plan.std))
     images_BxE, _ = clip.encode_image((images - mean) / std, dtype)
     batch, sets, length = tokens_BxCxT.shape
     texts_MxE, _ = clip.encode_text(tokens_BxCxT.reshape(-1, length), dtype)
     texts_CxBxE = texts_MxE.reshape(batch, sets, -1).transpose(1, 0, 2)
     scale = jnp.exp(jnp.minimum(params["logit_scale"], MAX_LOG_SCALE))
-    if task.config.loss == "sigmoid":
+    if plan.config.loss == "sigmoid":
         return jax.vmap(lambda texts: sigmoid_loss(images_BxE, texts, scale, bias))(
             texts_CxBxE
         ).mean()
     return jax.vmap(lambda texts: softmax_loss(images_BxE, texts, scale))(texts_CxBxE).mean()
 
 
-def _rows(step: jax.Array, task: Task, key: jax.Array) -> jax.Array:
+def _rows(step: jax.Array, plan: PretrainPlan, key: jax.Array) -> jax.Array:
     """The images of a step: position in a shuffle that depends on the epoch alone."""
-    config = task.config
-    per_epoch = max(task.examples // config.batch_size, 1)
-    order_key = jax.random.fold_in(key, step // per_epoch)
-    order = jax.random.permutation(order_key, task.examples)
-    start = (step % per_epoch) * config.batch_size
-    return jax.lax.dynamic_slice(order, (start,), (min(config.batch_size, task.examples),))
+    config = plan.config
+    order_key = jax.random.fold_in(key, step // plan.steps_per_epoch)
+    order = jax.random.permutation(order_key, plan.examples)
+    start = (step % plan.steps_per_epoch) * config.batch_size
+    return jax.lax.dynamic_slice(order, (start,), (min(config.batch_size, plan.examples),))
 
 
-def train_step(
-    state: State, pairs: Pairs, key: jax.Array, *, task: Task
-) -> tuple[State, jax.Array]:
+def pretrain_step(
+    state: TrainState, totals: Metrics, pairs: Pairs, key: jax.Array, *, plan: PretrainPlan
+) -> tuple[TrainState, Metrics]:
     """One update; the batch is a function of the seed and the step only."""
     step_key = jax.random.fold_in(key, state.step)
-    rows_B = _rows(state.step, task, key)
+    rows_B = _rows(state.step, plan, key)
     augment_key, caption_key = jax.random.split(step_key)
     pixels = _over_data(pairs.pixels[rows_B])
-    config = task.config
+    config = plan.config
     pixels = augment(pixels, augment_key, max_shift=config.max_shift, flip=config.flip)
     captions = pairs.tokens.shape[1]
     first_B = jax.random.randint(caption_key, rows_B.shape, 0, captions)
     following_C = jnp.arange(min(config.captions_per_step, captions))
     choice_BxC = (first_B[:, None] + following_C[None, :]) % captions
     tokens_BxCxT = _over_data(pairs.tokens[rows_B[:, None], choice_BxC])
-    value, gradients = jax.value_and_grad(loss)(state.params, task, pixels, tokens_BxCxT)
-    updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
+    value, gradients = jax.value_and_grad(loss)(state.params, plan, pixels, tokens_BxCxT)
+    updates, opt_state = plan.optimizer.update(gradients, state.opt_state, state.params)
     params: Any = optax.apply_updates(state.params, updates)
-    return State(params, opt_state, state.step + 1), value
+    return TrainState(params, opt_state, state.step + 1), {"loss": totals["loss"] + value}
 
 
 def _over_data(array: jax.Array) -> jax.Array:
@@ -227,7 +211,6 @@ def pretrain(
     std: tuple[float, float, float],
     mesh: Mesh,
     workdir: Path,
-    report: Callable[[str], None] = logging.info,
 ) -> Params:
     """Train a dual encoder from scratch; a killed run resumes at its newest checkpoint.
 
@@ -240,7 +223,6 @@ def pretrain(
         std: per channel.
         mesh: the batch lies over its `data` axis.
         workdir: for checkpoints/ and metrics.jsonl.
-        report: told the loss and the rate now and then.
 
     Returns:
         Flat parameters of the CLIP.
@@ -248,48 +230,30 @@ def pretrain(
     graph, params = split_flat(make_clip(clip_config, rngs=nnx.Rngs(params=config.seed)))
     # A bias shifts every score of the sigmoid loss alike; it is trained and then left behind.
     params = params | {"logit_bias": jnp.float32(-10.0)}
-    task = Task(graph, config, make_optimizer(config), mean, std, len(pixels))
-    state = State(params, task.optimizer.init(params), jnp.zeros((), jnp.int32))
-    state = replicate(state, mesh)
-    with Checkpoints(workdir / "checkpoints") as checkpoints, jax.set_mesh(mesh):
-        if found := checkpoints.restore(state):
-            state = found[0]
-            report(f"resuming after step {int(state.step)}")
-        log = MetricsLog(workdir / "metrics.jsonl", int(state.step))
-        pairs = Pairs(place_rows(pixels, mesh), place_rows(tokens, mesh))
-        state = _loop(state, pairs, task, checkpoints, log, report)
-    return {path: value for path, value in state.params.items() if path != "logit_bias"}
+    plan = PretrainPlan(graph, config, make_optimizer(config), mean, std, len(pixels))
+    state = TrainState(params, plan.optimizer.init(params), jnp.zeros((), jnp.int32))
+    pairs = Pairs(place_rows(pixels, mesh), place_rows(tokens, mesh))
+    progress = run(
+        pair_feed(plan, pairs, mesh),
+        replicate(jax.tree.map(jnp.copy, state), mesh),
+        mesh,
+        steps=config.steps,
+        checkpoint_every=config.checkpoint_every,
+        workdir=workdir,
+    )
+    trained = progress.state.params
+    return {path: value for path, value in trained.items() if path != "logit_bias"}
 
 
-def _loop(
-    state: State,
-    pairs: Pairs,
-    task: Task,
-    checkpoints: Checkpoints,
-    log: MetricsLog,
-    report: Callable[[str], None],
-) -> State:
-    config = task.config
-    key = jax.random.key(config.seed)
-    one = functools.partial(train_step, task=task)
-
-    @functools.partial(jax.jit, donate_argnums=0, static_argnums=2)
-    def some_steps(state: State, pairs: Pairs, steps: int) -> tuple[State, jax.Array]:
-        return jax.lax.scan(lambda state, _: one(state, pairs, key), state, length=steps)
-
-    started, first = time.monotonic(), int(state.step)
-    while (step := int(state.step)) < config.steps:
-        state, losses = some_steps(state, pairs, min(config.chunk, config.steps - step))
-        done = int(state.step)
-        log.write(done, "train", {"loss": float(losses.mean())})
-        rate = (done - first) / (time.monotonic() - started)
-        left = (config.steps - done) / rate
-        report(
-            f"step {done}/{config.steps}: loss {float(losses.mean()):.3f}, "
-            f"{rate:.2f} steps/s, {left / 60:.0f} min left"
-        )
-        if done // config.checkpoint_every > step // config.checkpoint_every:
-            checkpoints.save(done, state, {})
-    if checkpoints.latest_step != config.steps:
-        checkpoints.save(config.steps, state, {})
-    return state
+def pair_feed(plan: PretrainPlan, pairs: Pairs, mesh: Mesh) -> Feed:
+    """Batches of pairs that lie on the mesh; a step is a unit."""
+    key = replicate(jax.random.key(plan.config.seed), mesh)
+    unit = Unit(1, (pairs, key))
+    return Feed(
+        units=lambda epoch, first, last: itertools.repeat(unit, last - first),
+        step=jax.jit(functools.partial(pretrain_step, plan=plan), donate_argnums=0),
+        metrics=("loss",),
+        measure=None,
+        steps_per_epoch=plan.steps_per_epoch,
+        batch_size=plan.config.batch_size,
+    )

@@ -17,6 +17,11 @@ from jaxcbm.training.optimizers import make_optimizers, make_schedule
 
 Metrics = dict[str, jax.Array]
 
+# What a step reports beside the next state.
+METRICS = ("loss", "objective", "top1")
+# Validation scores beyond so many are made and left again block by block.
+_SCORES_AT_ONCE = 2**26
+
 
 class TrainData(NamedTuple):
     """The train features on the device.
@@ -36,6 +41,20 @@ class TrainData(NamedTuple):
     class_positives: jax.Array | None = None
     base_kernel: jax.Array | None = None
     input_map: InputMap | None = None
+
+
+class ValidData(NamedTuple):
+    """The validation features on the device, with a mask for padded rows.
+
+    Attributes:
+        inputs: as those of the train features: what the layer reads, or embeddings.
+        labels: int32 [M (padded)].
+        mask: float32 [M (padded)]; 0 for padding.
+    """
+
+    inputs: jax.Array
+    labels: jax.Array
+    mask: jax.Array
 
 
 class TrainState(NamedTuple):
@@ -170,6 +189,9 @@ def train_epoch(
     """One pass over the features as one scan; the order depends on the key and the step only.
 
     The tail of the permutation that does not fill a batch is left out: another one each epoch.
+
+    Returns:
+        The next state, and the sums of the metrics over the steps.
     """
     epoch_key = jax.random.fold_in(key, state.step)
     shape = (plan.steps_per_epoch, plan.batch_size)
@@ -180,7 +202,7 @@ def train_epoch(
         return train_step(state, plan, batch, jax.random.fold_in(epoch_key, state.step))
 
     state, metrics = jax.lax.scan(body, state, order)
-    return state, jax.tree.map(jnp.mean, metrics)
+    return state, jax.tree.map(jnp.sum, metrics)
 
 
 def take_rows(data: TrainData, rows_B: jax.Array) -> TrainData:
@@ -219,3 +241,37 @@ def evaluate_sums(
         "top1": jnp.sum(hits_N * mask_N),
         "count": jnp.sum(mask_N),
     }
+
+
+def evaluate(
+    params: Params,
+    valid: ValidData,
+    input_map: InputMap | None,
+    *,
+    plan: Plan,
+    rows: int | None = None,
+) -> Metrics:
+    """Masked sums over the validation split, as `evaluate_sums`, block by block.
+
+    Args:
+        params: of the bottleneck.
+        valid: M rows.
+        input_map: embeddings to what the layer reads; None where `valid` holds that.
+        plan: the static part of the fit.
+        rows: of a block; by default as many as keep scores of bounded size.
+    """
+    count, width = len(valid.labels), params["head.kernel"].shape[0]
+    size = min(count, rows or max(_SCORES_AT_ONCE // width, 1))
+    if input_map is None and size == count:
+        return evaluate_sums(params, *valid, plan=plan)
+
+    def add(total: Metrics, rows_B: jax.Array) -> tuple[Metrics, None]:
+        known_B = jnp.minimum(rows_B, count - 1)
+        batch = take_rows(TrainData(valid.inputs, valid.labels, input_map=input_map), known_B)
+        mask_B = jnp.where(rows_B < count, valid.mask[known_B], 0.0)
+        sums = evaluate_sums(params, batch.inputs, batch.labels, mask_B, plan=plan)
+        return jax.tree.map(jnp.add, total, sums), None
+
+    nothing = {name: jnp.zeros(()) for name in ("loss", "top1", "count")}
+    rows_SxB = jnp.arange(-(-count // size) * size).reshape(-1, size)
+    return jax.lax.scan(add, nothing, rows_SxB)[0]

@@ -1,7 +1,7 @@
 """What a streamed fit reads: rows on disk, and the few arrays that all rows share."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,13 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.data.features import Features
 from jaxcbm.data.stream.batches import FeatureRows
 from jaxcbm.data.stream.moments import Moments, choose_pivot, sum_moments
+from jaxcbm.model.texts import Texts
 from jaxcbm.training.fit_arrays import (
     Inputs,
     annotated_positives,
-    class_positives_of,
     inputs_of_moments,
     positives_source,
+    shared_data,
 )
 from jaxcbm.training.step import TrainData
 
@@ -39,29 +40,16 @@ class Stream(NamedTuple):
     shared: TrainData
 
 
-def make_stream(
-    train: Features,
-    valid: Features,
-    *,
-    concepts_DxE: jax.Array,
-    phrases: tuple[str, ...],
-    scale: float,
-    bias: float,
-    class_embeddings_KxE: jax.Array | None,
-    config: BottleneckConfig,
-) -> Stream:
+def make_stream(config: BottleneckConfig, texts: Texts, train: Features, valid: Features) -> Stream:
     """One pass over the train embeddings settles the input map; no array of N rows is made."""
-    source = positives_source(config, train)
-    per_image = per_class = None
+    source = positives_source(config, train.annotations is not None)
+    per_image = None
     if source == "annotations":
-        per_image = functools.partial(annotated_positives, train, phrases)
-    elif source == "classes":
-        per_class = class_positives_of(config, class_embeddings_KxE, concepts_DxE)
+        per_image = functools.partial(annotated_positives, train, texts.phrases)
     rows = FeatureRows(train.embeddings, train.labels, per_image)
     moments = train_moments(rows) if config.standardise else None
-    inputs = inputs_of_moments(config, moments, concepts_DxE, scale, bias)
-    no_rows: Any = None
-    shared = TrainData(no_rows, no_rows, None, per_class, inputs.base_kernel, inputs.layer)
+    inputs = inputs_of_moments(config, moments, texts)
+    shared = shared_data(config, texts, inputs, source)
     return Stream(inputs, rows, FeatureRows(valid.embeddings, valid.labels), shared)
 
 

@@ -20,7 +20,7 @@ from jaxcbm.distributed.placement import fetch, place_rows, replicate
 from jaxcbm.distributed.preemption import Preempted
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
-from jaxcbm.training.finetune.fit import tune
+from jaxcbm.training.finetune.fit import finetune_splits
 from jaxcbm.training.fit import fit
 from jaxcbm.training.sweep.sweep import sweep
 
@@ -143,7 +143,7 @@ def tuned(mesh: MeshConfig, folder: Path, workdir: Path) -> Flat:
     rules = r"^vision\..*\.(q|out|up|down)\.kernel=lora; ^text\.projection=lora; ^vision\.=train"
     recipe = make_recipe(folder, "rules", rules)
     recipe = recipe._replace(config=replace(recipe.config, mesh=mesh))
-    model = tune(*make_splits(recipe.encoder), recipe, workdir)
+    model = finetune_splits(*make_splits(recipe.encoder), recipe, workdir)
     assert model.tuned is not None
     return {**model.params, **model.tuned.arrays}
 

@@ -16,15 +16,10 @@ from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.flat_params import abstract
 from jaxcbm.training.config import FitConfig, TrainingConfig
-from jaxcbm.training.fit_arrays import Inputs, start, start_on
-from jaxcbm.training.loop import (
-    compile_epoch,
-    evaluate,
-    place_state,
-    place_valid,
-    state_shardings,
-)
-from jaxcbm.training.step import TrainData, make_plan
+from jaxcbm.training.feeds import compile_epoch
+from jaxcbm.training.fit_arrays import Inputs, place_valid, start, start_on
+from jaxcbm.training.state import place_state, state_shardings
+from jaxcbm.training.step import METRICS, TrainData, ValidData, evaluate, make_plan
 
 WIDE, CLASSES = 65_536, 1000
 
@@ -117,7 +112,8 @@ def test_the_epoch_overwrites_its_state_and_transfers_nothing(problem):
     key = replicate(jax.random.key(0), mesh)
     with jax.set_mesh(mesh):
         epoch = compile_epoch(plan, shardings, mesh)
-        memory = epoch.lower(state, data, key).compile().memory_analysis()
+        totals = replicate({name: jnp.zeros(()) for name in METRICS}, mesh)
+        memory = epoch.lower(state, totals, data, key).compile().memory_analysis()
         per_device = sum(
             np.prod(sharding.shard_shape(leaf.shape)) * 4
             for leaf, sharding in zip(
@@ -126,7 +122,7 @@ def test_the_epoch_overwrites_its_state_and_transfers_nothing(problem):
         )
         assert memory.alias_size_in_bytes >= 0.9 * per_device
         with jax.transfer_guard("disallow"):
-            new, _ = epoch(state, data, key)
+            new, _ = epoch(state, totals, data, key)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((new, data, params)))
 
@@ -140,18 +136,19 @@ def test_the_guard_sees_an_argument_that_was_never_placed(problem):
         jax.transfer_guard("disallow"),
         pytest.raises(Exception, match="isallowed"),
     ):
-        compile_epoch(plan, shardings, mesh)(state, data, np.zeros(2, np.uint32))
+        totals = replicate({name: jnp.zeros(()) for name in METRICS}, mesh)
+        compile_epoch(plan, shardings, mesh)(state, totals, data, np.zeros(2, np.uint32))
 
 
 def test_validation_block_by_block_is_that_of_the_whole(problem, monkeypatch):
     mesh, plan, params, _, (rows, labels) = problem
-    valid = place_valid(rows, labels, mesh)
+    valid = place_valid(ValidData(rows, labels, np.ones(23, np.float32)), mesh)
     placed = replicate(params, mesh)
     with jax.set_mesh(mesh):
         whole = evaluate(placed, valid, None, plan=plan)
         identity = InputMap(replicate(jnp.eye(8), mesh), replicate(jnp.zeros(8), mesh))
         mapped = evaluate(placed, valid, identity, plan=plan)
-        monkeypatch.setattr("jaxcbm.training.loop._SCORES_AT_ONCE", 8 * 5)
+        monkeypatch.setattr("jaxcbm.training.step._SCORES_AT_ONCE", 8 * 5)
         blocks = evaluate(placed, valid, None, plan=plan)
     for other in (mapped, blocks):
         for name in whole:

@@ -24,8 +24,8 @@ def config(tiny_encoder_folder, picture_folder, tmp_path):
     config.encoder.lora.where = r"^vision\.projection"
     config.concepts = str(tmp_path / "phrases.txt")
     config.mesh.data = 1
-    config.training.epochs = config.tuning.epochs = 2
-    config.training.batch_size = config.tuning.batch_size = 8
+    config.training.epochs = config.finetune.epochs = 2
+    config.training.batch_size = config.finetune.batch_size = 8
     config.sparse_head.path_length = 4
     return config
 
@@ -34,7 +34,7 @@ def test_train_leaves_a_model_with_its_tuned_encoder(config, picture_folder, tmp
     workdir = tmp_path / "run"
     metrics = train.run(config.to_dict(), workdir)
     assert metrics["encoder"]["hash"] != load_encoder(config.encoder.name).content_hash
-    assert (workdir / "plots" / "tuning_curves.png").exists()
+    assert (workdir / "plots" / "finetune_curves.png").exists()
     assert evaluate.run(workdir)["test"] == metrics["test"]
     model, images = load_model(workdir), load_folder(picture_folder)
     prediction = model.predict([images.source.load(i) for i in range(3)])

@@ -72,7 +72,7 @@ def test_w_is_split_over_model(capsys, tmp_path):
     assert held[8] == pytest.approx(held[1] / 8, rel=0.05)
 
 
-def test_tuning_with_accumulation_counts_every_part(capsys, tmp_path, tiny_encoder_folder):
+def test_finetuning_with_accumulation_counts_every_part(capsys, tmp_path, tiny_encoder_folder):
     flops = {}
     for parts in (1, 4):
         file = tmp_path / f"{parts}.json"
@@ -80,12 +80,12 @@ def test_tuning_with_accumulation_counts_every_part(capsys, tmp_path, tiny_encod
             capsys,
             CONFIG,
             "--topology=cpu-2",
-            "--stage=tune",
+            "--stage=finetune",
             "--search=0",
             "--batch-size=64",
             f"--config.encoder.name={tiny_encoder_folder}",
             "--config.encoder.train=full",
-            f"--config.tuning.accumulate={parts}",
+            f"--config.finetune.accumulate={parts}",
             f"--json={file}",
         )
         assert code == 0, err
@@ -120,7 +120,7 @@ def test_mistakes_are_one_line(capsys, flags, said):
 
 
 def test_a_frozen_encoder_has_nothing_to_tune(capsys):
-    code, _, err = plan(capsys, CONFIG, "--topology=cpu-8", "--stage=tune")
+    code, _, err = plan(capsys, CONFIG, "--topology=cpu-8", "--stage=finetune")
     assert code == 2 and "--config.encoder.train=lora or full" in err
 
 

@@ -15,14 +15,14 @@ from jaxcbm.planning.encoder_structure import encoder_structure
 from jaxcbm.planning.job import Job
 from jaxcbm.planning.report import STAGES, mesh_of
 from jaxcbm.training.config import FitConfig, TrainingConfig
-from jaxcbm.training.finetune.config import TuningConfig
+from jaxcbm.training.finetune.config import FinetuneConfig
 
 
 def job(objective="contrastive"):
     return Job(
         encoder=encoder_structure("jaxcbm/tiny", "bfloat16"),
         config=FitConfig(BottleneckConfig(objective=objective), TrainingConfig(epochs=2)),
-        tuning=TuningConfig(),
+        finetune=FinetuneConfig(),
         rules=(),
         lora=LoraConfig(),
         train=4000,

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from problem import train
 
-from jaxcbm.training import loop
+from jaxcbm.distributed import preemption
 from jaxcbm.training.config import TrainingConfig
 
 
 def main(workdir: Path) -> None:
-    after_epoch = loop.after_epoch
+    requested = preemption.requested
 
-    def slow(*args):
+    def slow(step):
         time.sleep(0.05)
-        return after_epoch(*args)
+        return requested(step)
 
-    loop.after_epoch = slow
+    preemption.requested = slow
     training = TrainingConfig(epochs=30, batch_size=32, checkpoint_every=1)
     params = train(training=training, workdir=workdir).state.params
     np.savez(workdir / "final.npz", **{path: np.asarray(value) for path, value in params.items()})

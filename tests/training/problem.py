@@ -8,8 +8,11 @@ from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import place_rows
 from jaxcbm.training.config import FitConfig, TrainingConfig
-from jaxcbm.training.loop import place_valid, run
-from jaxcbm.training.step import TrainData, make_plan
+from jaxcbm.training.feeds import memory_feed
+from jaxcbm.training.fit_arrays import place_valid
+from jaxcbm.training.loop import run
+from jaxcbm.training.state import place_state, state_shardings
+from jaxcbm.training.step import TrainData, ValidData, make_plan
 
 IMAGES, CONCEPTS, CLASSES = 203, 10, 3
 
@@ -37,4 +40,14 @@ def train(bottleneck=None, training=None, workdir=None, devices=None, model=1, p
     held = max(len(scores) // 5, 1)
     data = TrainData(*(place_rows(part[held:], mesh) for part in (scores, labels, positives)))
     plan = make_plan(structure, config, len(scores) - held)
-    return run(plan, params, data, place_valid(scores[:held], labels[:held], mesh), mesh, workdir)
+    valid = place_valid(ValidData(scores[:held], labels[:held], np.ones(held, np.float32)), mesh)
+    shardings = state_shardings(plan, params, mesh)
+    return run(
+        memory_feed(plan, data, valid, shardings, mesh),
+        place_state(plan, params, shardings),
+        mesh,
+        steps=plan.total_steps,
+        patience=config.training.patience,
+        checkpoint_every=config.training.checkpoint_every,
+        workdir=workdir,
+    )

@@ -6,10 +6,12 @@ import numpy as np
 
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.model.texts import Texts
 from jaxcbm.training.config import FitConfig, SparseHeadConfig, TrainingConfig
 from jaxcbm.training.fit import fit_features
 
 WIDTH, CONCEPTS, CLASSES = 12, 9, 3
+CLASS_NAMES = ("owl", "wren", "tit")
 
 
 def make_features(count=203, annotated=False, dtype=np.float32, seed=0):
@@ -21,7 +23,7 @@ def make_features(count=203, annotated=False, dtype=np.float32, seed=0):
     return Features.from_arrays(
         embeddings.astype(dtype),
         labels,
-        ["owl", "wren", "tit"],
+        CLASS_NAMES,
         annotations=annotations,
         annotation_phrases=PHRASES if annotated else (),
     )
@@ -29,26 +31,17 @@ def make_features(count=203, annotated=False, dtype=np.float32, seed=0):
 
 PHRASES = tuple(f"phrase {i}" for i in range(CONCEPTS))
 CONFIG = FitConfig(
-    training=TrainingConfig(
-        epochs=3, batch_size=32, checkpoint_every=1, data="stream", window=64, checkpoint_steps=2
-    ),
+    training=TrainingConfig(epochs=3, batch_size=32, checkpoint_every=2, data="stream", window=64),
     sparse_head=SparseHeadConfig(enabled=False),
 )
 
 
-def rest(config):
+def make_texts():
     rng = np.random.default_rng(3)
     concepts = rng.normal(size=(CONCEPTS, WIDTH)).astype(np.float32)
     classes = rng.normal(size=(CLASSES, WIDTH)).astype(np.float32)
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (concepts, classes)]
-    per_class = config.bottleneck.positives == "classes"
-    return {
-        "concepts_DxE": jnp.asarray(unit[0]),
-        "phrases": PHRASES,
-        "scale": 30.0,
-        "bias": 0.0,
-        "class_embeddings_KxE": jnp.asarray(unit[1]) if per_class else None,
-    }
+    return Texts(PHRASES, CLASS_NAMES, *map(jnp.asarray, unit), scale=30.0)
 
 
 def stream(config=CONFIG, train=None, devices=1, model=1, workdir=None):
@@ -57,8 +50,7 @@ def stream(config=CONFIG, train=None, devices=1, model=1, workdir=None):
     valid = make_features(41, seed=1)
     return fit_features(
         *(train, valid),
-        **rest(config),
-        classes=train.classes,
+        make_texts(),
         config=config,
         mesh=mesh,
         workdir=workdir,

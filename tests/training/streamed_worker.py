@@ -18,16 +18,16 @@ def main(port: str, process: str, folder: str) -> None:
     assert jax.device_count() == 8
     import streamed_problem as problem
 
-    from jaxcbm.training import streamed_loop
+    from jaxcbm.training import feeds
 
-    batches, read = streamed_loop.feature_batches, []
+    batches, read = feeds.feature_batches, []
 
     def counted(*args, **options):
         for batch in batches(*args, **options):
             read.append(len(batch.embeddings))
             yield batch
 
-    streamed_loop.feature_batches = counted
+    feeds.feature_batches = counted
     _, progress = problem.stream(devices=8)
     params = fetch(progress.state.params)
     np.savez(Path(folder) / f"process{process}.npz", **params, rows_read=sum(read))

@@ -3,9 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcbm.distributed import preemption
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.clip.config import ClipConfig
-from jaxcbm.training.pretrain import PretrainConfig, augment, pretrain, sigmoid_loss, softmax_loss
+from jaxcbm.training.augment import augment
+from jaxcbm.training.metrics_log import read_metrics
+from jaxcbm.training.pretrain import PretrainConfig, pretrain, sigmoid_loss, softmax_loss
 
 SIZES = ClipConfig.tiny(
     vocab_size=20,
@@ -32,10 +35,9 @@ def pairs(images=24):
 
 def run(workdir, steps=12, devices=None, **changes):
     config = PretrainConfig(
-        steps=steps, batch_size=8, warmup_steps=2, chunk=3, checkpoint_every=3, **changes
+        steps=steps, batch_size=8, warmup_steps=2, checkpoint_every=3, **changes
     )
-    messages = []
-    params = pretrain(
+    return pretrain(
         *pairs(),
         SIZES,
         config,
@@ -43,50 +45,34 @@ def run(workdir, steps=12, devices=None, **changes):
         std=(0.25, 0.25, 0.25),
         mesh=make_mesh(devices=devices or jax.devices()[:1]),
         workdir=workdir,
-        report=messages.append,
     )
-    return params, messages
 
 
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_the_loss_falls(tmp_path, loss):
-    _, messages = run(tmp_path, steps=60, loss=loss, captions_per_step=2)
-    losses = [float(text.split("loss ")[1].split(",")[0]) for text in messages]
+    run(tmp_path, steps=60, loss=loss, captions_per_step=2)
+    losses = [line["value"] for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert len(losses) == 20  # epochs of three steps
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_stopped_and_resumed_is_bit_identical(tmp_path):
-    straight, _ = run(tmp_path / "straight")
-
-    class Stop(Exception):
-        pass
-
-    def stop_in_the_middle(message):
-        if message.startswith("step 6/"):
-            raise Stop
-
-    (tmp_path / "stopped").mkdir()
-    config = PretrainConfig(steps=12, batch_size=8, warmup_steps=2, chunk=3, checkpoint_every=3)
-    with pytest.raises(Stop):
-        pretrain(
-            *pairs(),
-            SIZES,
-            config,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
-            mesh=make_mesh(devices=jax.devices()[:1]),
-            workdir=tmp_path / "stopped",
-            report=stop_in_the_middle,
-        )
-    resumed, messages = run(tmp_path / "stopped")
-    assert messages[0].startswith("resuming")
+@pytest.mark.parametrize("stop", [4, 6])
+def test_stopped_and_resumed_is_bit_identical(tmp_path, monkeypatch, stop):
+    straight = run(tmp_path / "straight", steps=11)
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption, "requested", lambda step: step == stop)
+        with pytest.raises(preemption.Preempted, match=f"step {stop}"):
+            run(tmp_path / "stopped", steps=11)
+    resumed = run(tmp_path / "stopped", steps=11)
     for path, value in straight.items():
         np.testing.assert_array_equal(value, resumed[path])
+    one, other = (read_metrics(tmp_path / n / "metrics.jsonl") for n in ("straight", "stopped"))
+    assert one == other and [line["step"] for line in one] == [3, 6, 9, 11]
 
 
 def test_one_and_four_devices_learn_the_same(tmp_path):
-    alone, _ = run(tmp_path / "alone", steps=3)
-    spread, _ = run(tmp_path / "spread", steps=3, devices=jax.devices()[:4])
+    alone = run(tmp_path / "alone", steps=3)
+    spread = run(tmp_path / "spread", steps=3, devices=jax.devices()[:4])
     for path, value in alone.items():
         np.testing.assert_allclose(value, spread[path], atol=2e-3, err_msg=path)
 

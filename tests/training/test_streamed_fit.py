@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from streamed_problem import CLASSES, CONCEPTS, CONFIG, PHRASES, make_features, rest, stream
+from streamed_problem import CLASSES, CONCEPTS, CONFIG, PHRASES, make_features, make_texts, stream
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -21,11 +21,19 @@ from jaxcbm.distributed import preemption
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
-from jaxcbm.training import streamed_loop
+from jaxcbm.model.texts import Texts
+from jaxcbm.training import feeds
+from jaxcbm.training.checkpoints import begun_identity
 from jaxcbm.training.config import SparseHeadConfig
 from jaxcbm.training.data_mode import is_streamed
 from jaxcbm.training.fit import fit
-from jaxcbm.training.fit_arrays import fit_arrays, make_inputs, start
+from jaxcbm.training.fit_arrays import (
+    fit_arrays,
+    make_inputs,
+    positives_source,
+    split_arrays,
+    start,
+)
 from jaxcbm.training.metrics_log import read_metrics
 from jaxcbm.training.step import init_state, make_plan, map_inputs, take_rows, train_step
 from jaxcbm.training.streamed_arrays import make_stream, train_moments
@@ -36,9 +44,15 @@ def same(one, other, atol=1e-5):
         np.testing.assert_allclose(one[path], other[path], atol=atol, rtol=0, err_msg=path)
 
 
+def in_memory(config, train, valid):
+    source = positives_source(config.bottleneck, train.annotations is not None)
+    parts = split_arrays(train, source, PHRASES), split_arrays(valid)
+    return fit_arrays(config.bottleneck, make_texts(), *parts, source)
+
+
 def step_by_step(config, train):
     """The in-memory data through `train_step`, in the order of the stream."""
-    data = fit_arrays(train, make_features(41, seed=1), **rest(config), config=config.bottleneck)
+    data = in_memory(config, train, make_features(41, seed=1))
     structure, params = start(
         config.bottleneck, data.inputs, CONCEPTS, CLASSES, config.training.seed
     )
@@ -46,7 +60,7 @@ def step_by_step(config, train):
     placed = jax.tree.map(jnp.asarray, data.data)
     state, key, losses = init_state(plan, params), jax.random.key(config.training.seed), []
     step = jax.jit(train_step, static_argnames="plan")
-    order = streamed_loop.stream_order(plan)
+    order = feeds.stream_order(plan)
     for epoch in range(config.training.epochs):
         epoch_key, sums = jax.random.fold_in(key, state.step), []
         tape = make_tape(order, epoch)
@@ -125,7 +139,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_bits(tmp_path, monkeypatch, 
     monkeypatch.setattr(preemption, "requested", lambda step: False)
     _, resumed = stream(workdir=parts)
     same(undisturbed.state.params, resumed.state.params, atol=0.0)
-    assert undisturbed[2:] == resumed[2:]
+    assert undisturbed[3:] == resumed[3:]
     assert read_metrics(whole / "metrics.jsonl") == read_metrics(parts / "metrics.jsonl")
 
 
@@ -133,9 +147,9 @@ def test_validation_counts_every_row_once():
     config = replace(CONFIG, training=replace(CONFIG.training, epochs=1))
     inputs, progress = stream(config)
     valid = make_features(41, seed=1)
-    data = fit_arrays(make_features(), valid, **rest(config), config=config.bottleneck)
+    data = in_memory(config, make_features(), valid)
     structure, _ = start(config.bottleneck, inputs, CONCEPTS, CLASSES, 0)
-    logits, _ = structure.apply(progress.state.params, jnp.asarray(data.valid_inputs))
+    logits, _ = structure.apply(progress.state.params, jnp.asarray(data.valid.inputs))
     picked = jax.nn.log_softmax(logits)[jnp.arange(41), jnp.asarray(valid.labels)]
     np.testing.assert_allclose(progress.best_loss, -float(picked.mean()), rtol=1e-5)
 
@@ -143,10 +157,8 @@ def test_validation_counts_every_row_once():
 @pytest.mark.parametrize("layer", ["factored", "residual"])
 def test_inputs_from_one_pass_are_those_of_the_whole_array(layer):
     train, config = make_features(20_000), BottleneckConfig(parameterisation=layer)
-    options = {key: rest(CONFIG)[key] for key in ("concepts_DxE", "scale", "bias")}
-    whole = make_inputs(config, jnp.asarray(train.as_array()), **options)
-    common = {**rest(CONFIG), "config": config}
-    streamed = make_stream(train, train, **common).inputs
+    whole = make_inputs(config, jnp.asarray(train.as_array()), make_texts())
+    streamed = make_stream(config, make_texts(), train, train).inputs
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole, streamed
     )
@@ -158,7 +170,7 @@ def test_moments_keep_their_digits_beside_a_large_common_part():
     features = Features.from_arrays(
         rows, np.zeros(len(rows), int), ["owl"], digests=np.zeros((len(rows), 32), np.uint8)
     )
-    source = make_stream(features, features, **wide(rows), config=RAW).train
+    source = make_stream(RAW, wide(rows), features, features).train
     mean, covariance = train_moments(source)
     np.testing.assert_allclose(mean, rows.astype(np.float64).mean(axis=0), rtol=1e-7)
     np.testing.assert_allclose(covariance, np.cov(rows.T.astype(np.float64), ddof=0), atol=1e-4)
@@ -173,10 +185,7 @@ RAW = BottleneckConfig(standardise=False)
 
 def wide(rows):
     concepts = jnp.eye(rows.shape[1])
-    return {
-        **{"concepts_DxE": concepts, "phrases": PHRASES[: rows.shape[1]], "scale": 1.0},
-        **{"bias": 0.0, "class_embeddings_KxE": None},
-    }
+    return Texts(PHRASES[: rows.shape[1]], ("owl",), concepts, concepts[:1], scale=1.0)
 
 
 def test_size_decides_unless_told_and_a_run_stays_as_it_began(tmp_path, monkeypatch):
@@ -187,20 +196,19 @@ def test_size_decides_unless_told_and_a_run_stays_as_it_began(tmp_path, monkeypa
         return is_streamed(config, train, CONCEPTS, mesh, workdir)
 
     assert (mode("auto"), mode("memory"), mode("stream")) == (False, False, True)
-    assert mode("stream", tmp_path)
-    (tmp_path / "checkpoints" / "6").mkdir(parents=True)
-    assert mode("auto", tmp_path)
+    stream(train=train, workdir=tmp_path)
+    assert mode("stream", tmp_path) and mode("auto", tmp_path)
     with pytest.raises(UserError, match=r"training.data=stream: keep it"):
         mode("memory", tmp_path)
-    train = train.select(np.arange(100))
     with pytest.raises(UserError, match="rows=203, now it is 100"):
-        mode("auto", tmp_path)
+        stream(train=train.select(np.arange(100)), workdir=tmp_path)
     monkeypatch.setattr("jaxcbm.training.data_mode.default_budget", lambda mesh: 1000)
     assert mode("auto") and not mode("memory")
 
 
 def test_mapped_batches_read_the_shared_map():
-    data = fit_arrays(make_features(), make_features(), **rest(CONFIG), config=RAW)
+    config = replace(CONFIG, bottleneck=RAW)
+    data = in_memory(config, make_features(), make_features())
     assert map_inputs(data.data) is data.data
 
 
@@ -214,6 +222,6 @@ def test_fit_solves_the_sparse_head_on_a_stated_sample(tiny_encoder_folder, tmp_
     concepts = ConceptSet(("a red bird", "a blue fish", "a bird"))
     model = fit(train, train, encoder=encoder, concepts=concepts, config=config, workdir=tmp_path)
     assert model.metrics["sparse_head_images"] == 50 and model.metrics["path"]["nec"]
-    assert (tmp_path / "stream.json").exists()
+    assert begun_identity(tmp_path)["data"] == "stream"
     again = fit(train, train, encoder=encoder, concepts=concepts, config=config, workdir=tmp_path)
     same(model.params, again.params, atol=0.0)

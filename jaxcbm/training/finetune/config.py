@@ -11,7 +11,7 @@ def _rate(rate: float) -> OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class TuningConfig:
+class FinetuneConfig:
     """The loop of end-to-end training; every group of parameters has an optimizer of its own.
 
     It starts from the bottleneck that `training` fitted on the frozen encoder, and keeps the
@@ -34,7 +34,7 @@ class TuningConfig:
         max_shift: images move by up to this many pixels either way.
         flip: mirror half of the images.
         patience: epochs without a better validation loss before stopping; 0 never stops early.
-        checkpoint_every: steps between checkpoints inside an epoch; 0 for the ends of epochs only.
+        checkpoint_every: steps between checkpoints; 0 for the end alone.
         threads: that decode images; 0 for one a core.
         workers: processes that decode images instead of threads; 0 for threads, which are as fast
             where Pillow does the work.
@@ -52,35 +52,35 @@ class TuningConfig:
     max_shift: int = 0
     flip: bool = False
     patience: int = 0
-    checkpoint_every: int = 0
+    checkpoint_every: int = 100
     threads: int = 0
     workers: int = 0
 
 
-def batch_sizes(tuning: TuningConfig, images: int, devices: int) -> int:
+def batch_sizes(finetune: FinetuneConfig, images: int, devices: int) -> int:
     """Images a step: those asked for, at most all, in whole parts for every device.
 
     Raises:
         UserError: fewer than one image for each part and device.
 
-    >>> batch_sizes(TuningConfig(batch_size=10, accumulate=2), images=100, devices=2)
+    >>> batch_sizes(FinetuneConfig(batch_size=10, accumulate=2), images=100, devices=2)
     8
     """
-    parts = max(tuning.accumulate, 1) * devices
-    size = min(tuning.batch_size, images) // parts * parts
+    parts = max(finetune.accumulate, 1) * devices
+    size = min(finetune.batch_size, images) // parts * parts
     if size == 0:
         raise UserError(
-            f"{min(tuning.batch_size, images)} images a step cannot be cut into accumulate="
-            f"{tuning.accumulate} parts for {devices} devices: raise config.tuning.batch_size or "
-            "lower config.tuning.accumulate"
+            f"{min(finetune.batch_size, images)} images a step cannot be cut into accumulate="
+            f"{finetune.accumulate} parts for {devices} devices: raise config.finetune.batch_size "
+            "or lower config.finetune.accumulate"
         )
     return size
 
 
-def joined(config: FitConfig, tuning: TuningConfig) -> FitConfig:
+def joined(config: FitConfig, finetune: FinetuneConfig) -> FitConfig:
     """The settings of the bottleneck's loss while the encoder trains; the temperature has cooled.
 
-    >>> joined(FitConfig(), TuningConfig(epochs=2)).training.epochs
+    >>> joined(FitConfig(), FinetuneConfig(epochs=2)).training.epochs
     2
     """
     return replace(
@@ -88,11 +88,11 @@ def joined(config: FitConfig, tuning: TuningConfig) -> FitConfig:
         bottleneck=replace(config.bottleneck, tau_start=config.bottleneck.tau_end),
         training=replace(
             config.training,
-            epochs=tuning.epochs,
-            batch_size=tuning.batch_size,
-            cbl=tuning.cbl,
-            head=tuning.head,
-            ce_to_cbl=tuning.ce_to_encoder,
-            patience=tuning.patience,
+            epochs=finetune.epochs,
+            batch_size=finetune.batch_size,
+            cbl=finetune.cbl,
+            head=finetune.head,
+            ce_to_cbl=finetune.ce_to_encoder,
+            patience=finetune.patience,
         ),
     )

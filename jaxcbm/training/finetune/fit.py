@@ -1,15 +1,16 @@
-"""End-to-end training: the bottleneck on the frozen encoder first, then both together."""
+"""Fine-tuning: the bottleneck on the frozen encoder first, then both together."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
+from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Params
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
@@ -21,28 +22,36 @@ from jaxcbm.distributed.placement import fetch
 from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.lora import LoraConfig, init_lora
-from jaxcbm.encoders.finetune.trainable import Rule, trainable
+from jaxcbm.encoders.finetune.trainable import Rule, Trainable, trainable
 from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned
 from jaxcbm.errors import UserError
-from jaxcbm.model.model import Model
+from jaxcbm.model.model import Model, make_model
+from jaxcbm.model.texts import Texts, embed_words
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.finetune.config import TuningConfig, batch_sizes, joined
-from jaxcbm.training.finetune.loop import run
-from jaxcbm.training.finetune.step import Fixed, LiveText, Task, group_optimizer, live_maps
+from jaxcbm.training.finetune.config import FinetuneConfig
+from jaxcbm.training.finetune.feed import PixelSplits, pixel_feed, place_fixed
+from jaxcbm.training.finetune.step import (
+    FinetunePlan,
+    Fixed,
+    LiveText,
+    live_maps,
+    make_finetune_plan,
+)
 from jaxcbm.training.fit import fit_features
 from jaxcbm.training.fit_arrays import (
     Inputs,
+    abstract_start,
     annotated_positives,
     check_features,
-    class_positives_of,
     positives_source,
-    start,
+    shared_data,
 )
+from jaxcbm.training.loop import Progress, run
 from jaxcbm.training.sparsify import sparsify
-from jaxcbm.training.step import Plan
+from jaxcbm.training.state import place_state, state_shardings
 
 
-class Split(NamedTuple):
+class ImageSplit(NamedTuple):
     """Images, and their features from the frozen encoder; images that these lack are left out."""
 
     images: ImageSet
@@ -58,7 +67,7 @@ class Recipe(NamedTuple):
         classes: K class names.
         rules: what trains of the encoder; `rules_of("lora", "", LoraConfig())`, say.
         lora: rank, strength and dropout of the adapters.
-        tuning: length, optimizers and memory of the end-to-end part.
+        finetune: length, optimizers and memory of the second part.
         config: everything that `jaxcbm.fit` reads.
     """
 
@@ -67,23 +76,31 @@ class Recipe(NamedTuple):
     classes: tuple[str, ...]
     rules: tuple[Rule, ...]
     lora: LoraConfig = LoraConfig()
-    tuning: TuningConfig = TuningConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
     config: FitConfig = FitConfig()
 
 
-class Start(NamedTuple):
-    """Where the end-to-end part begins; the arguments of `tuning_loop.run`."""
+class Begun(NamedTuple):
+    """Where the second part begins.
 
-    task: Task
+    Attributes:
+        plan: the static configuration.
+        params: what trains, at its start; on the host, as `fixed`.
+        fixed: what does not train.
+        splits: the images.
+        mesh: where everything will lie.
+        identity: name and hash of the encoder, and what trains of it; JSON.
+    """
+
+    plan: FinetunePlan
     params: Params
     fixed: Fixed
-    train: Pictures
-    valid: Pictures
+    splits: PixelSplits
     mesh: Mesh
     identity: dict[str, Any]
 
 
-def fit_end_to_end(
+def finetune(
     train: ImageSet, valid: ImageSet, recipe: Recipe, workdir: Path | str | None = None
 ) -> Model:
     """Train a concept bottleneck and its encoder, or adapters on it, together.
@@ -96,7 +113,7 @@ def fit_end_to_end(
             processes share it.
 
     Returns:
-        The fitted model with its tuned encoder.
+        The fitted model with its fine-tuned encoder.
 
     Raises:
         UserError: as `jaxcbm.fit`; rules that match nothing; images that cannot be read any more.
@@ -109,10 +126,10 @@ def fit_end_to_end(
         if process_count() > 1:
             raise UserError("several processes encode into one folder: give a work directory")
         with tempfile.TemporaryDirectory() as folder:
-            return fit_end_to_end(train, valid, recipe, folder)
+            return finetune(train, valid, recipe, folder)
     store, parts = Path(workdir) / "features", (train, valid)
-    before = [Split(part, encode(part, recipe.encoder, store)) for part in parts]
-    model = tune(before[0], before[1], recipe, Path(workdir))
+    before = [ImageSplit(part, encode(part, recipe.encoder, store)) for part in parts]
+    model = finetune_splits(before[0], before[1], recipe, Path(workdir))
     if not recipe.config.sparse_head.enabled:
         return model
     assert model.encoder is not None
@@ -120,102 +137,148 @@ def fit_end_to_end(
     return sparsify(model, after[0], after[1], recipe.config.sparse_head)[0]
 
 
-def tune(train: Split, valid: Split, recipe: Recipe, workdir: Path) -> Model:
+def finetune_splits(train: ImageSplit, valid: ImageSplit, recipe: Recipe, workdir: Path) -> Model:
     """Both parts of the training; the model has the head that optax trained."""
     begun = begin(train, valid, recipe, workdir)
-    result = run(*begun, workdir / "tuning")
-    return _model(fetch(result.best), begun.fixed, recipe)
+    best = fetch(run_finetune(begun, workdir / "finetune").best)
+    return _model(best, begun.fixed, recipe)
 
 
-def begin(train: Split, valid: Split, recipe: Recipe, workdir: Path | None = None) -> Start:
-    """Fit the bottleneck on the frozen encoder, and gather what the end-to-end part needs."""
+def begin(
+    train: ImageSplit, valid: ImageSplit, recipe: Recipe, workdir: Path | None = None
+) -> Begun:
+    """Fit the bottleneck on the frozen encoder, and gather what the second part needs."""
     encoder, concepts, config = recipe.encoder, recipe.concepts, recipe.config
     what = trainable(encoder.params, recipe.rules)
     check_features(train.features, valid.features, encoder, concepts, recipe.classes)
-    concepts_DxE = jnp.asarray(encoder.embed_texts(list(concepts.phrases)))
-    source = positives_source(config.bottleneck, train.features)
-    classes_KxE = (
-        jnp.asarray(encoder.embed_texts(list(recipe.classes))) if source == "classes" else None
-    )
+    texts = embed_words(encoder, concepts, recipe.classes)
     mesh = make_mesh(config.mesh.data, config.mesh.model)
     inputs, progress = fit_features(
-        train.features,
-        valid.features,
-        concepts_DxE=concepts_DxE,
-        phrases=concepts.phrases,
-        classes=recipe.classes,
-        scale=encoder.logit_scale,
-        bias=encoder.logit_bias,
-        class_embeddings_KxE=classes_KxE,
-        config=config,
-        mesh=mesh,
-        workdir=workdir,
+        train.features, valid.features, texts, config=config, mesh=mesh, workdir=workdir
     )
-    live = any(path.startswith("text.") for path in (*what.train, *what.lora))
-    fixed = Fixed(
-        encoder={path: v for path, v in encoder.params.items() if path not in what.train},
-        input_map=inputs.layer,
-        base_kernel=inputs.base_kernel,
-        class_positives=class_positives_of(config.bottleneck, classes_KxE, concepts_DxE),
-        text=_live_text(recipe, concepts_DxE, inputs) if live else None,
+    source = positives_source(config.bottleneck, train.features.annotations is not None)
+    ids = _phrase_ids(encoder, texts.phrases) if trains_text(what) else None
+    params, fixed = finetune_arrays(
+        config.bottleneck,
+        recipe.lora,
+        what,
+        encoder.params,
+        texts,
+        inputs,
+        source,
+        ids,
+        seed=config.training.seed,
     )
-    adapters = init_lora(
-        {path: encoder.params[path].shape for path in what.lora}, recipe.lora, config.training.seed
-    )
-    params = {f"encoder.{path}": encoder.params[path] for path in what.train} | {
-        f"lora.{name}": value for name, value in adapters.items()
-    }
     logging.info(
-        "tuning %s: %d adapters, %d whole parameters, %d numbers",
+        "fine-tuning %s: %d adapters, %d whole parameters, %d numbers",
         *(encoder.name, len(what.lora), len(what.train), sum(v.size for v in params.values())),
     )
     positives = (
-        annotated_positives(train.features, concepts.phrases) if source == "annotations" else None
+        annotated_positives(train.features, texts.phrases) if source == "annotations" else None
     )
-    how = recipe.tuning.threads, recipe.tuning.workers
-    return Start(
-        _task(recipe, inputs, len(train.features), mesh),
+
+    def pictures(part: ImageSplit, positives_NxD: np.ndarray | None) -> Pictures:
+        images = of_features(part.images, part.features)
+        return Pictures(images, encoder.preprocess, positives_NxD, recipe.finetune.threads)
+
+    bottleneck, _ = abstract_start(
+        config.bottleneck, inputs, len(texts.phrases), len(texts.classes)
+    )
+    return Begun(
+        make_finetune_plan(
+            bottleneck,
+            encoder,
+            config,
+            recipe.finetune,
+            recipe.lora,
+            len(train.features),
+            mesh.shape["data"],
+        ),
         fetch({**progress.best, **params}),
         fetch(fixed),
-        Pictures(of_features(train.images, train.features), encoder.preprocess, positives, *how),
-        Pictures(of_features(valid.images, valid.features), encoder.preprocess, None, *how),
+        PixelSplits(pictures(train, positives), pictures(valid, None)),
         mesh,
         {"encoder": encoder.name, "hash": encoder.content_hash, "trains": list(params)},
     )
 
 
-def _task(recipe: Recipe, inputs: Inputs, examples: int, mesh: Mesh) -> Task:
-    encoder, tuning, config = recipe.encoder, recipe.tuning, recipe.config
-    size = batch_sizes(tuning, examples, mesh.shape["data"])
-    steps_per_epoch = examples // size
-    shape = len(recipe.concepts), len(recipe.classes)
-    plan = Plan(
-        start(config.bottleneck, inputs, *shape, config.training.seed)[0],
-        joined(config, tuning),
-        group_optimizer(tuning, steps_per_epoch * tuning.epochs),
-        examples,
-        size,
-        steps_per_epoch,
-    )
-    how = encoder.preprocess
-    return Task(
-        *(plan, tuning, recipe.lora, encoder.graph, tuple(encoder.params), encoder.dtype),
-        *(how.scale, how.mean, how.std),
+def run_finetune(begun: Begun, workdir: Path | None = None) -> Progress:
+    """The second part; the frozen start is a candidate for the best epoch."""
+    plan, params, fixed, splits, mesh, identity = begun
+    shardings = state_shardings(plan.fit, params, mesh)
+    return run(
+        pixel_feed(plan, place_fixed(fixed, mesh), splits, shardings, mesh),
+        place_state(plan.fit, params, shardings),
+        mesh,
+        steps=plan.fit.total_steps,
+        patience=plan.finetune.patience,
+        checkpoint_every=plan.finetune.checkpoint_every,
+        workdir=workdir,
+        identity=identity,
+        measure_start=True,
     )
 
 
-def _live_text(recipe: Recipe, concepts_DxE: jax.Array, inputs: Inputs) -> LiveText:
-    """Ids of the phrases, and how their embeddings became the input map (both are linear)."""
-    tokenizer = recipe.encoder.tokenizer
-    ids = tokenizer.ids(list(recipe.concepts.phrases))
+def trains_text(what: Trainable) -> bool:
+    """Whether concept embeddings change during training."""
+    return any(path.startswith("text.") for path in (*what.train, *what.lora))
+
+
+def finetune_arrays(
+    config: BottleneckConfig,
+    lora: LoraConfig,
+    what: Trainable,
+    encoder: Mapping[str, Any],
+    texts: Texts,
+    inputs: Inputs,
+    source: str,
+    ids_DxT: Any = None,
+    *,
+    seed: int = 0,
+) -> tuple[Params, Fixed]:
+    """What trains of the encoder, and what does not train; a pure function of the arrays.
+
+    Args:
+        config: of the bottleneck.
+        lora: size of the adapters.
+        what: which parameters train.
+        encoder: all of its parameters, by path.
+        texts: by that encoder.
+        inputs: of the bottleneck that was fitted on it.
+        source: from `positives_source`.
+        ids_DxT: tokens of the phrases, int32, where the text tower trains.
+        seed: of the adapters.
+    """
+    adapters = init_lora({path: encoder[path].shape for path in what.lora}, lora, seed)
+    trains = {f"encoder.{path}": encoder[path] for path in what.train}
+    trains |= {f"lora.{name}": value for name, value in adapters.items()}
+    shared = shared_data(config, texts, inputs, source)
+    fixed = Fixed(
+        encoder={path: value for path, value in encoder.items() if path not in what.train},
+        input_map=inputs.layer,
+        base_kernel=inputs.base_kernel,
+        class_positives=shared.class_positives,
+        text=None if ids_DxT is None else _live_text(ids_DxT, texts.concepts_DxE, inputs),
+    )
+    return trains, fixed
+
+
+def _phrase_ids(encoder: DualEncoder, phrases: tuple[str, ...]) -> np.ndarray:
+    tokenizer = encoder.tokenizer
+    ids = tokenizer.ids(list(phrases))
     length = tokenizer.context_length if tokenizer.full_rows else max(map(len, ids))
+    return tokenizer.pad(ids, length)
+
+
+def _live_text(ids_DxT: Any, concepts_DxE: Any, inputs: Inputs) -> LiveText:
+    """Ids of the phrases, and how their embeddings became the input map (both are linear)."""
     kernel: Any = inputs.layer.kernel if inputs.base_kernel is None else inputs.base_kernel
     rows_E = None
     if inputs.base_kernel is not None and inputs.layer.kernel is not None:
         rows_E = 1.0 / jnp.diagonal(inputs.layer.kernel)
         kernel = kernel / rows_E[:, None]
     columns_D = jnp.sum(kernel * concepts_DxE.T, axis=0)
-    return LiveText(jnp.asarray(tokenizer.pad(ids, length)), columns_D, rows_E)
+    return LiveText(jnp.asarray(ids_DxT), columns_D, rows_E)
 
 
 def _model(best: dict[str, np.ndarray], fixed: Fixed, recipe: Recipe) -> Model:
@@ -223,20 +286,13 @@ def _model(best: dict[str, np.ndarray], fixed: Fixed, recipe: Recipe) -> Model:
     arrays = {k: v for k, v in best.items() if k.split(".")[0] in ("encoder", "lora")}
     tuned = Tuned(encoder.name, encoder.content_hash, recipe.lora, arrays)
     tuned_encoder = apply_tuned(encoder, tuned)
-    concepts_DxE = jnp.asarray(tuned_encoder.embed_texts(list(recipe.concepts.phrases)))
-    input_map, _ = live_maps(fixed, concepts_DxE)
-    return Model(
-        config=recipe.config.bottleneck,
-        params={k: v for k, v in best.items() if k not in arrays},
-        input_map=jax.tree.map(np.asarray, input_map),
-        concepts=recipe.concepts,
-        concept_embeddings=np.asarray(concepts_DxE),
-        classes=recipe.classes,
-        encoder_name=encoder.name,
-        encoder_image_size=encoder.image_size,
-        encoder_hash=tuned_encoder.content_hash,
-        logit_scale=encoder.logit_scale,
-        logit_bias=encoder.logit_bias,
-        encoder=tuned_encoder,
-        tuned=tuned,
+    texts = embed_words(tuned_encoder, recipe.concepts, recipe.classes)
+    return make_model(
+        tuned_encoder,
+        recipe.concepts,
+        texts,
+        recipe.config.bottleneck,
+        {path: value for path, value in best.items() if path not in arrays},
+        live_maps(fixed, texts.concepts_DxE)[0],
+        tuned,
     )

@@ -21,26 +21,28 @@ import optax
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from jaxcbm.bottleneck.model import Params
+from jaxcbm.bottleneck.model import Bottleneck, Params
 from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.data.pixel_batches import Batch
+from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.lora import LoraConfig, with_lora
 from jaxcbm.encoders.finetune.tuned import group
 from jaxcbm.encoders.nn.remat import rematerialise
 from jaxcbm.flat_params import merge_flat
 from jaxcbm.training import step
-from jaxcbm.training.finetune.config import TuningConfig
+from jaxcbm.training.augment import augment
+from jaxcbm.training.config import FitConfig
+from jaxcbm.training.finetune.config import FinetuneConfig, batch_sizes, joined
 from jaxcbm.training.optimizers import lenient, make_optimizer
-from jaxcbm.training.pretrain import augment
 from jaxcbm.training.step import Metrics, Plan, TrainData, TrainState
 
 
-class Task(NamedTuple):
-    """The static part of an end-to-end fit.
+class FinetunePlan(NamedTuple):
+    """The static configuration of a fit that trains the encoder too.
 
     Attributes:
-        plan: bottleneck, settings and length, with the optimizers of all groups.
-        tuning: how the towers train.
+        fit: bottleneck, settings and length, with the optimizers of all groups.
+        finetune: how the towers train.
         lora: strength of the adapters.
         graph: of the dual encoder.
         paths: of its parameters.
@@ -48,8 +50,8 @@ class Task(NamedTuple):
         scale, mean, std: from bytes to what the image tower reads.
     """
 
-    plan: Plan
-    tuning: TuningConfig
+    fit: Plan
+    finetune: FinetuneConfig
     lora: LoraConfig
     graph: nnx.GraphDef
     paths: tuple[str, ...]
@@ -91,9 +93,43 @@ class Fixed(NamedTuple):
     text: LiveText | None
 
 
-def group_optimizer(tuning: TuningConfig, steps: int) -> optax.GradientTransformation:
+def make_finetune_plan(
+    bottleneck: Bottleneck,
+    encoder: DualEncoder,
+    config: FitConfig,
+    finetune: FinetuneConfig,
+    lora: LoraConfig,
+    examples: int,
+    devices: int,
+) -> FinetunePlan:
+    """Settle batch size, number of steps and optimizers for `examples` train images.
+
+    Args:
+        bottleneck: its structure.
+        encoder: with weights, or with their shapes alone.
+        config: of the bottleneck's own fit.
+        finetune: of this one.
+        lora: strength of the adapters.
+        examples: N.
+        devices: that a batch is divided between.
+
+    Raises:
+        UserError: a batch that cannot be cut into its parts.
+    """
+    size = batch_sizes(finetune, examples, devices)
+    steps = examples // size
+    optimizer = group_optimizer(finetune, steps * finetune.epochs)
+    fit = Plan(bottleneck, joined(config, finetune), optimizer, examples, size, steps)
+    pixels, paths = encoder.preprocess, tuple(encoder.params)
+    return FinetunePlan(
+        *(fit, finetune, lora, encoder.graph, paths, encoder.dtype),
+        *(pixels.scale, pixels.mean, pixels.std),
+    )
+
+
+def group_optimizer(finetune: FinetuneConfig, steps: int) -> optax.GradientTransformation:
     """An optimizer with its own learning rate for each group of parameters."""
-    groups = {name: getattr(tuning, name) for name in ("encoder", "lora", "cbl", "head")}
+    groups = {name: getattr(finetune, name) for name in ("encoder", "lora", "cbl", "head")}
     return lenient(
         optax.partition(
             {name: make_optimizer(config, steps) for name, config in groups.items()},
@@ -103,24 +139,28 @@ def group_optimizer(tuning: TuningConfig, steps: int) -> optax.GradientTransform
 
 
 def embed_images(
-    trained: Params, fixed: Fixed, task: Task, pixels: jax.Array, key: jax.Array | None = None
+    trained: Params,
+    fixed: Fixed,
+    plan: FinetunePlan,
+    pixels: jax.Array,
+    key: jax.Array | None = None,
 ) -> jax.Array:
     """Image embeddings float32 [B, E] from pixels uint8 [B, S, S, 3]; a key turns dropout on."""
-    module = _towers(trained, fixed, task, key)
-    mean, std = (jnp.asarray(c, jnp.float32)[None, None, None] for c in (task.mean, task.std))
-    pixels = pixels.astype(jnp.float32) * jnp.float32(task.scale)
-    return module.encode_image((pixels - mean) / std, jnp.dtype(task.dtype))[0]
+    module = _towers(trained, fixed, plan, key)
+    mean, std = (jnp.asarray(c, jnp.float32)[None, None, None] for c in (plan.mean, plan.std))
+    pixels = pixels.astype(jnp.float32) * jnp.float32(plan.scale)
+    return module.encode_image((pixels - mean) / std, jnp.dtype(plan.dtype))[0]
 
 
 def embed_concepts(
-    trained: Params, fixed: Fixed, task: Task, key: jax.Array | None = None
+    trained: Params, fixed: Fixed, plan: FinetunePlan, key: jax.Array | None = None
 ) -> jax.Array | None:
     """Concept embeddings float32 [D, E] where the text tower trains, else None."""
     if fixed.text is None:
         return None
-    module = _towers(trained, fixed, task, key)
+    module = _towers(trained, fixed, plan, key)
     ids_DxT = _over_data(fixed.text.ids, PartitionSpec("data"))
-    return module.encode_text(ids_DxT, jnp.dtype(task.dtype))[0]
+    return module.encode_text(ids_DxT, jnp.dtype(plan.dtype))[0]
 
 
 def live_maps(fixed: Fixed, concepts_DxE: jax.Array | None) -> tuple[InputMap, jax.Array | None]:
@@ -139,7 +179,7 @@ def loss(
     images_BxE: jax.Array,
     concepts_DxE: jax.Array | None,
     fixed: Fixed,
-    task: Task,
+    plan: FinetunePlan,
     batch: Batch,
     key: jax.Array,
     tau: jax.Array,
@@ -153,65 +193,69 @@ def loss(
         class_positives=fixed.class_positives,
         base_kernel=base_kernel,
     )
-    return step.loss(bottleneck, task.plan, data, key, tau)
+    return step.loss(bottleneck, plan.fit, data, key, tau)
 
 
 def gradients(
-    trained: Params, fixed: Fixed, task: Task, batch: Batch, key: jax.Array, tau: jax.Array
+    trained: Params, fixed: Fixed, plan: FinetunePlan, batch: Batch, key: jax.Array, tau: jax.Array
 ) -> tuple[Params, Metrics]:
     """Gradients of everything that trains, and the metrics of the batch."""
     noise_key, dropout_key, augment_key = jax.random.split(key, 3)
-    tuning = task.tuning
+    finetune = plan.finetune
     pixels = augment(
-        jnp.asarray(batch.pixels), augment_key, max_shift=tuning.max_shift, flip=tuning.flip
+        jnp.asarray(batch.pixels), augment_key, max_shift=finetune.max_shift, flip=finetune.flip
     )
     bottleneck, towers = _divide(trained)
     images_BxE, back_images = _pullback(
-        lambda towers, pixels: embed_images(towers, fixed, task, pixels, dropout_key),
+        lambda towers, pixels: embed_images(towers, fixed, plan, pixels, dropout_key),
         towers,
         pixels,
-        max(tuning.accumulate, 1),
+        max(finetune.accumulate, 1),
     )
     concepts_DxE, back_concepts = jax.vjp(
-        lambda towers: embed_concepts(towers, fixed, task, dropout_key), towers
+        lambda towers: embed_concepts(towers, fixed, plan, dropout_key), towers
     )
     (to_bottleneck, to_images, to_concepts), metrics = jax.grad(
         loss, argnums=(0, 1, 2), has_aux=True
-    )(bottleneck, images_BxE, concepts_DxE, fixed, task, batch, noise_key, tau)
+    )(bottleneck, images_BxE, concepts_DxE, fixed, plan, batch, noise_key, tau)
     to_towers = back_images(to_images)
     if concepts_DxE is not None:
         to_towers = jax.tree.map(jnp.add, to_towers, back_concepts(to_concepts)[0])
     return {**to_bottleneck, **to_towers}, metrics
 
 
-def tune_step(
-    state: TrainState, totals: Metrics, fixed: Fixed, batch: Batch, key: jax.Array, *, task: Task
+def finetune_step(
+    state: TrainState,
+    totals: Metrics,
+    fixed: Fixed,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    plan: FinetunePlan,
 ) -> tuple[TrainState, Metrics]:
     """One update of every group from one batch; the metrics are added to those of the epoch."""
-    plan, model = task.plan, task.plan.config.bottleneck
-    tau = step.temperature(model, state.step, plan.total_steps)
+    fit, model = plan.fit, plan.fit.config.bottleneck
+    tau = step.temperature(model, state.step, fit.total_steps)
     step_key = jax.random.fold_in(key, state.step)
-    grads, metrics = gradients(state.params, fixed, task, batch, step_key, tau)
-    updates, opt_state = plan.optimizer.update(grads, state.opt_state, state.params)
+    grads, metrics = gradients(state.params, fixed, plan, batch, step_key, tau)
+    updates, opt_state = fit.optimizer.update(grads, state.opt_state, state.params)
     params: Any = optax.apply_updates(state.params, updates)
     if model.objective == "l1" and model.variant == "paired":
-        params = step.proximal_step(params, plan, state.step)
-    return (
-        TrainState(params, opt_state, state.step + 1),
-        {name: totals[name] + metrics[name] for name in totals},
-    )
+        params = step.proximal_step(params, fit, state.step)
+    state = TrainState(params, opt_state, state.step + 1)
+    return state, jax.tree.map(jnp.add, totals, metrics)
 
 
-def evaluate_batch(trained: Params, fixed: Fixed, batch: Batch, *, task: Task) -> Metrics:
+def evaluate_batch(trained: Params, fixed: Fixed, batch: Batch, *, plan: FinetunePlan) -> Metrics:
     """Masked sums of cross-entropy and hits, and the count; nothing is dropped or moved."""
-    input_map, _ = live_maps(fixed, embed_concepts(trained, fixed, task))
-    images_BxE = embed_images(trained, fixed, task, jnp.asarray(batch.pixels))
+    input_map, _ = live_maps(fixed, embed_concepts(trained, fixed, plan))
+    images_BxE = embed_images(trained, fixed, plan, jnp.asarray(batch.pixels))
     return step.evaluate_sums(
         _divide(trained)[0],
         apply_map(input_map, images_BxE),
         jnp.asarray(batch.labels),
         jnp.asarray(batch.mask),
-        plan=task.plan,
+        plan=plan.fit,
     )
 
 
@@ -221,11 +265,11 @@ def _divide(trained: Params) -> tuple[Params, Params]:
     return {k: v for k, v in trained.items() if k not in towers}, towers
 
 
-def _towers(trained: Params, fixed: Fixed, task: Task, key: jax.Array | None) -> Any:
+def _towers(trained: Params, fixed: Fixed, plan: FinetunePlan, key: jax.Array | None) -> Any:
     whole = {**fixed.encoder, **group(trained, "encoder")}
-    params = with_lora(whole, group(trained, "lora"), task.lora, key)
-    module = merge_flat(task.graph, {path: params[path] for path in task.paths})
-    if task.tuning.rematerialise:
+    params = with_lora(whole, group(trained, "lora"), plan.lora, key)
+    module = merge_flat(plan.graph, {path: params[path] for path in plan.paths})
+    if plan.finetune.rematerialise:
         rematerialise(module)
     return module
 

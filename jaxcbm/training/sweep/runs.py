@@ -15,16 +15,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcbm.bottleneck.model import Bottleneck, Params
-from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.distributed.placement import fetch
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.loop import ValidData
+from jaxcbm.training.loop import stalled
 from jaxcbm.training.step import (
     Metrics,
     Plan,
     TrainData,
     TrainState,
-    evaluate_sums,
+    ValidData,
+    evaluate,
     init_state,
     make_plan,
     train_epoch,
@@ -33,7 +33,7 @@ from jaxcbm.training.sweep.grid import with_fields
 from jaxcbm.training.sweep.tiles import Tile
 
 
-class Program(NamedTuple):
+class SweepProgram(NamedTuple):
     """What is static about the runs of a family."""
 
     bottleneck: Bottleneck
@@ -61,7 +61,7 @@ def _like_runs(run: Any, step: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=32)
-def compiled(program: Program, mesh: Mesh, tile: Tile) -> tuple[Callable, Callable]:
+def compiled(program: SweepProgram, mesh: Mesh, tile: Tile) -> tuple[Callable, Callable]:
     """The family's two functions: the runs before the first epoch, and one epoch of all of them.
 
     `begin(params [S, ...], hypers [H]) -> runs [S, H, ...]` and
@@ -88,58 +88,43 @@ def compiled(program: Program, mesh: Mesh, tile: Tile) -> tuple[Callable, Callab
     )
 
 
-def begin_one(program: Program, params: Params, hyper: dict[str, jax.Array]) -> Runs:
+def begin_one(program: SweepProgram, params: Params, hyper: dict[str, jax.Array]) -> Runs:
     """One run before its first epoch."""
     never = jnp.full((), jnp.inf), jnp.full((), jnp.nan), jnp.zeros((), jnp.int32)
     return Runs(init_state(program.plan(hyper), params), params, *never)
 
 
 def epoch_of_one(
-    program: Program,
+    program: SweepProgram,
     runs: Runs,
     hyper: dict[str, jax.Array],
     key: jax.Array,
     data: TrainData,
     valid: ValidData,
 ) -> tuple[Runs, Metrics]:
-    """One epoch of one run, as `jaxcbm.training.loop.run` does it."""
+    """One epoch of one run, as `jaxcbm.training.loop.run` does it; metrics are means over steps.
+
+    Validation goes block by block, so that it needs no more memory than a step.
+    """
     plan = program.plan(hyper)
-    done = runs.state.step // plan.steps_per_epoch
+    patience, done = plan.config.training.patience, runs.state.step // plan.steps_per_epoch
     state, metrics = train_epoch(runs.state, data, key, plan=plan)
-    loss, top1 = _validate(state.params, valid, data.input_map, plan)
-    better = (loss < runs.best_loss) & ~_stalled(done, runs.best_epoch, plan.config)
+    sums = evaluate(state.params, valid, data.input_map, plan=plan, rows=plan.batch_size)
+    loss, top1 = (sums[name] / sums["count"] for name in ("loss", "top1"))
+    better = (loss < runs.best_loss) & ~stalled(done, runs.best_epoch, patience)
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),
         (state.params, loss, top1, done + 1),
         (runs.best, runs.best_loss, runs.best_top1, runs.best_epoch),
     )
-    return Runs(state, *best), metrics
+    return Runs(state, *best), jax.tree.map(lambda total: total / plan.steps_per_epoch, metrics)
 
 
-def _stalled(done: Any, best_epoch: Any, config: FitConfig) -> Any:
-    patience = config.training.patience
-    return (patience > 0) & (done - best_epoch >= patience)
-
-
-def all_stalled(runs: Runs, program: Program) -> bool:
+def all_stalled(runs: Runs, program: SweepProgram) -> bool:
     """Whether no run will find a better epoch, by its patience."""
-    if program.config.training.patience == 0:
+    patience = program.config.training.patience
+    if patience == 0:
         return False  # Nothing to wait for: the next epoch is dispatched at once.
     step, best_epoch = fetch((runs.state.step, runs.best_epoch))
     done = step // program.plan({}).steps_per_epoch
-    return bool(np.all(_stalled(done, best_epoch, program.config)))
-
-
-def _validate(
-    params: Params, valid: ValidData, input_map: InputMap | None, plan: Plan
-) -> tuple[jax.Array, jax.Array]:
-    """Validation loss and accuracy, block by block, so that it needs no more memory than a step."""
-
-    def body(total: Metrics, block: ValidData) -> tuple[Metrics, None]:
-        if input_map is not None:
-            block = block._replace(inputs=apply_map(input_map, block.inputs))
-        return jax.tree.map(jnp.add, total, evaluate_sums(params, *block, plan=plan)), None
-
-    nothing = {name: jnp.zeros(()) for name in ("loss", "top1", "count")}
-    sums, _ = jax.lax.scan(body, nothing, valid)
-    return sums["loss"] / sums["count"], sums["top1"] / sums["count"]
+    return bool(np.all(stalled(done, best_epoch, patience)))

@@ -15,11 +15,18 @@ from jaxcbm.bottleneck.model import Params
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
-from jaxcbm.distributed.placement import fetch, pad_rows, replicate
+from jaxcbm.distributed.placement import fetch, replicate
 from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.model.texts import Texts, embed_words
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.fit_arrays import FitArrays, check_features, fit_arrays, start
-from jaxcbm.training.loop import ValidData
+from jaxcbm.training.fit_arrays import (
+    FitArrays,
+    check_features,
+    fit_arrays,
+    positives_source,
+    split_arrays,
+    start,
+)
 from jaxcbm.training.sweep.grid import (
     Family,
     Grid,
@@ -30,7 +37,7 @@ from jaxcbm.training.sweep.grid import (
     members,
     with_fields,
 )
-from jaxcbm.training.sweep.runs import Program, Runs, all_stalled, begin_one, compiled
+from jaxcbm.training.sweep.runs import Runs, SweepProgram, all_stalled, begin_one, compiled
 from jaxcbm.training.sweep.tiles import Cost, choose_tile, default_budget
 
 LEARNING_RATE = "training.cbl.learning_rate"
@@ -97,12 +104,7 @@ def sweep(
     return sweep_features(
         train,
         valid,
-        concepts_DxE=jnp.asarray(encoder.embed_texts(list(concepts.phrases))),
-        phrases=concepts.phrases,
-        classes=classes,
-        scale=encoder.logit_scale,
-        bias=encoder.logit_bias,
-        class_embeddings_KxE=jnp.asarray(encoder.embed_texts(list(classes))),
+        embed_words(encoder, concepts, classes),
         config=config,
         grid=grid,
         mesh=make_mesh(config.mesh.data, config.mesh.model),
@@ -115,13 +117,8 @@ def sweep(
 def sweep_features(
     train: Features,
     valid: Features,
+    texts: Texts,
     *,
-    concepts_DxE: jax.Array,
-    phrases: tuple[str, ...],
-    classes: tuple[str, ...],
-    scale: float,
-    bias: float,
-    class_embeddings_KxE: jax.Array | None,
     config: FitConfig,
     grid: Grid,
     mesh: Mesh,
@@ -137,12 +134,7 @@ def sweep_features(
     Args:
         train: features to train on.
         valid: features that choose each run's best epoch.
-        concepts_DxE: embeddings of the phrases.
-        phrases: D phrases.
-        classes: K class names.
-        scale: the encoder's logit scale.
-        bias: the encoder's logit bias.
-        class_embeddings_KxE: needed where positives come from class-concept similarity.
+        texts: phrases and class names with their embeddings.
         config: what the grid does not say.
         grid: path of a field -> its values (`jaxcbm.training.sweep.grid`).
         mesh: the runs are divided between all of its devices.
@@ -162,17 +154,11 @@ def sweep_features(
         if all(key in finished for key in keys_of(family)):
             continue
         logging.info("program %d of %d: %s", number, len(parts), _describe(family.structure))
-        arrays = fit_arrays(
-            train,
-            valid,
-            concepts_DxE=concepts_DxE,
-            phrases=phrases,
-            scale=scale,
-            bias=bias,
-            class_embeddings_KxE=class_embeddings_KxE,
-            config=family.config.bottleneck,
-        )
-        sizes = concepts_DxE.shape[0], len(classes)
+        bottleneck = family.config.bottleneck
+        source = positives_source(bottleneck, train.annotations is not None)
+        parts = split_arrays(train, source, texts.phrases), split_arrays(valid)
+        arrays = fit_arrays(bottleneck, texts, *parts, source)
+        sizes = len(texts.phrases), len(texts.classes)
         yield from run_family(family, arrays, sizes, mesh, memory, finished, keep_params)
 
 
@@ -187,13 +173,12 @@ def run_family(
 ) -> Iterator[list[Outcome]]:
     """The tiles of one family; `sizes` are the numbers of concepts and classes."""
     starts = [start(family.config.bottleneck, arrays.inputs, *sizes, s) for s in family.seeds]
-    program = Program(starts[0][0], family.config, len(arrays.data.labels))
+    program = SweepProgram(starts[0][0], family.config, len(arrays.data.labels))
     shape = len(family.seeds), len(family.settings)
     cost = estimate_cost(program, starts[0][1], arrays)
     tile = choose_tile(*shape, devices=mesh.size, cost=cost, budget=memory)
     begin, epoch = compiled(program, mesh, tile)
-    data = replicate(arrays.data, mesh)
-    valid = replicate(valid_blocks(arrays, program.plan({}).batch_size), mesh)
+    data, valid = replicate((arrays.data, arrays.valid), mesh)
     slots = list(product(_parts(shape[0], tile.seeds), _parts(shape[1], tile.settings)))
     for number, (seeds_S, settings_H) in enumerate(slots, 1):
         named = members(family, seeds_S, settings_H)
@@ -214,16 +199,7 @@ def run_family(
         yield _outcomes(named, runs, metrics["loss"], keep_params)
 
 
-def valid_blocks(arrays: FitArrays, size: int) -> ValidData:
-    """The validation split as [blocks, size, ...]; padded rows have mask 0."""
-    mask = np.ones(len(arrays.valid_labels), np.float32)
-    size = min(size, len(mask))
-    # Still on the host: the caller puts them on its mesh.
-    rows: Any = (pad_rows(part, size) for part in (arrays.valid_inputs, arrays.valid_labels, mask))
-    return ValidData(*(part.reshape(-1, size, *part.shape[1:]) for part in rows))
-
-
-def estimate_cost(program: Program, params: Params, arrays: FitArrays) -> Cost:
+def estimate_cost(program: SweepProgram, params: Params, arrays: FitArrays) -> Cost:
     """Bytes that a family takes on one device, from shapes alone."""
     plan = program.plan({})
     runs = jax.eval_shape(functools.partial(begin_one, program), params, {})
@@ -231,9 +207,9 @@ def estimate_cost(program: Program, params: Params, arrays: FitArrays) -> Cost:
     weights = _bytes(params)
     # Activations, their gradients and what the softmaxes need, all alive at once in the worst case.
     batch = 4 * plan.batch_size * (6 * depth + 6 * classes)
-    width = arrays.inputs.layer.bias.shape[0]
+    width = arrays.inputs.width
     seed = 4 * plan.batch_size * (2 * width + 4 * depth) + 4 * 4 * plan.examples
-    shared = _bytes((arrays.data, arrays.valid_inputs, arrays.valid_labels))
+    shared = _bytes((arrays.data, arrays.valid))
     return Cost(shared=shared, seed=seed, member=2 * _bytes(runs) + 2 * weights + batch)
 
 

@@ -18,14 +18,16 @@ from jaxcbm.training.config import (
     SparseHeadConfig,
     TrainingConfig,
 )
-from jaxcbm.training.finetune.config import TuningConfig
-from jaxcbm.training.finetune.fit import Recipe, Split
+from jaxcbm.training.finetune.config import FinetuneConfig
+from jaxcbm.training.finetune.fit import ImageSplit, Recipe
 
 PHRASES = ("red bird", "blue bird", "a red fish", "fish")
 CLASSES = ("red", "green", "blue")
 # Plain gradient steps: Adam would blow the rounding noise of a tiny gradient up to a full step.
 SGD = OptimizerConfig(name="sgd", learning_rate=0.05, schedule="constant")
-TUNING = TuningConfig(epochs=2, batch_size=8, encoder=SGD, lora=SGD, cbl=SGD, head=SGD, threads=1)
+FINETUNE = FinetuneConfig(
+    epochs=2, batch_size=8, encoder=SGD, lora=SGD, cbl=SGD, head=SGD, threads=1
+)
 
 
 def pictures(count: int = 30, seed: int = 0) -> ImageSet:
@@ -44,8 +46,8 @@ def pictures(count: int = 30, seed: int = 0) -> ImageSet:
     )
 
 
-def make_recipe(encoder_folder, mode="lora", rules="", *, lora=None, bottleneck=None, **tuning):
-    """All that a fit needs; more keywords are settings of the tuning."""
+def make_recipe(encoder_folder, mode="lora", rules="", *, lora=None, bottleneck=None, **finetune):
+    """All that a fit needs; more keywords are settings of the fine-tuning."""
     lora = lora or LoraConfig(rank=2, alpha=4.0)
     return Recipe(
         encoder=load_encoder(encoder_folder),
@@ -53,7 +55,7 @@ def make_recipe(encoder_folder, mode="lora", rules="", *, lora=None, bottleneck=
         classes=CLASSES,
         rules=rules_of(mode, rules, lora),
         lora=lora,
-        tuning=replace(TUNING, **tuning),
+        finetune=replace(FINETUNE, **finetune),
         config=FitConfig(
             bottleneck=bottleneck or BottleneckConfig(),
             training=TrainingConfig(epochs=2, batch_size=8, checkpoint_every=100),
@@ -63,12 +65,12 @@ def make_recipe(encoder_folder, mode="lora", rules="", *, lora=None, bottleneck=
     )
 
 
-def make_splits(encoder) -> tuple[Split, Split]:
+def make_splits(encoder) -> tuple[ImageSplit, ImageSplit]:
     """Train and validation images with their features, in memory."""
     return _split(encoder, pictures()), _split(encoder, pictures(11, seed=1))
 
 
-def _split(encoder, images: ImageSet) -> Split:
+def _split(encoder, images: ImageSet) -> ImageSplit:
     digests = [np.frombuffer(images.source.digest(i), np.uint8) for i in range(len(images))]
     features = Features.from_arrays(
         encoder.embed_pixels(images.source.pixels),
@@ -78,4 +80,4 @@ def _split(encoder, images: ImageSet) -> Split:
         annotation_phrases=images.annotation_phrases,
         digests=np.stack(digests),
     )
-    return Split(images, features)
+    return ImageSplit(images, features)

@@ -19,9 +19,8 @@ from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import load_model
-from jaxcbm.training.finetune.config import TuningConfig, batch_sizes
-from jaxcbm.training.finetune.fit import begin, fit_end_to_end
-from jaxcbm.training.finetune.loop import run
+from jaxcbm.training.finetune.config import FinetuneConfig, batch_sizes
+from jaxcbm.training.finetune.fit import begin, finetune, run_finetune
 from jaxcbm.training.metrics_log import read_metrics
 
 
@@ -30,7 +29,7 @@ def fitted(tiny_encoder_folder, tmp_path_factory):
     """(a fit with adapters, its work directory)"""
     workdir = tmp_path_factory.mktemp("fit")
     recipe = make_recipe(tiny_encoder_folder)
-    return fit_end_to_end(pictures(), pictures(11, seed=1), recipe, workdir), workdir
+    return finetune(pictures(), pictures(11, seed=1), recipe, workdir), workdir
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def bits(params):
 
 
 def test_the_loss_falls_below_that_of_the_frozen_encoder(fitted):
-    lines = read_metrics(fitted[1] / "tuning" / "metrics.jsonl")
+    lines = read_metrics(fitted[1] / "finetune" / "metrics.jsonl")
     losses = [x["value"] for x in lines if (x["split"], x["name"]) == ("valid", "loss")]
     assert len(losses) == 3 and min(losses[1:]) < losses[0]
 
@@ -75,22 +74,23 @@ def test_a_saved_model_loads_with_its_tuned_encoder(tiny_encoder_folder, fitted,
 
 
 def test_a_checkpoint_holds_what_trains_and_knows_what_does_not(fitted, begun, tmp_path):
-    folder = fitted[1] / "tuning" / "checkpoints"
+    folder = fitted[1] / "finetune" / "checkpoints"
     arrays = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and "/d/" in str(f))
     assert 0 < arrays < 100_000  # the encoder has 200,000 numbers
-    run(*begun._replace(task=shorter(begun.task, 1)), tmp_path)
+    run_finetune(begun._replace(plan=shorter(begun.plan, 1)), tmp_path)
     other = begun._replace(identity={**begun.identity, "hash": "0" * 64})
-    with pytest.raises(UserError, match="continues the training of encoder"):
-        run(*other, tmp_path)
+    with pytest.raises(UserError, match="was begun with hash="):
+        run_finetune(other, tmp_path)
 
 
-def shorter(task, epochs):
-    return task._replace(tuning=replace(task.tuning, epochs=epochs))
+def shorter(plan, epochs):
+    training = replace(plan.fit.config.training, epochs=epochs)
+    return plan._replace(fit=plan.fit._replace(config=replace(plan.fit.config, training=training)))
 
 
 def test_without_a_step_it_is_the_frozen_model(begun):
     """B = 0 at the start."""
-    result = run(*begun._replace(task=shorter(begun.task, 0)))
+    result = run_finetune(begun._replace(plan=shorter(begun.plan, 0)))
     assert (result.epoch, result.best_epoch) == (0, 0)
     for path, value in bits(result.best).items():
         np.testing.assert_array_equal(value, begun.params[path])
@@ -98,7 +98,7 @@ def test_without_a_step_it_is_the_frozen_model(begun):
 
 
 def test_stopped_inside_an_epoch_and_resumed_is_bit_identical(begun, tmp_path, monkeypatch):
-    straight = run(*begun, tmp_path / "straight")
+    straight = run_finetune(begun, tmp_path / "straight")
     served = 0
 
     class Stop(Exception):
@@ -113,9 +113,9 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_identical(begun, tmp_path, m
             yield batch
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr("jaxcbm.training.finetune.loop.pixel_batches", stopping)
-        run(*begun, tmp_path / "stopped")
-    resumed = run(*begun, tmp_path / "stopped")
+        patch.setattr("jaxcbm.training.finetune.feed.pixel_batches", stopping)
+        run_finetune(begun, tmp_path / "stopped")
+    resumed = run_finetune(begun, tmp_path / "stopped")
     for kind in ("state", "best"):
         one, other = getattr(straight, kind), getattr(resumed, kind)
         one, other = (bits(getattr(x, "params", x)) for x in (one, other))
@@ -157,7 +157,7 @@ def wait_for_lines(path, count):
 
 
 def test_batches_do_not_depend_on_the_number_of_threads(begun):
-    images, preprocess = pictures(), begun.train.preprocess
+    images, preprocess = pictures(), begun.splits.train.preprocess
     one, many = (
         list(pixel_batches(Pictures(images, preprocess, None, threads), rows_in_order(30, 8)))
         for threads in (1, 5)
@@ -178,7 +178,7 @@ def test_images_are_found_again_by_their_content(tiny_encoder_folder):
 
 def test_settings_that_cannot_work_are_one_clear_line(tiny_encoder_folder):
     with pytest.raises(UserError, match="accumulate=9"):
-        batch_sizes(TuningConfig(batch_size=8, accumulate=9), images=30, devices=1)
+        batch_sizes(FinetuneConfig(batch_size=8, accumulate=9), images=30, devices=1)
     recipe = make_recipe(tiny_encoder_folder)
     recipe = recipe._replace(rules=rules_of("rules", "attention=lora", recipe.lora))
     with pytest.raises(UserError, match="'attention=lora' matches no parameter"):
@@ -189,12 +189,12 @@ def test_bfloat16_compute_trains_as_float32_does(tiny_encoder_folder):
     """Whole fits from one start; what trains, and its optimizer's state, is float32 in both."""
     recipe = make_recipe(tiny_encoder_folder, "full", epochs=5)
     # Small steps: large ones overshoot first, and then any rounding leads elsewhere.
-    gentle = replace(recipe.tuning.encoder, learning_rate=0.005)
-    tuning = replace(recipe.tuning, encoder=gentle, cbl=gentle, head=gentle)
-    start = begin(*make_splits(recipe.encoder), recipe._replace(tuning=tuning))
+    gentle = replace(recipe.finetune.encoder, learning_rate=0.005)
+    settings = replace(recipe.finetune, encoder=gentle, cbl=gentle, head=gentle)
+    start = begin(*make_splits(recipe.encoder), recipe._replace(finetune=settings))
     losses = {}
     for dtype in ("float32", "bfloat16"):
-        result = run(*start._replace(task=start.task._replace(dtype=dtype)))
+        result = run_finetune(start._replace(plan=start.plan._replace(dtype=dtype)))
         kept = jax.tree.leaves((result.state.params, result.state.opt_state))
         assert all(x.dtype in (np.float32, np.int32) for x in kept)
         losses[dtype] = result.best_loss

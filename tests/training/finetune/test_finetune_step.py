@@ -37,7 +37,7 @@ def begun(tiny_encoder_folder):
 
 @pytest.fixture(scope="module")
 def problem(begun):
-    """(what trains, away from its start; what does not; task; a batch)"""
+    """(what trains, away from its start; what does not; plan; a batch)"""
     rng = np.random.default_rng(0)
     trained = {
         path: np.float32(0.3) * rng.standard_normal(value.shape, np.float32)
@@ -45,8 +45,10 @@ def problem(begun):
         else value
         for path, value in begun.params.items()
     }
-    batch = next(pixel_batches(begun.train, rows_in_order(len(begun.train.images), 8)))
-    return trained, begun.fixed, begun.task, batch
+    batch = next(
+        pixel_batches(begun.splits.train, rows_in_order(len(begun.splits.train.images), 8))
+    )
+    return trained, begun.fixed, begun.plan, batch
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +56,17 @@ def plain(problem):
     return of(problem)
 
 
-def of(problem, objective="contrastive", parameterisation="factored", dtype="float32", **tuning):
+def of(problem, objective="contrastive", parameterisation="factored", dtype="float32", **finetune):
     """Gradients under other settings; nothing they depend on was made under those."""
-    trained, fixed, task, batch = problem
-    config = task.plan.config
+    trained, fixed, plan, batch = problem
+    config = plan.fit.config
     bottleneck = replace(config.bottleneck, objective=objective, parameterisation=parameterisation)
-    task = task._replace(
-        plan=task.plan._replace(config=replace(config, bottleneck=bottleneck)),
-        tuning=replace(task.tuning, **tuning),
+    plan = plan._replace(
+        fit=plan.fit._replace(config=replace(config, bottleneck=bottleneck)),
+        finetune=replace(plan.finetune, **finetune),
         dtype=dtype,
     )
-    return jax.jit(partial(gradients, task=task))(trained, fixed, batch=batch, key=KEY, tau=TAU)[0]
+    return jax.jit(partial(gradients, plan=plan))(trained, fixed, batch=batch, key=KEY, tau=TAU)[0]
 
 
 def same(one, other, atol=1e-5):
@@ -74,13 +76,13 @@ def same(one, other, atol=1e-5):
 
 
 def test_gradients_through_the_embeddings_are_those_of_the_whole_loss(problem, plain):
-    trained, fixed, task, batch = problem
+    trained, fixed, plan, batch = problem
     noise_key, dropout_key, _ = jax.random.split(KEY, 3)
 
     def whole(trained, pixels):
         bottleneck = {k: v for k, v in trained.items() if k.split(".")[0] in ("cbl", "head")}
-        images = embed_images(trained, fixed, task, pixels, dropout_key)
-        return loss(bottleneck, images, None, fixed, task, batch, noise_key, TAU)[0]
+        images = embed_images(trained, fixed, plan, pixels, dropout_key)
+        return loss(bottleneck, images, None, fixed, plan, batch, noise_key, TAU)[0]
 
     assert all(np.any(np.asarray(value)) for value in plain.values())
     unmoved = of(problem, flip=False)
@@ -99,10 +101,10 @@ def test_rematerialised_gradients_are_the_same(problem, plain):
 
 
 def test_rematerialised_blocks_keep_no_activations(problem):
-    trained, fixed, task, batch = problem
+    trained, fixed, plan, batch = problem
 
     def kept(remat):
-        how = task._replace(tuning=replace(task.tuning, rematerialise=remat))
+        how = plan._replace(finetune=replace(plan.finetune, rematerialise=remat))
         embed = lambda trained: embed_images(trained, fixed, how, batch.pixels)  # noqa: E731
         back = jax.eval_shape(lambda trained: jax.vjp(embed, trained)[1], trained)
         # What the way back holds: weights, and activations of the batch.
@@ -115,11 +117,11 @@ def test_rematerialised_blocks_keep_no_activations(problem):
 def test_devices_do_not_matter(problem, plain, devices, parts):
     if len(jax.devices()) < devices:
         pytest.skip(f"needs {devices} devices")
-    trained, fixed, task, batch = problem
+    trained, fixed, plan, batch = problem
     mesh = make_mesh(devices=jax.devices()[:devices])
     spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     with jax.set_mesh(mesh):
-        placed = replicate(trained, mesh), replicate(fixed, mesh), task, spread
+        placed = replicate(trained, mesh), replicate(fixed, mesh), plan, spread
         same(plain, of(placed, accumulate=parts))
 
 
@@ -134,13 +136,13 @@ def test_bfloat16_computes_about_the_same_gradients_in_float32(problem, plain):
 
 
 def test_every_group_has_its_own_learning_rate(problem, plain):
-    trained, _, task, _ = problem
+    trained, _, plan, _ = problem
     rates = {"cbl": 0.1, "head": 0.2, "lora": 0.0}
-    tuning = replace(
-        task.tuning,
-        **{name: replace(task.tuning.cbl, learning_rate=rate) for name, rate in rates.items()},
+    finetune = replace(
+        plan.finetune,
+        **{name: replace(plan.finetune.cbl, learning_rate=rate) for name, rate in rates.items()},
     )
-    optimizer = group_optimizer(tuning, 4)
+    optimizer = group_optimizer(finetune, 4)
     updates: Any = optimizer.update(plain, optimizer.init(trained), trained)[0]
     for path, update in updates.items():
         want = -np.float32(rates[path.split(".")[0]]) * np.asarray(plain[path])
@@ -155,13 +157,13 @@ def test_where_the_text_tower_trains_concepts_are_part_of_the_step(tiny_encoder_
     bottleneck = replace(recipe.config.bottleneck, objective="similarity", parameterisation=layer)
     recipe = recipe._replace(config=replace(recipe.config, bottleneck=bottleneck))
     begun = begin(*make_splits(recipe.encoder), recipe)
-    trained, fixed, task = begun.params, begun.fixed, begun.task
-    concepts_DxE = embed_concepts(trained, fixed, task)
+    trained, fixed, plan = begun.params, begun.fixed, begun.plan
+    concepts_DxE = embed_concepts(trained, fixed, plan)
     # At the start the map made from them is the frozen one.
     for live, frozen in zip(live_maps(fixed, concepts_DxE), (fixed[1], fixed[2]), strict=True):
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), live, frozen)
-    batch = next(pixel_batches(begun.train, rows_in_order(30, 8)))
-    found = of((trained, fixed, task, batch), "similarity", layer)
+    batch = next(pixel_batches(begun.splits.train, rows_in_order(30, 8)))
+    found = of((trained, fixed, plan, batch), "similarity", layer)
     groups = {path for path in found if path.split(".")[0] in ("lora", "encoder")}
     assert groups == {
         *(f"lora.text.projection.kernel.{end}" for end in "ab"),
@@ -173,6 +175,6 @@ def test_where_the_text_tower_trains_concepts_are_part_of_the_step(tiny_encoder_
 
 
 def test_constants_are_no_part_of_the_step_where_it_is_frozen(problem):
-    trained, fixed, task, _ = problem
-    assert fixed.text is None and embed_concepts(trained, fixed, task) is None
+    trained, fixed, plan, _ = problem
+    assert fixed.text is None and embed_concepts(trained, fixed, plan) is None
     assert live_maps(fixed, None) == (fixed.input_map, fixed.base_kernel)

@@ -10,18 +10,18 @@ from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import replicate
 from jaxcbm.errors import UserError
+from jaxcbm.model.texts import Texts
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit import fit_features
-from jaxcbm.training.fit_arrays import fit_arrays, start
+from jaxcbm.training.fit_arrays import fit_arrays, split_arrays, start
 from jaxcbm.training.sweep.grid import families, parse_axis, runs_of, with_fields
 from jaxcbm.training.sweep.ranking import rank
-from jaxcbm.training.sweep.runs import Program, compiled
+from jaxcbm.training.sweep.runs import SweepProgram, compiled
 from jaxcbm.training.sweep.sweep import (
     Outcome,
     estimate_cost,
     hypers_of,
     sweep_features,
-    valid_blocks,
 )
 from jaxcbm.training.sweep.tiles import Cost, choose_tile
 
@@ -43,18 +43,13 @@ def make_texts():
     concepts, classes = (
         rng.normal(size=(n, WIDTH)).astype(np.float32) for n in (CONCEPTS, CLASSES)
     )
-    return {
-        "concepts_DxE": jnp.asarray(concepts / np.linalg.norm(concepts, axis=1, keepdims=True)),
-        "phrases": tuple(f"concept {i}" for i in range(CONCEPTS)),
-        "scale": 20.0,
-        "bias": 0.0,
-        "class_embeddings_KxE": jnp.asarray(classes),
-    }
+    unit = jnp.asarray(concepts / np.linalg.norm(concepts, axis=1, keepdims=True))
+    phrases = tuple(f"concept {i}" for i in range(CONCEPTS))
+    return Texts(phrases, ("a", "b", "c"), unit, jnp.asarray(classes), scale=20.0)
 
 
 TRAIN, VALID = make_split()
 TEXTS = make_texts()
-CLASS_NAMES = TRAIN.classes
 CONFIG = FitConfig(
     BottleneckConfig(objective="gumbel", parameterisation="full"),
     TrainingConfig(epochs=3, batch_size=32),
@@ -66,8 +61,7 @@ def run_sweep(grid, config=CONFIG, devices=1, **options):
     tiles = sweep_features(
         TRAIN,
         VALID,
-        **TEXTS,
-        classes=CLASS_NAMES,
+        TEXTS,
         config=config,
         grid=grid,
         mesh=mesh,
@@ -95,8 +89,7 @@ def check_alone(outcome, config=CONFIG):
     _, progress = fit_features(
         TRAIN,
         VALID,
-        **TEXTS,
-        classes=CLASS_NAMES,
+        TEXTS,
         config=with_fields(config, outcome.setting),
         mesh=make_mesh(devices=jax.devices()[:1]),
     )
@@ -201,9 +194,10 @@ def costs(grid, config=CONFIG):
 
 def prepared(grid, config=CONFIG):
     family = families(config, grid)[0]
-    arrays = fit_arrays(TRAIN, VALID, **TEXTS, config=config.bottleneck)
+    parts = split_arrays(TRAIN), split_arrays(VALID)
+    arrays = fit_arrays(config.bottleneck, TEXTS, *parts, "scores")
     structure, params = start(config.bottleneck, arrays.inputs, CONCEPTS, CLASSES, 0)
-    return family, arrays, Program(structure, family.config, len(TRAIN)), params
+    return family, arrays, SweepProgram(structure, family.config, len(TRAIN)), params
 
 
 def test_the_compiler_takes_no_more_than_estimated_and_devices_never_talk():
@@ -216,7 +210,7 @@ def test_the_compiler_takes_no_more_than_estimated_and_devices_never_talk():
     begin, epoch = compiled(program, mesh, tile)
     hypers = hypers_of(family, list(range(16)))
     keys = jnp.stack([jax.random.key(seed) for seed in family.seeds])
-    data, valid = replicate((arrays.data, valid_blocks(arrays, 32)), mesh)
+    data, valid = replicate((arrays.data, arrays.valid), mesh)
     runs = begin({path: np.stack([value, value]) for path, value in params.items()}, hypers)
     done = epoch.lower(runs, hypers, keys, data, valid).compile()
     memory = done.memory_analysis()
