@@ -16,7 +16,7 @@ from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import place_rows, replicate
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
-from jaxcbm.training.loop import state_shardings
+from jaxcbm.training.state import state_shardings
 from jaxcbm.training.step import (
     Plan,
     TrainData,
@@ -81,7 +81,7 @@ def prepare(
 
 
 def epoch_loop(problem: Problem, arrays: Arrays, parameterisation: str = FULL) -> Work:
-    """The compiled epoch, as `jaxcbm.training.loop` runs it."""
+    """The compiled epoch, as a fit in memory runs it."""
     mesh = make_mesh(devices=jax.devices()[:1])
     plan, state, data = prepare(problem, arrays, parameterisation)
     shardings = state_shardings(plan, state.params, mesh)

@@ -164,9 +164,12 @@ def train(settings: dict[str, Any], process: int) -> dict[str, Any]:
     from jaxcbm.bottleneck.config import BottleneckConfig
     from jaxcbm.distributed.mesh import make_mesh
     from jaxcbm.distributed.placement import replicate
-    from jaxcbm.training import streamed_loop
+    from jaxcbm.model.texts import Texts
     from jaxcbm.training.config import FitConfig, TrainingConfig
+    from jaxcbm.training.feeds import stream_feed
     from jaxcbm.training.fit_arrays import start_on
+    from jaxcbm.training.loop import run
+    from jaxcbm.training.state import place_state, state_shardings
     from jaxcbm.training.step import make_plan
     from jaxcbm.training.streamed_arrays import make_stream
 
@@ -186,23 +189,21 @@ def train(settings: dict[str, Any], process: int) -> dict[str, Any]:
     concepts = np.random.default_rng(3).normal(size=(CONCEPTS, settings["width"]))
     concepts /= np.linalg.norm(concepts, axis=1, keepdims=True)
     with timed(seconds, "mean and covariance"):
-        stream = make_stream(
-            *splits,
-            concepts_DxE=jax.numpy.asarray(concepts, jax.numpy.float32),
-            phrases=tuple(map(str, range(CONCEPTS))),
-            scale=100.0,
-            bias=0.0,
-            class_embeddings_KxE=None,
-            config=config.bottleneck,
-        )
+        embeddings = jax.numpy.asarray(concepts, jax.numpy.float32)
+        phrases = tuple(map(str, range(CONCEPTS)))
+        texts = Texts(phrases, splits[0].classes, embeddings, None, scale=100.0)
+        stream = make_stream(config.bottleneck, texts, *splits)
     mesh = make_mesh()
     with timed(seconds, "one epoch"):
         structure, params = start_on(mesh, config.bottleneck, stream.inputs, CONCEPTS, CLASSES, 0)
-        progress = streamed_loop.run(
-            make_plan(structure, config, begin),
-            params,
-            stream._replace(shared=replicate(stream.shared, mesh)),
+        plan = make_plan(structure, config, begin)
+        shardings = state_shardings(plan, params, mesh)
+        stream = stream._replace(shared=replicate(stream.shared, mesh))
+        progress = run(
+            stream_feed(plan, stream, shardings, mesh),
+            place_state(plan, params, shardings),
             mesh,
+            steps=plan.total_steps,
         )
     kernel = np.asarray(progress.state.params["head.kernel"], np.float64)
     found = {

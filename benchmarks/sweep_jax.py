@@ -15,7 +15,7 @@ from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
 from jaxcbm.training.fit_arrays import FitArrays, Inputs
-from jaxcbm.training.step import TrainData, init_state, make_plan, take_rows, train_step
+from jaxcbm.training.step import TrainData, ValidData, init_state, make_plan, take_rows, train_step
 from jaxcbm.training.sweep.grid import families
 from jaxcbm.training.sweep.sweep import Outcome, run_family
 
@@ -46,8 +46,11 @@ def sweep(problem: SweepProblem, arrays: Arrays) -> list[Outcome]:
         # Still on the host: `run_family` puts them on its mesh.
         Inputs(InputMap(None, jnp.zeros(problem.concepts)), None),
         TrainData(arrays.scores_NxD, arrays.labels_N),
-        arrays.valid_scores_MxD,
-        arrays.valid_labels_M,
+        ValidData(
+            arrays.valid_scores_MxD,
+            arrays.valid_labels_M,
+            np.ones(len(arrays.valid_labels_M), np.float32),
+        ),
     )
     sizes = problem.concepts, problem.classes
     return [
