@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from jaxcbm.atomic import atomic_folder, write_json
-from jaxcbm.data.image_set import FileImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import FileImages
 from jaxcbm.data.pixel_batches import Pictures, pixel_batches
 from jaxcbm.encoders.image.preprocess import Preprocess
 

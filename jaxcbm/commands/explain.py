@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxcbm.atomic import atomic_file
 from jaxcbm.commands.predict import find_images
-from jaxcbm.data.image_set import FileImages, UnreadableImage
+from jaxcbm.data.image_source import FileImages, UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.model import load_model

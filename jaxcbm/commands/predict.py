@@ -12,7 +12,7 @@ from absl import logging
 from PIL import Image
 
 from jaxcbm.atomic import atomic_file
-from jaxcbm.data.image_set import FileImages, UnreadableImage
+from jaxcbm.data.image_source import FileImages, UnreadableImage
 from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model, Prediction, load_model

@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags
 
 from jaxcbm.data.decoding import decode_row, fill_black
-from jaxcbm.data.image_set import ImageSource
+from jaxcbm.data.image_source import ImageSource
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 

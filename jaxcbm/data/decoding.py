@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxcbm.data.image_set import ImageSource, UnreadableImage
+from jaxcbm.data.image_source import ImageSource, UnreadableImage
 from jaxcbm.encoders.image.open import open_image
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError

@@ -1,131 +1,11 @@
 """What a dataset is here: a source of images, and what is known about each of them."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
-
-class UnreadableImage(Exception):
-    """One image cannot be read; the reason is the message, and the run goes on without it."""
-
-
-@runtime_checkable
-class ImageSource(Protocol):
-    """Images by position, decoded when asked for."""
-
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> Image.Image:
-        """The decoded image in its own mode; raises `UnreadableImage` with the reason."""
-        ...
-
-    def digest(self, index: int) -> bytes:
-        """SHA-256 of the content, 32 bytes; raises `UnreadableImage` with the reason."""
-        ...
-
-    def name(self, index: int) -> str:
-        """What to call the image when speaking of it to a person."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayImages:
-    """Images that are already in memory.
-
-    Args:
-      pixels: uint8 [N, H, W] (grey) or [N, H, W, 3] (RGB).
-      prefix: names are `prefix/index`.
-
-    >>> ArrayImages(np.zeros((2, 8, 8, 3), np.uint8), prefix="noise").name(1)
-    'noise/1'
-    """
-
-    pixels: np.ndarray
-    prefix: str = "image"
-
-    def __post_init__(self):
-        shape, dtype = self.pixels.shape, self.pixels.dtype
-        if dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
-            raise ValueError(f"pixels must be uint8 [N, H, W] or [N, H, W, 3], not {dtype} {shape}")
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def load(self, index: int) -> Image.Image:
-        return Image.fromarray(np.ascontiguousarray(self.pixels[index]))
-
-    def digest(self, index: int) -> bytes:
-        pixels = np.ascontiguousarray(self.pixels[index])
-        return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-
-    def name(self, index: int) -> str:
-        return f"{self.prefix}/{index}"
-
-
-@dataclass(frozen=True, eq=False)
-class FileImages:
-    """Image files, read one at a time.
-
-    Args:
-      paths: the files.
-      root: names are relative to this folder.
-    """
-
-    paths: tuple[Path, ...]
-    root: Path
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def load(self, index: int) -> Image.Image:
-        path = self.paths[index]
-        try:
-            if path.stat().st_size == 0:
-                raise UnreadableImage("empty file")
-            with Image.open(path) as image:
-                image.load()
-                return image
-        except UnreadableImage:
-            raise
-        # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
-        except Exception as error:
-            raise UnreadableImage(_reason(error)) from error
-
-    def digest(self, index: int) -> bytes:
-        try:
-            with self.paths[index].open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError as error:
-            raise UnreadableImage(_reason(error)) from error
-
-    def name(self, index: int) -> str:
-        path = self.paths[index]
-        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
-
-
-@dataclass(frozen=True, eq=False)
-class SelectedImages:
-    """Some images of another source, under the names they have there."""
-
-    source: ImageSource
-    indices: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def load(self, index: int) -> Image.Image:
-        return self.source.load(int(self.indices[index]))
-
-    def digest(self, index: int) -> bytes:
-        return self.source.digest(int(self.indices[index]))
-
-    def name(self, index: int) -> str:
-        return self.source.name(int(self.indices[index]))
+from jaxcbm.data.image_source import ImageSource, SelectedImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,9 +85,3 @@ class ImageSet:
 
 def _kind(array: np.ndarray) -> str:
     return f"{array.dtype} {array.shape}"
-
-
-def _reason(error: Exception) -> str:
-    """One line for a skipped-images list: the system's words for files, else Pillow's."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join((text or type(error).__name__).split())

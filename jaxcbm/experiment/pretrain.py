@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.checkpoint.save import save_encoder
 from jaxcbm.encoders.clip.config import ClipConfig

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.calibration import reliability
 from jaxcbm.evaluation.interventions import POLICIES, intervention_curve

@@ -6,7 +6,8 @@ from typing import Any
 
 from absl import logging
 
-from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.distributed.processes import barrier, decide, is_main
 from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.errors import UserError

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxcbm.data.image_set import ArrayImages, FileImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import ArrayImages, FileImages
 
 
 @dataclass(frozen=True)

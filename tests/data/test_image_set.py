@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcbm.data.image_set import (
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import (
     ArrayImages,
     FileImages,
-    ImageSet,
     ImageSource,
     SelectedImages,
     UnreadableImage,

@@ -17,7 +17,8 @@ from jaxcbm.data.birds.species import (
     distance_to_species,
     one_hot,
 )
-from jaxcbm.data.image_set import ArrayImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import ArrayImages
 from jaxcbm.errors import UserError
 
 # Keys of the random streams: every picture draws from [seed, stream, index] and nothing else, so

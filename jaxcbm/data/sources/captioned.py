@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-from jaxcbm.data.image_set import FileImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import FileImages
 from jaxcbm.data.sources.folder import find_pictures
 from jaxcbm.errors import UserError
 

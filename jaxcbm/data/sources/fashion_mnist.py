@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcbm.data.image_set import ArrayImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import ArrayImages
 from jaxcbm.errors import UserError
 
 DEFAULT_FOLDER = "/usr/share/datasets/fashion-mnist"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcbm.data.image_set import ImageSet, UnreadableImage
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.data.sources import class_names as names_of
 from jaxcbm.errors import UserError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcbm.data.image_set import ImageSource, UnreadableImage
+from jaxcbm.data.image_source import ImageSource, UnreadableImage
 from jaxcbm.data.pipeline import map_ahead
 from jaxcbm.data.store.shards import Shard, read_shard, write_shard
 from jaxcbm.encoders.dual_encoder import DualEncoder

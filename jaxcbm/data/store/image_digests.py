@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcbm.data.image_set import ImageSource, UnreadableImage
+from jaxcbm.data.image_source import ImageSource, UnreadableImage
 from jaxcbm.data.pipeline import map_ahead
 from jaxcbm.data.progress import ProgressLine
 from jaxcbm.data.store.shards import sweep_abandoned

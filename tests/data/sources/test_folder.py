@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcbm.data.image_set import UnreadableImage
+from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.data.sources.folder import find_pictures, folder_splits, load_folder
 from jaxcbm.errors import UserError
 

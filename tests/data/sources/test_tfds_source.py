@@ -13,7 +13,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from PIL import Image
 
-from jaxcbm.data.image_set import ImageSource, UnreadableImage
+from jaxcbm.data.image_source import ImageSource, UnreadableImage
 from jaxcbm.data.sources.tfds import load_tfds
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.errors import UserError

@@ -12,7 +12,8 @@ import pytest
 from fake_encoder import FakeEncoder, FakePreprocess, array_images, file_images
 from PIL import Image
 
-from jaxcbm.data.image_set import ArrayImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import ArrayImages
 from jaxcbm.data.sources.folder import load_folder
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.data.store.row_file import RowFile

@@ -7,7 +7,8 @@ import numpy as np
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
-from jaxcbm.data.image_set import ArrayImages, ImageSet
+from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import ArrayImages
 from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.encoders.load import load_encoder
