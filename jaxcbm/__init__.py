@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxcbm.bottleneck.search import concept_search
+    from jaxcbm.baselines.concept_search import concept_search
     from jaxcbm.concepts.concept_set import ConceptSet
     from jaxcbm.data.features import Features
     from jaxcbm.data.image_set import ImageSet
@@ -29,7 +29,7 @@ _HOMES = {
     "ImageSet": "jaxcbm.data.image_set",
     "Model": "jaxcbm.model.model",
     "UserError": "jaxcbm.errors",
-    "concept_search": "jaxcbm.bottleneck.search",
+    "concept_search": "jaxcbm.baselines.concept_search",
     "encode": "jaxcbm.data.store.feature_store",
     "fit": "jaxcbm.training.fit",
     "load_encoder": "jaxcbm.encoders.load",

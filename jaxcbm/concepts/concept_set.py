@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from jaxcbm.concepts.provenance import (
     united,
 )
 from jaxcbm.concepts.tidy import MAX_LETTERS, tidy_candidates, tidy_lines
+from jaxcbm.data.labels import some_of
 from jaxcbm.errors import UserError
 
 _ORIGIN = {"author": "written for jaxcbm", "licence": "Apache-2.0"}
@@ -56,6 +57,16 @@ class ConceptSet:
     def __len__(self) -> int:
         return len(self.phrases)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.phrases)
+
+    def __repr__(self) -> str:
+        lines = [f"ConceptSet {self.content_hash[:8]} of {some_of(self.phrases, 'phrases')}"]
+        if source := self.provenance.get("source"):
+            lines.append(f"source: {source}")
+        lines += [f"filter {run.name}: dropped {len(run.dropped):,}" for run in self.filters]
+        return "\n  ".join(lines)
+
     @property
     def content_hash(self) -> str:
         """SHA-256 of the phrases in their order, as hex; the provenance has no part in it.
@@ -65,6 +76,30 @@ class ConceptSet:
         """
         text = json.dumps(self.phrases, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @classmethod
+    def of(cls, concepts: "ConceptSet | str | Path | Iterable[str]") -> "ConceptSet":
+        """A concept set from whatever names one.
+
+        Args:
+          concepts: a set, which comes back as it is; a built-in set's name or a file, as for
+            `from_file`; or phrases, as for `from_phrases`.
+
+        Raises:
+          UserError: no such set or file, or no usable phrases.
+
+        >>> ConceptSet.of(["red crown", "hooked bill"]).phrases, len(ConceptSet.of("birds"))
+        (('red crown', 'hooked bill'), 57)
+        """
+        if isinstance(concepts, ConceptSet):
+            return concepts
+        if isinstance(concepts, str | Path):
+            return cls.from_file(concepts)
+        if not isinstance(concepts, Iterable):
+            raise UserError(
+                f"concepts={concepts!r:.60}: give phrases, a built-in set's name, or a file"
+            )
+        return cls.from_phrases(concepts)
 
     @classmethod
     def from_phrases(

@@ -34,8 +34,8 @@ def read_concept_file(path: Path) -> str:
     """
     if path.suffix not in (".txt", ".json"):
         raise UserError(
-            f"no concept set {str(path)!r}: give a .txt or .json file, or one of "
-            + ", ".join(BUILT_IN)
+            f"no concept set {str(path)!r}: give a .txt or .json file, a list of phrases, or one "
+            f"of {', '.join(BUILT_IN)}"
         )
     try:
         return path.read_bytes().decode("utf-8-sig")

@@ -87,15 +87,16 @@ def _fashion_mnist(config: DataConfig) -> TrainTest:
 
 
 def _folder(config: DataConfig) -> TrainTest:
-    from jaxcbm.data.sources.folder import folder_splits, load_folder
+    from jaxcbm.data.sources.folder import folder_splits
 
     if not config.root:
         raise UserError("config.data.root is empty: give --config.data.root=FOLDER")
     root = Path(config.root)
     splits = folder_splits(root)
     if not splits:
-        return load_folder(root), None
-    return load_folder(root, "train"), load_folder(root, "test") if "test" in splits else None
+        return ImageSet.from_folder(root), None
+    test = ImageSet.from_folder(root, "test") if "test" in splits else None
+    return ImageSet.from_folder(root, "train"), test
 
 
 def _tfds(config: DataConfig) -> TrainTest:

@@ -4,26 +4,29 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import jax
 import numpy as np
 
 from jaxcbm.bottleneck.positives import match_phrases
+from jaxcbm.data.labels import label_ids, some_of
 from jaxcbm.data.store.sharded_rows import ShardedRows
+from jaxcbm.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """Image embeddings with their labels; images that could not be read are left out.
 
-    Args:
-      embeddings: [N, E] unit-norm, an array or rows on disk; float32, bfloat16 or float16.
-      labels: int32 [N], positions in `classes`; -1 where the class is unknown.
-      digests: uint8 [N, 32], SHA-256 of each image's content.
-      classes: the names of the K classes.
-      annotations: float32 [N, A]: 1 present, 0 absent, NaN unknown; None without annotations.
-      annotation_phrases: what each of the A columns says.
-      skipped: name and reason of each image that could not be read.
-      key: identifies the embeddings: encoder, preprocessing, images, order and dtype. Labels and
-        annotations are no part of it.
+    Attributes:
+        embeddings: [N, E] unit-norm, an array or rows on disk; float32, bfloat16 or float16.
+        labels: int32 [N], positions in `classes`; -1 where the class is unknown.
+        digests: uint8 [N, 32], SHA-256 of each image's content.
+        classes: the names of the K classes.
+        annotations: float32 [N, A]: 1 present, 0 absent, NaN unknown; None without annotations.
+        annotation_phrases: what each of the A columns says.
+        skipped: name and reason of each image that could not be read.
+        key: identifies the embeddings: encoder, preprocessing, images, order and dtype. Labels and
+            annotations are no part of it.
     """
 
     embeddings: np.ndarray | ShardedRows
@@ -52,9 +55,9 @@ class Features:
     @classmethod
     def from_arrays(
         cls,
-        embeddings: np.ndarray,
-        labels: Sequence[int] | np.ndarray,
-        classes: Sequence[str],
+        embeddings: np.ndarray | jax.Array,
+        labels: Sequence[int | str | None] | np.ndarray,
+        classes: Sequence[str] | None = None,
         *,
         annotations: np.ndarray | None = None,
         annotation_phrases: Sequence[str] = (),
@@ -63,25 +66,34 @@ class Features:
         """Features from arrays that somebody already has, without a store.
 
         Args:
-          embeddings: [N, E], unit-norm.
-          labels: integers [N] in -1 .. K - 1.
-          classes: K names.
-          annotations: [N, A] in {0, 1} or NaN.
-          annotation_phrases: A phrases.
-          digests: uint8 [N, 32] of the images; without them, equal rows count as equal images.
+            embeddings: [N, E], unit-norm.
+            labels: N positions in `classes`, or names; -1 or None where the class is unknown.
+            classes: K names; by default those among the labels, in alphabetical order.
+            annotations: [N, A] in {0, 1} or NaN.
+            annotation_phrases: A phrases.
+            digests: uint8 [N, 32] of the images; without them, equal rows count as equal images.
+
+        Raises:
+            UserError: a row that holds NaN or infinity, or has no such label.
 
         >>> features = Features.from_arrays(np.eye(3, dtype=np.float32), [0, 1, 0], ["owl", "wren"])
         >>> features.select([2, 1]).labels.tolist()
         [0, 1]
         """
         embeddings = np.ascontiguousarray(embeddings)
+        if not (finite := np.isfinite(embeddings)).all():
+            row = np.argwhere(~finite)[0, 0]
+            raise UserError(
+                f"embeddings[{row}] holds NaN or infinity: leave it out or encode again"
+            )
+        ids, names = label_ids(labels, classes, len(embeddings))
         if digests is None:
             digests = digest_rows(embeddings)
         return cls(
             embeddings=embeddings,
-            labels=np.asarray(labels, np.int32),
+            labels=ids,
             digests=digests,
-            classes=tuple(classes),
+            classes=names,
             annotations=None if annotations is None else np.asarray(annotations, np.float32),
             annotation_phrases=tuple(annotation_phrases),
             key=_key("arrays", str(embeddings.dtype).encode(), embeddings.tobytes()),
@@ -92,7 +104,7 @@ class Features:
         """The images of several parts of one dataset, one part after the other.
 
         Raises:
-          ValueError: parts that differ in classes, annotation phrases, width or number type.
+            ValueError: parts that differ in classes, annotation phrases, width or number type.
 
         >>> one = Features.from_arrays(np.eye(2, dtype=np.float32), [0, 1], ["owl", "wren"])
         >>> len(Features.concatenate([one, one.select([0])]))
@@ -117,6 +129,18 @@ class Features:
 
     def __len__(self) -> int:
         return self.embeddings.shape[0]
+
+    def __repr__(self) -> str:
+        rows = self.embeddings
+        lines = [
+            f"Features {self.key[:8]} of {len(self):,} images, {some_of(self.classes, 'classes')}",
+            f"embeddings: {rows.dtype} [{rows.shape[0]}, {rows.shape[1]}]",
+        ]
+        if self.annotations is not None:
+            lines.append(f"annotations: {some_of(self.annotation_phrases, 'phrases')}")
+        if self.skipped:
+            lines.append(f"skipped: {len(self.skipped):,} images that could not be read")
+        return "\n  ".join(lines)
 
     def as_array(self, dtype: str | np.dtype = "float32") -> np.ndarray:
         """All embeddings in memory, [N, E]."""

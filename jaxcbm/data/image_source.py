@@ -3,10 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
+
+from jaxcbm.encoders.image.open import ImageLike, open_image
+from jaxcbm.errors import UserError
 
 
 class UnreadableImage(Exception):
@@ -59,11 +62,64 @@ class ArrayImages:
         return Image.fromarray(np.ascontiguousarray(self.pixels[index]))
 
     def digest(self, index: int) -> bytes:
-        pixels = np.ascontiguousarray(self.pixels[index])
-        return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+        return _digest(self.pixels[index])
 
     def name(self, index: int) -> str:
         return f"{self.prefix}/{index}"
+
+
+class ByPosition(Protocol):
+    """What a list is, and a column of a dataset."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures as a sequence gives them: decoded, or as files that are opened when asked for.
+
+    A decoded picture has the digest of its pixels, so that a list of pictures and an array of the
+    same ones are told to be the same.
+
+    Attributes:
+        items: N of what `open_image` takes.
+        prefix: names are `prefix/index`.
+
+    >>> Pictures([Image.new("L", (4, 3))]).load(0).size
+    (4, 3)
+    """
+
+    items: ByPosition
+    prefix: str = "image"
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def load(self, index: int) -> Image.Image:
+        return self._opened(self._item(index))
+
+    def digest(self, index: int) -> bytes:
+        item = self._item(index)
+        if isinstance(item, bytes):
+            return hashlib.sha256(item).digest()
+        return _digest(np.asarray(self._opened(item)))
+
+    def name(self, index: int) -> str:
+        return f"{self.prefix}/{index}"
+
+    def _item(self, index: int) -> ImageLike:
+        try:
+            return self.items[index]
+        # A sequence that decodes by itself raises what its decoder does.
+        except Exception as error:
+            raise UnreadableImage(_reason(error)) from error
+
+    def _opened(self, item: ImageLike) -> Image.Image:
+        try:
+            return open_image(item)
+        except UserError as error:
+            raise UnreadableImage(str(error)) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +181,11 @@ class SelectedImages:
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    pixels = np.ascontiguousarray(pixels)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
 def _reason(error: Exception) -> str:

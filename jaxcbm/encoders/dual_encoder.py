@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from os import PathLike
 from typing import Any
 
 import jax
@@ -15,8 +14,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from PIL import Image
 
+from jaxcbm.encoders.image.batch import as_batch
 from jaxcbm.encoders.image.preprocess import ImageLike, Preprocess
 from jaxcbm.encoders.tokenizer import Tokenizer
 from jaxcbm.errors import UserError
@@ -56,6 +55,15 @@ class DualEncoder:
     dtype: str = "float32"
     mesh: Mesh | None = None
 
+    def __repr__(self) -> str:
+        # Without the content hash, which takes seconds for a large encoder.
+        size, numbers = self.image_size, sum(array.size for array in self.params.values())
+        return (
+            f"DualEncoder {self.name} ({self.family}, {numbers / 1e6:,.1f} M parameters, "
+            f"{self.dtype})\n  pictures of {size} x {size} and texts of "
+            f"{self.tokenizer.context_length} tokens -> {self.embed_dim} numbers"
+        )
+
     @property
     def embed_dim(self) -> int:
         """E, the width of the shared space."""
@@ -94,12 +102,13 @@ class DualEncoder:
         return replace(self, params=placed, mesh=mesh)
 
     def embed_images(
-        self, images: Sequence[ImageLike] | np.ndarray, batch_size: int = 32
+        self, images: ImageLike | Iterable[ImageLike], batch_size: int = 32
     ) -> np.ndarray:
         """Embed pictures.
 
         Args:
-            images: PIL pictures, paths or bytes of any mode and size, or uint8 [N, H, W, 3].
+            images: PIL pictures, paths or bytes of any mode and size, or uint8 [N, H, W, 3] of
+                NumPy or JAX; a single picture is a batch of one.
             batch_size: pictures a step, over all devices; 16 to 64 is fastest on a CPU.
 
         Returns:
@@ -108,16 +117,13 @@ class DualEncoder:
         Raises:
             UserError: one of them cannot be read as a picture.
         """
-        if isinstance(images, np.ndarray) and images.ndim != 4:
-            raise UserError(f"images of shape {list(images.shape)}; give uint8 [N, H, W, 3]")
-        if isinstance(images, str | bytes | PathLike | Image.Image):
-            raise UserError("embed_images takes several pictures; put a single one in a list")
+        pictures = as_batch(images)
         with ThreadPoolExecutor(_DECODERS) as pool:
             batches = (
-                np.stack(list(pool.map(self.preprocess, images[i : i + batch_size])))
-                for i in range(0, len(images), batch_size)
+                np.stack(list(pool.map(self.preprocess, pictures[i : i + batch_size])))
+                for i in range(0, len(pictures), batch_size)
             )
-            return self._run(self.image_tower, batches, len(images), batch_size)
+            return self._run(self.image_tower, batches, len(pictures), batch_size)
 
     def embed_pixels(self, pixels: np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Embed pictures that `preprocess` has already resized and cropped.
@@ -136,17 +142,23 @@ class DualEncoder:
         batches = (pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size))
         return self._run(self.image_tower, batches, len(pixels), batch_size)
 
-    def embed_texts(self, phrases: Sequence[str], batch_size: int = 64) -> np.ndarray:
+    def embed_texts(self, phrases: str | Iterable[str], batch_size: int = 64) -> np.ndarray:
         """Embed phrases; one longer than the context is cut, as the reference cuts it.
 
         Args:
-            phrases: D texts.
+            phrases: D texts; a single one is a batch of one.
             batch_size: phrases a step, over all devices.
 
         Returns:
             float32 [D, E] of unit norm.
+
+        Raises:
+            UserError: one of them is no text.
         """
-        ids = self.tokenizer.ids(phrases)
+        texts = [phrases] if isinstance(phrases, str) else list(phrases)
+        if wrong := [d for d, text in enumerate(texts) if not isinstance(text, str)]:
+            raise UserError(f"phrases[{wrong[0]}] is {texts[wrong[0]]!r:.60}: give texts")
+        ids = self.tokenizer.ids(texts)
         lengths = np.array([self._row_length(len(row)) for row in ids], np.int64)
         embeddings_DxE = np.empty((len(ids), self.embed_dim), np.float32)
         # Where what fills a row does not show, short phrases, which concepts are, go in short

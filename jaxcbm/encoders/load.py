@@ -22,13 +22,17 @@ _BUILT_IN = {"jaxcbm/tiny": _PRETRAINED / "tiny"}
 
 
 def load_encoder(
-    name_or_folder: str | Path, dtype: str = "float32", *, image_size: int | None = None
+    name_or_folder: DualEncoder | str | Path,
+    dtype: str = "float32",
+    *,
+    image_size: int | None = None,
 ) -> DualEncoder:
     """Load a pre-trained dual encoder.
 
     Args:
         name_or_folder: "jaxcbm/tiny", which comes with the package; a folder in Hugging Face's or
-            open_clip's layout; or a name on the hub, such as "openai/clip-vit-base-patch32".
+            open_clip's layout; or a name on the hub, such as "openai/clip-vit-base-patch32". An
+            encoder that is loaded already comes back as it is.
         dtype: type of the operands of matrix products, "float32" or "bfloat16". Weights are held,
             and sums are made, in float32 either way.
         image_size: height and width of the pictures, where it shall not be the checkpoint's own;
@@ -40,7 +44,12 @@ def load_encoder(
     Raises:
         UserError: no such folder or name, an unknown family, an incomplete download, or weights,
             tokenizer, preprocessing and config.json that do not belong together.
+
+    >>> load_encoder("jaxcbm/tiny").embed_texts("red crown").shape
+    (1, 128)
     """
+    if isinstance(name_or_folder, DualEncoder):
+        return name_or_folder
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"unknown encoder dtype {dtype!r}; give float32 or bfloat16")
     folder = find_checkpoint(name_or_folder)

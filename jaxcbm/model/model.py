@@ -3,13 +3,12 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from jaxcbm.atomic import atomic_folder
@@ -17,8 +16,11 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.features import Features
+from jaxcbm.data.labels import some_of
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned, load_tuned, save_tuned
+from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.explanation import Explanation, explain_image
@@ -89,6 +91,21 @@ class Model:
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tuned: Tuned | None = None
 
+    def __repr__(self) -> str:
+        config, head_KxD = self.config, self.head
+        used = f"{np.any(head_KxD, axis=0).sum()} used, {np.count_nonzero(head_KxD, 1).mean():.1f}"
+        lines = [
+            f"Model of {some_of(self.classes, 'classes')}",
+            f"concepts: {len(self.concepts)} ({self.concepts.content_hash[:8]}), {used} a class",
+            f"layer: {config.objective}, {config.variant}, {config.parameterisation}; "
+            f"sampler: {config.sampler}",
+            f"encoder: {self.encoder_name} ({self.encoder_hash[:8]}), "
+            f"{'frozen' if self.tuned is None else 'tuned'}",
+        ]
+        if "chosen_top1" in self.metrics:
+            lines.append(f"validation top-1: {self.metrics['chosen_top1']:.1%}")
+        return "\n  ".join(lines)
+
     @property
     def head(self) -> np.ndarray:
         """F, float32 [K, D]."""
@@ -155,29 +172,41 @@ class Model:
         labels = tuple(self.classes[i] for i in label_ids)
         return Prediction(logits, activations, z, psi, label_ids, labels)
 
-    def predict(self, images: Sequence[Image.Image] | np.ndarray) -> Prediction:
-        """Predict from images: PIL images, or uint8 [N, H, W, 3]."""
+    def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
+        """Predict from images.
+
+        Args:
+            images: whatever `DualEncoder.embed_images` takes: PIL pictures, paths, bytes, uint8
+                [N, H, W, 3] of NumPy or JAX, an `ImageSet`, or a single picture; or features by
+                this model's encoder.
+
+        Returns:
+            A `Prediction` of N images; N is 1 for a single picture.
+
+        Raises:
+            UserError: one of them cannot be read as a picture.
+        """
+        if isinstance(images, Features):
+            return self.predict_embeddings(images.as_array())
         return self.predict_embeddings(self.loaded_encoder.embed_images(images))
 
-    def explain(
-        self, image: Image.Image | np.ndarray, k: int = 10, target: str | None = None
-    ) -> Explanation:
+    def explain(self, image: ImageLike, k: int = 10, target: str | None = None) -> Explanation:
         """Why the model says what it says about one image.
 
         Args:
-            image: a PIL image, or uint8 [H, W, 3].
+            image: a PIL picture, a path, bytes, or an array [H, W, 3].
             k: contributions to keep, largest first in absolute value.
             target: the class to explain; the predicted one by default.
 
         Raises:
-            UserError: no such class.
+            UserError: no such class, or no readable picture.
         """
         if target is not None and target not in self.classes:
             raise UserError(f"no class named {target!r} (there are {', '.join(self.classes)})")
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        picture = open_image(image)
         return explain_image(
             picture,
-            self.predict([picture]),
+            self.predict(picture),
             head_KxD=self.head,
             bias_K=np.asarray(self.params.get("head.bias", np.zeros(len(self.classes)))),
             phrases=self.concepts.phrases,
@@ -187,12 +216,14 @@ class Model:
         )
 
     def intervene(
-        self, image: Image.Image | np.ndarray, activations: Mapping[str, float]
+        self,
+        image: ImageLike | Iterable[ImageLike] | Features,
+        activations: Mapping[str, float],
     ) -> Prediction:
         """Predict with some concept activations set by hand.
 
         Args:
-            image: a PIL image, or uint8 [H, W, 3].
+            image: a picture, or whatever else `predict` takes.
             activations: phrase -> value, in the units of `concept_activations`.
 
         Raises:
@@ -201,8 +232,7 @@ class Model:
         place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
         if unknown := [phrase for phrase in activations if phrase not in place]:
             raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
-        images = image[None] if isinstance(image, np.ndarray) else [image]
-        before = self.predict(images)
+        before = self.predict(image)
         changed_NxD = before.concept_activations.copy()
         for phrase, value in activations.items():
             changed_NxD[:, place[phrase]] = value
@@ -287,13 +317,18 @@ def make_model(
     )
 
 
-def load_model(folder: Path | str) -> Model:
+def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = None) -> Model:
     """Load a model from a work directory or from the folder that `Model.save` wrote.
 
+    Args:
+        folder: of a finished run, or an exported folder.
+        encoder: what it was trained on, or where that lies now; by default it is loaded by the name
+            that it had, when first needed.
+
     Raises:
-        UserError: no finished model there, or one of another format.
+        UserError: no finished model there, one of another format, or no such encoder.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     place = folder / "model" if (folder / "model" / "model.json").exists() else folder
     if not (place / "model.json").exists():
         raise UserError(f"no finished model in {folder}: run `jaxcbm train --workdir={folder}`")
@@ -301,6 +336,12 @@ def load_model(folder: Path | str) -> Model:
     if header.get("format") != FORMAT:
         raise UserError(f"{place}: written by another version of jaxcbm; train it again")
     tensors = load_file(place / "model.safetensors")
+    tuned = load_tuned(place / TUNED_FILE) if (place / TUNED_FILE).exists() else None
+    # Files from before this was stored hold models of a checkpoint's own size.
+    image_size = header["encoder"].get("image_size", 0)
+    if encoder is not None:
+        encoder = load_encoder(encoder, image_size=image_size or None)
+        encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
     kernel: Any = tensors.get("input_map.kernel")
     bias: Any = tensors["input_map.bias"]
     return Model(
@@ -316,11 +357,11 @@ def load_model(folder: Path | str) -> Model:
         classes=tuple(header["classes"]),
         encoder_name=header["encoder"]["name"],
         encoder_hash=header["encoder"]["hash"],
-        # Files from before this was stored hold models of a checkpoint's own size.
-        encoder_image_size=header["encoder"].get("image_size", 0),
+        encoder=encoder,
+        encoder_image_size=image_size,
         encoder_folder=beside if (beside := place / ENCODER_FOLDER).is_dir() else None,
         logit_scale=header["logit_scale"],
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
-        tuned=load_tuned(place / TUNED_FILE) if (place / TUNED_FILE).exists() else None,
+        tuned=tuned,
     )

@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.labels import class_names
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch
 from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model, make_model
 from jaxcbm.model.texts import Texts, embed_words
@@ -47,9 +49,9 @@ def fit(
     train: ImageSet | Features,
     valid: ImageSet | Features,
     *,
-    encoder: DualEncoder,
-    concepts: ConceptSet,
-    classes: tuple[str, ...] | list[str] | None = None,
+    encoder: DualEncoder | str | Path,
+    concepts: ConceptSet | str | Path | Iterable[str],
+    classes: Sequence[str] | None = None,
     config: FitConfig | None = None,
     workdir: Path | str | None = None,
 ) -> Model:
@@ -58,8 +60,8 @@ def fit(
     Args:
         train: images, or features from `jaxcbm.encode`.
         valid: the same; chooses when to stop and how sparse the head may be.
-        encoder: a frozen dual encoder.
-        concepts: the D phrases of the bottleneck.
+        encoder: a frozen dual encoder, or what `load_encoder` loads it by.
+        concepts: the D phrases of the bottleneck, a built-in set's name, or a file.
         classes: K class names; those of `train` by default.
         config: everything else.
         workdir: keeps checkpoints and metrics there, and resumes from them; None keeps nothing.
@@ -72,10 +74,14 @@ def fit(
         UserError: no concepts, labels outside the classes, features of another encoder's width.
         Preempted: the run was asked to stop; the same call with this work directory goes on.
     """
-    config = config or FitConfig()
+    config, encoder, concepts = (
+        config or FitConfig(),
+        load_encoder(encoder),
+        ConceptSet.of(concepts),
+    )
     workdir = None if workdir is None else Path(workdir)
     train, valid = (_features(part, encoder, workdir) for part in (train, valid))
-    classes = tuple(classes or train.classes)
+    classes = class_names(classes or train.classes)
     check_features(train, valid, encoder, concepts, classes)
     texts = embed_words(encoder, concepts, classes)
     mesh = make_mesh(config.mesh.data, config.mesh.model)

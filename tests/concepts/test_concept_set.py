@@ -71,7 +71,11 @@ def test_files_of_every_system(tmp_path, ending, mark):
         ("a.json", b'["a\\nb"]', "control character"),
         ("a.json", b'["\\ud800"]', "control character"),
         ("a.json", b"[]", "no concept phrases"),
-        ("a.csv", b"red crown", "give a .txt or .json file, or one of birds, cifar10"),
+        (
+            "a.csv",
+            b"red crown",
+            "give a .txt or .json file, a list of phrases, or one of birds, cifar10",
+        ),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path, name, content, message):

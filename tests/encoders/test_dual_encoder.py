@@ -1,6 +1,7 @@
 """The encoder as everything else uses it: the same vectors however the work is cut up."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
@@ -141,15 +142,56 @@ def test_nothing_in_nothing_out(encoder):
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (np.zeros((4, 4, 3), np.uint8), r"give uint8 \[N, H, W, 3\]"),
-        ("bird.png", "put a single one in a list"),
-        (Image.new("RGB", (4, 4)), "put a single one in a list"),
+        (np.zeros((2, 3, 4, 4, 3), np.uint8), r"give uint8 \[N, H, W, 3\]"),
+        (np.zeros((2, 3, 40, 52), np.uint8), "move the colours to the end"),
+        ("bird.png", "bird.png: not a readable picture"),
         ([b"not a picture"], "not a readable picture"),
+        ([None], "NoneType is no picture"),
+        (7, "int is no picture"),
     ],
 )
-def test_what_is_no_list_of_pictures_says_so(images, said, encoder):
-    with pytest.raises(UserError, match=said):
+def test_what_is_no_picture_says_so(images, said, encoder):
+    with pytest.raises(UserError, match=said) as caught:
         encoder.embed_images(images)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["array", "jax", "pil", "list", "file", "bytes"])
+def test_a_single_picture_is_a_batch_of_one(how, encoder, images, embeddings, tmp_path):
+    file = tmp_path / "picture.png"
+    Image.fromarray(images[0]).save(file)
+    given = {
+        "array": images[0],
+        "jax": jnp.asarray(images[0]),
+        "pil": Image.fromarray(images[0]),
+        "list": [images[0]],
+        "file": str(file),
+        "bytes": file.read_bytes(),
+    }[how]
+    np.testing.assert_allclose(encoder.embed_images(given), embeddings[:1], atol=1e-6)
+
+
+def test_arrays_of_jax_and_grey_ones_are_pictures_too(encoder, images, embeddings):
+    vectors = encoder.embed_images(jnp.asarray(images))
+    np.testing.assert_array_equal(vectors, embeddings)
+    grey = images[..., 0]
+    as_colours = encoder.embed_images(np.repeat(grey[..., None], 3, axis=3))
+    np.testing.assert_array_equal(encoder.embed_images(grey), as_colours)
+
+
+def test_one_text_is_one_text(encoder):
+    one = encoder.embed_texts("a red bird")
+    assert one.shape == (1, encoder.embed_dim)
+    np.testing.assert_array_equal(one, encoder.embed_texts(["a red bird"]))
+    np.testing.assert_array_equal(one, encoder.embed_texts(text for text in ["a red bird"]))
+    with pytest.raises(UserError, match=r"phrases\[1\] is 5"):
+        encoder.embed_texts(["a", 5])
+
+
+def test_an_encoder_says_what_it_is(encoder):
+    said = repr(encoder)
+    assert encoder.name in said and "32 x 32" in said and len(said) < 300
+    assert load_encoder(encoder) is encoder
 
 
 def test_pixels_of_another_size_are_a_fault(encoder):

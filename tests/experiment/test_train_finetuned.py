@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxcbm.data.sources.folder import load_folder
+from jaxcbm.data.image_set import ImageSet
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.experiment import evaluate, reproduce, sweep, train
@@ -36,7 +36,7 @@ def test_train_leaves_a_model_with_its_tuned_encoder(config, picture_folder, tmp
     assert metrics["encoder"]["hash"] != load_encoder(config.encoder.name).content_hash
     assert (workdir / "plots" / "finetune_curves.png").exists()
     assert evaluate.run(workdir)["test"] == metrics["test"]
-    model, images = load_model(workdir), load_folder(picture_folder)
+    model, images = load_model(workdir), ImageSet.from_folder(picture_folder)
     prediction = model.predict([images.source.load(i) for i in range(3)])
     assert np.isfinite(prediction.class_logits).all() and prediction.labels[0] in images.classes
     assert json.loads((workdir / "config.json").read_text())["encoder"]["train"] == "lora"

@@ -2,12 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 
-from jaxcbm.data.image_set import ImageSet
-from jaxcbm.data.image_source import FileImages
 from jaxcbm.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
@@ -26,24 +25,26 @@ _SPLITS = {
 }
 
 
-def load_folder(root: Path | str, split: str | None = None) -> ImageSet:
-    """Read `root/CLASS/*.jpg`, or `root/SPLIT/CLASS/*.jpg` where there are folders for splits.
+class LabelledFiles(NamedTuple):
+    """The pictures of a folder, class by class, each in alphabetical order of the paths.
 
-    Classes are the folder names in alphabetical order, over all splits together, so that a class
-    has the same number in each. Pictures may lie deeper than their class folder. Hidden files and
-    files that are no pictures are ignored; pictures are opened only when they are needed.
+    Attributes:
+        paths: N files.
+        labels: int32 [N], positions in `classes`.
+        classes: K names of folders in alphabetical order.
+    """
 
-    Args:
-      root: the folder.
-      split: "train", "valid" or "test"; None where `root` has no folders for splits.
+    paths: tuple[Path, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
 
-    Returns:
-      An `ImageSet`, class by class, each in alphabetical order of the paths.
+
+def labelled_files(root: Path, split: str | None) -> LabelledFiles:
+    """The pictures of one split, or of a folder without splits; see `ImageSet.from_folder`.
 
     Raises:
-      UserError: no such folder or split, no images, or fewer than two classes.
+        UserError: no such folder or split, no images, or fewer than two classes.
     """
-    root = Path(root)
     splits = folder_splits(root)
     homes = list(splits.values()) or [root]
     if split is None:
@@ -60,8 +61,8 @@ def load_folder(root: Path | str, split: str | None = None) -> ImageSet:
     classes = sorted({name for by_class in files.values() for name in by_class})
     _refuse_unusable(root, home, classes, files[home])
     counts = [len(files[home].get(name, ())) for name in classes]
-    return ImageSet(
-        source=FileImages(tuple(path for paths in files[home].values() for path in paths), root),
+    return LabelledFiles(
+        paths=tuple(path for paths in files[home].values() for path in paths),
         labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts),
         classes=tuple(classes),
     )

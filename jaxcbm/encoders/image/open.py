@@ -2,13 +2,21 @@
 
 import io
 from os import PathLike
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from jaxcbm.errors import UserError
 
-ImageLike = Image.Image | np.ndarray | bytes | str | PathLike[str]
+
+class Array(Protocol):
+    """An array of any library that NumPy can read, such as JAX."""
+
+    def __array__(self, dtype: Any = None, /) -> np.ndarray: ...
+
+
+ImageLike = Image.Image | Array | bytes | str | PathLike[str]
 
 
 def open_image(source: ImageLike) -> Image.Image:
@@ -18,8 +26,9 @@ def open_image(source: ImageLike) -> Image.Image:
     rather than clipped, and the camera's orientation tag is applied.
 
     Args:
-        source: a path, the bytes of a file, a PIL picture, or an array [H, W], [H, W, 1], [H, W, 3]
-            or [H, W, 4] of uint8, uint16, bool, or floats from 0 to 1.
+        source: a path, the bytes of a file, a PIL picture, or an array (of any library that NumPy
+            can read) [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of uint8, uint16, bool, or floats
+            from 0 to 1.
 
     Returns:
         A PIL picture of mode RGB.
@@ -30,14 +39,18 @@ def open_image(source: ImageLike) -> Image.Image:
     >>> open_image(np.zeros((2, 3), np.uint8)).size
     (3, 2)
     """
-    if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source))
     if isinstance(source, Image.Image):
         return _upright_rgb(source, "picture")
+    if hasattr(source, "__array__"):
+        return _to_rgb(_from_array(np.asarray(source)))
     if isinstance(source, bytes):
         name, file = f"{len(source)} bytes", io.BytesIO(source)
-    else:
+    elif isinstance(source, str | PathLike):
         name, file = str(source), source
+    else:
+        raise UserError(
+            f"{type(source).__name__} is no picture: give a PIL picture, a path, bytes or an array"
+        )
     try:
         image = Image.open(file)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

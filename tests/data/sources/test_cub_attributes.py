@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from jaxcbm.data.datasets import DataConfig, load_dataset
+from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.sources import class_names
 from jaxcbm.data.sources.cub import (
     class_votes,
@@ -21,7 +22,6 @@ from jaxcbm.data.sources.cub import (
     read_cub_attributes,
     with_attributes,
 )
-from jaxcbm.data.sources.folder import load_folder
 from jaxcbm.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -182,7 +182,7 @@ def test_names_told_by_the_records_are_compared(config, monkeypatch):
 
 
 def test_other_data_has_no_such_attributes(config, picture_folder, cub):
-    images = load_folder(picture_folder)
+    images = ImageSet.from_folder(picture_folder)
     with pytest.raises(UserError, match="is for the TFDS dataset caltech_birds2011"):
         with_attributes(images, read_cub_attributes(cub))
 

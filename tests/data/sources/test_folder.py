@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
-from jaxcbm.data.sources.folder import find_pictures, folder_splits, load_folder
+from jaxcbm.data.sources.folder import find_pictures, folder_splits
 from jaxcbm.errors import UserError
 
 
@@ -30,7 +31,7 @@ def names(images) -> list[str]:
 
 def test_class_folders(tmp_path):
     tree(tmp_path, "wren/b.png", "owl/2.jpg", "owl/10.jpg", "wren/a.png")
-    images = load_folder(tmp_path)
+    images = ImageSet.from_folder(tmp_path)
     assert images.classes == ("owl", "wren")
     assert names(images) == ["owl/10.jpg", "owl/2.jpg", "wren/a.png", "wren/b.png"]
     assert images.labels.tolist() == [0, 0, 1, 1] and images.labels.dtype == np.int32
@@ -39,7 +40,7 @@ def test_class_folders(tmp_path):
 
 def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
     tree(tmp_path, *(f"{c}/{d}/{i}.png" for c in "cab" for d in "zy" for i in range(3)))
-    straight = names(load_folder(tmp_path))
+    straight = names(ImageSet.from_folder(tmp_path))
     walk, iterdir = os.walk, Path.iterdir
 
     def shuffled_walk(folder):
@@ -49,7 +50,7 @@ def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "walk", shuffled_walk)
     monkeypatch.setattr(Path, "iterdir", lambda self: reversed(list(iterdir(self))))
-    assert names(load_folder(tmp_path)) == straight == sorted(straight)
+    assert names(ImageSet.from_folder(tmp_path)) == straight == sorted(straight)
 
 
 def test_what_is_not_a_picture_is_ignored(tmp_path):
@@ -57,7 +58,7 @@ def test_what_is_not_a_picture_is_ignored(tmp_path):
     tree(tmp_path, "owl/.thumbs/d.png")
     (tmp_path / "owl/notes.txt").write_text("x")
     (tmp_path / "README").write_text("x")
-    assert names(load_folder(tmp_path)) == ["owl/a.PNG", "owl/b.JpEg", "wren/c.tiff"]
+    assert names(ImageSet.from_folder(tmp_path)) == ["owl/a.PNG", "owl/b.JpEg", "wren/c.tiff"]
 
 
 def test_links(tmp_path):
@@ -67,7 +68,7 @@ def test_links(tmp_path):
     (root / "owl/link.png").symlink_to(real)
     (root / "owl/dead.png").symlink_to(tmp_path / "gone.png")
     (root / "wren").symlink_to(real.parent)
-    images = load_folder(root)
+    images = ImageSet.from_folder(root)
     assert names(images) == ["owl/dead.png", "owl/link.png", "owl/x.png", "wren/a.png"]
     assert images.source.load(1).size == (4, 4)
     with pytest.raises(UnreadableImage, match="No such file"):
@@ -77,19 +78,20 @@ def test_links(tmp_path):
 def test_a_link_in_a_circle_ends(tmp_path):
     root = tree(tmp_path, "owl/x.png", "wren/y.png")
     (root / "owl/again").symlink_to(root)
-    assert len(load_folder(root)) == 2
+    assert len(ImageSet.from_folder(root)) == 2
 
 
 def test_splits(tmp_path):
     tree(tmp_path, "train/owl/a.png", "train/wren/b.png", "val/owl/c.png", "test/wren/d.png")
     assert list(folder_splits(tmp_path)) == ["train", "valid", "test"]
-    assert names(load_folder(tmp_path, "train")) == ["train/owl/a.png", "train/wren/b.png"]
-    assert names(load_folder(tmp_path, "val")) == names(load_folder(tmp_path, "valid"))
+    assert names(ImageSet.from_folder(tmp_path, "train")) == ["train/owl/a.png", "train/wren/b.png"]
+    val, valid = ImageSet.from_folder(tmp_path, "val"), ImageSet.from_folder(tmp_path, "valid")
+    assert names(val) == names(valid)
 
 
 def test_a_class_has_the_same_number_in_every_split(tmp_path):
     tree(tmp_path, "train/b/1.png", "train/c/1.png", "test/a/1.png", "test/c/1.png")
-    train, test = load_folder(tmp_path, "train"), load_folder(tmp_path, "test")
+    train, test = ImageSet.from_folder(tmp_path, "train"), ImageSet.from_folder(tmp_path, "test")
     assert train.classes == test.classes == ("a", "b", "c")
     assert train.labels.tolist() == [1, 2] and test.labels.tolist() == [0, 2]
 
@@ -97,17 +99,18 @@ def test_a_class_has_the_same_number_in_every_split(tmp_path):
 def test_classes_may_be_called_like_splits(tmp_path):
     tree(tmp_path, "test/a.png", "train/b.png")
     assert folder_splits(tmp_path) == {}
-    assert load_folder(tmp_path).classes == ("test", "train")
+    assert ImageSet.from_folder(tmp_path).classes == ("test", "train")
 
 
 def test_a_class_with_one_image(tmp_path):
-    assert load_folder(tree(tmp_path, "owl/a.png", "wren/b.png", "wren/c.png")).labels.size == 3
+    root = tree(tmp_path, "owl/a.png", "wren/b.png", "wren/c.png")
+    assert ImageSet.from_folder(root).labels.size == 3
 
 
 def test_an_empty_class_folder_is_no_class(tmp_path, caplog):
     tree(tmp_path, "owl/a.png", "wren/b.png")
     (tmp_path / "albatross").mkdir()
-    assert load_folder(tmp_path).classes == ("owl", "wren")
+    assert ImageSet.from_folder(tmp_path).classes == ("owl", "wren")
     assert "1 of 3 folders" in caplog.text and "albatross" in caplog.text
 
 
@@ -127,15 +130,15 @@ def test_an_empty_class_folder_is_no_class(tmp_path, caplog):
 def test_one_clear_line(tmp_path, files, split, message):
     tree(tmp_path, *files)
     with pytest.raises(UserError, match=message) as caught:
-        load_folder(tmp_path, split)
+        ImageSet.from_folder(tmp_path, split)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
 def test_no_such_folder(tmp_path):
     with pytest.raises(UserError, match=r"no such folder: .*gone"):
-        load_folder(tmp_path / "gone")
+        ImageSet.from_folder(tmp_path / "gone")
     with pytest.raises(UserError, match=r"not a folder: .*a\.png"):
-        load_folder(picture(tmp_path / "a.png"))
+        ImageSet.from_folder(picture(tmp_path / "a.png"))
 
 
 def test_find_pictures_is_sorted_by_path(tmp_path):

@@ -14,7 +14,6 @@ from PIL import Image
 
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import ArrayImages
-from jaxcbm.data.sources.folder import load_folder
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.data.store.row_file import RowFile
 from jaxcbm.encoders.load import load_encoder
@@ -268,7 +267,7 @@ def test_plain_progress_without_a_terminal(tmp_path, capsys):
 
 
 def test_a_real_encoder(tmp_path, tiny_encoder_folder, picture_folder):
-    encoder, images = load_encoder(tiny_encoder_folder), load_folder(picture_folder)
+    encoder, images = load_encoder(tiny_encoder_folder), ImageSet.from_folder(picture_folder)
     features = encode(images, encoder, tmp_path, shard_size=20, batch_size=8, progress=quiet)
     np.testing.assert_allclose(
         features.as_array(), encoder.embed_images(images.source.paths), atol=1e-6
