@@ -1,6 +1,8 @@
 """Image classifiers that explain every decision by concepts, in JAX.
 
-Public names are imported when first used, so `import jaxcbm` costs nothing.
+Public names are imported when first used, so `import jaxcbm` costs nothing. `train`, `evaluate`,
+`reproduce`, `search`, `sweep` and `pretrain` do what the commands of these names do; `prepare` does
+what they start with.
 """
 
 from importlib import import_module
@@ -15,15 +17,25 @@ if TYPE_CHECKING:
     from jaxcbm.encoders.dual_encoder import DualEncoder
     from jaxcbm.encoders.load import load_encoder
     from jaxcbm.errors import UserError
+    from jaxcbm.experiment.config import Experiment
+    from jaxcbm.experiment.evaluate import run as evaluate
+    from jaxcbm.experiment.prepare import prepare
+    from jaxcbm.experiment.pretrain import run as pretrain
+    from jaxcbm.experiment.reproduce import run as reproduce
+    from jaxcbm.experiment.search import run as search
+    from jaxcbm.experiment.sweep import run as sweep
+    from jaxcbm.experiment.train import run as train
     from jaxcbm.model.model import Model, load_model
     from jaxcbm.training.config import FitConfig
     from jaxcbm.training.fit import fit
 
 __version__ = "0.1.0"
 
+# Name -> module, with what it is called there where that is another name.
 _HOMES = {
     "ConceptSet": "jaxcbm.concepts.concept_set",
     "DualEncoder": "jaxcbm.encoders.dual_encoder",
+    "Experiment": "jaxcbm.experiment.config",
     "Features": "jaxcbm.data.features",
     "FitConfig": "jaxcbm.training.config",
     "ImageSet": "jaxcbm.data.image_set",
@@ -31,14 +43,22 @@ _HOMES = {
     "UserError": "jaxcbm.errors",
     "concept_search": "jaxcbm.baselines.concept_search",
     "encode": "jaxcbm.data.store.feature_store",
+    "evaluate": "jaxcbm.experiment.evaluate:run",
     "fit": "jaxcbm.training.fit",
     "load_encoder": "jaxcbm.encoders.load",
     "load_model": "jaxcbm.model.model",
+    "prepare": "jaxcbm.experiment.prepare",
+    "pretrain": "jaxcbm.experiment.pretrain:run",
+    "reproduce": "jaxcbm.experiment.reproduce:run",
+    "search": "jaxcbm.experiment.search:run",
+    "sweep": "jaxcbm.experiment.sweep:run",
+    "train": "jaxcbm.experiment.train:run",
 }
 
 __all__ = [
     "ConceptSet",
     "DualEncoder",
+    "Experiment",
     "Features",
     "FitConfig",
     "ImageSet",
@@ -46,15 +66,23 @@ __all__ = [
     "UserError",
     "concept_search",
     "encode",
+    "evaluate",
     "fit",
     "load_encoder",
     "load_model",
+    "prepare",
+    "pretrain",
+    "reproduce",
+    "search",
+    "sweep",
+    "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        module, _, inner = _HOMES[name].partition(":")
+        return getattr(import_module(module), inner or name)
     raise AttributeError(f"module 'jaxcbm' has no attribute {name!r}")
 
 

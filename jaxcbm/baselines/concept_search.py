@@ -1,6 +1,6 @@
 """Concept Matrix Search of pictures and texts, embedded where they are not yet."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,30 +59,37 @@ def concept_search(
     >>> found.scores.shape
     (2, 2)
     """
-    given = image_embeddings, class_embeddings, concept_embeddings
-    images, classes, concepts = (
-        part.as_array() if isinstance(part, Features) else part for part in given
-    )
-    roles = {"images": images, "classes": classes, "concepts": concepts}
-    missing = [role for role, part in roles.items() if not _is_embedded(part)]
-    if missing and encoder is None:
-        raise UserError(
-            f"{' and '.join(missing)} are no embeddings [N, E]: give encoder=, such as "
-            "encoder='jaxcbm/tiny', to embed them"
-        )
-    if missing:
-        embedder = load_encoder(encoder)
-        images = embedder.embed_images(images) if "images" in missing else images
-        classes = embedder.embed_texts(classes) if "classes" in missing else classes
-        if "concepts" in missing:
-            concepts = embedder.embed_texts(ConceptSet.of(concepts))
+    loaded = None if encoder is None else load_encoder(encoder)
+
+    def embedded(part: Any, role: str, embed: Callable[[DualEncoder, Any], np.ndarray]) -> Any:
+        if _is_embedded(part):
+            return part
+        if loaded is None:
+            raise UserError(
+                f"{role}: no embeddings [N, E]: give encoder=, as encoder='jaxcbm/tiny', to embed "
+                "pictures and texts"
+            )
+        return embed(loaded, part)
+
+    images = image_embeddings
     return search.concept_search(
-        images, classes, concepts, similarity=similarity, normalize=normalize, block=block
+        embedded(
+            images.as_array() if isinstance(images, Features) else images,
+            "images",
+            DualEncoder.embed_images,
+        ),
+        embedded(class_embeddings, "classes", DualEncoder.embed_texts),
+        embedded(
+            concept_embeddings,
+            "concepts",
+            lambda own, concepts: own.embed_texts(ConceptSet.of(concepts)),
+        ),
+        similarity=similarity,
+        normalize=normalize,
+        block=block,
     )
 
 
 def _is_embedded(part: Any) -> bool:
     """Whether these are rows of embeddings; pixels are bytes, or have more axes."""
-    return (
-        isinstance(part, Embeddings) and part.ndim == 2 and not np.issubdtype(part.dtype, np.uint8)
-    )
+    return isinstance(part, jax.Array | np.ndarray) and part.ndim == 2 and part.dtype != np.uint8

@@ -1,7 +1,9 @@
 """The settings of a whole experiment: data, encoder and concepts around a fit."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
 
 from ml_collections import ConfigDict
 
@@ -9,6 +11,8 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.data.datasets import DataConfig
 from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.encoders.finetune.trainable import Mode
+from jaxcbm.errors import UserError
+from jaxcbm.experiment.config_file import read_config
 from jaxcbm.training.config import (
     FitConfig,
     MeshConfig,
@@ -83,6 +87,50 @@ def default_config() -> ConfigDict:
     return ConfigDict(asdict(Experiment()))
 
 
-def read_experiment(config: dict[str, Any]) -> Experiment:
-    """Settings as typed dataclasses; raises UserError on an unknown or ill-typed one."""
-    return from_mapping(Experiment, config)
+Named = str | Path | Mapping[str, Any] | ConfigDict
+Changes = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@overload
+def read_experiment(config: Experiment | Named, changes: Changes | None = None) -> Experiment: ...
+@overload
+def read_experiment(config: T | Named, changes: Changes | None, kind: type[T]) -> T: ...
+def read_experiment(config: Any, changes: Changes | None = None, kind: type = Experiment) -> Any:
+    """Settings as typed dataclasses, from whatever names them.
+
+    Args:
+        config: the name or path of a config file, nested dicts, a ConfigDict, or settings that are
+            typed already. Fields that are not there have their defaults.
+        changes: path of a field -> its new value, such as `{"training.epochs": 3}`.
+        kind: what settings they are.
+
+    Raises:
+        UserError: no such config, an unknown field, or a value of another type.
+
+    >>> read_experiment({"concepts": "cub"}, {"training.epochs": 3}).training.epochs
+    3
+    """
+    if isinstance(config, kind) and not changes:
+        return config
+    if isinstance(config, str | Path):
+        config = read_config(str(config))
+    elif isinstance(config, kind):
+        config = asdict(config)
+    elif isinstance(config, ConfigDict):
+        config = config.to_dict()
+    if not isinstance(config, Mapping):
+        raise UserError(f"a {type(config).__name__} is no config: give a name, a path or a dict")
+    for path, value in (changes or {}).items():
+        config = _with_field(config, path, value)
+    return from_mapping(kind, config)
+
+
+def _with_field(values: Mapping[str, Any], path: str, value: Any) -> Mapping[str, Any]:
+    name, _, rest = path.partition(".")
+    if not rest:
+        return {**values, name: value}
+    section = values.get(name, {})
+    if not isinstance(section, Mapping):
+        raise UserError(f"config.{name} has no fields: {path} names none")
+    return {**values, name: _with_field(section, rest, value)}

@@ -18,8 +18,19 @@ from jaxcbm.experiment.prepare import Prepared, prepare
 from jaxcbm.model.model import Model, load_model
 
 
-def run(workdir: Path) -> dict[str, Any]:
-    """Evaluate the model of a work directory; writes metrics.json and the confusion matrix."""
+def run(workdir: Path | str) -> dict[str, Any]:
+    """Evaluate the model of a work directory; writes metrics.json and the confusion matrix.
+
+    Args:
+        workdir: of a finished run.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        UserError: no finished run there.
+    """
+    workdir = Path(workdir)
     file = workdir / "config.json"
     if not file.exists():
         raise UserError(f"no run in {workdir}: start one with `jaxcbm train --workdir={workdir}`")

@@ -19,7 +19,13 @@ from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.protocol import check_overlap, released_split, stratified_split
-from jaxcbm.experiment.config import EncoderConfig, Experiment
+from jaxcbm.experiment.config import (
+    Changes,
+    EncoderConfig,
+    Experiment,
+    Named,
+    read_experiment,
+)
 from jaxcbm.storage import as_path
 
 
@@ -67,18 +73,25 @@ def require_frozen(experiment: Experiment, command: str) -> None:
         )
 
 
-def prepare(experiment: Experiment, workdir: Path, tuned: Tuned | None = None) -> Prepared:
+def prepare(
+    config: Experiment | Named,
+    workdir: Path | str,
+    tuned: Tuned | None = None,
+    changes: Changes | None = None,
+) -> Prepared:
     """Load the encoder and the data, encode once, split, and check that no image is in two splits.
 
     Args:
-        experiment: the settings.
+        config: the name or path of a config file, nested dicts, or an `Experiment`.
         workdir: for the feature store.
         tuned: what training has changed of the encoder; None takes it as it is.
+        changes: path of a field -> its new value.
 
     Raises:
         UserError: the same picture (by content hash) lies in two splits; the encoder has nothing
             that the rules could train.
     """
+    experiment = read_experiment(config, changes)
     how = experiment.encoder
     concepts = ConceptSet.from_file(experiment.concepts)
     encoder = encoder_of(how)
@@ -87,7 +100,7 @@ def prepare(experiment: Experiment, workdir: Path, tuned: Tuned | None = None) -
         trainable(encoder.params, rules)  # a mistake shows before hours of encoding
     encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
     agree("their concepts", concepts.content_hash)
-    store = as_path(experiment.features) if experiment.features else workdir / "features"
+    store = as_path(experiment.features) if experiment.features else Path(workdir) / "features"
     train_images, test_images = load_dataset(experiment.data)
     train = encode_here(train_images, encoder, store)
     test = None if test_images is None else encode_here(test_images, encoder, store)

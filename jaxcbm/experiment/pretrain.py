@@ -1,9 +1,8 @@
 """`jaxcbm pretrain`: a small dual encoder of one's own, from image-caption pairs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import logging
@@ -16,8 +15,9 @@ from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.encoders.tokenizer import Tokenizer, train_tokenizer
 from jaxcbm.errors import UserError
+from jaxcbm.experiment.config import Changes, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
-from jaxcbm.training.config import MeshConfig, from_mapping
+from jaxcbm.training.config import MeshConfig
 from jaxcbm.training.pretrain import PretrainConfig, pretrain
 
 
@@ -67,11 +67,22 @@ class PretrainExperiment:
     weights_dtype: str = "float16"
 
 
-def run(config: dict[str, Any], workdir: Path) -> Path:
-    """Train, and leave the encoder in `workdir/encoder` in the Hugging Face folder layout."""
-    experiment = from_mapping(PretrainExperiment, config)
+def run(
+    config: PretrainExperiment | Named, workdir: Path | str, changes: Changes | None = None
+) -> Path:
+    """Train, and leave the encoder in `workdir/encoder` in the Hugging Face folder layout.
+
+    Args:
+        config: the name or path of a config file, nested dicts, or a `PretrainExperiment`.
+        workdir: folder for what it writes.
+        changes: path of a field -> its new value, such as `{"training.steps": 100}`.
+
+    Returns:
+        The encoder's folder, which `jaxcbm.load_encoder` opens.
+    """
+    experiment, workdir = read_experiment(config, changes, PretrainExperiment), Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    settle_workdir(workdir, config)
+    settle_workdir(workdir, asdict(experiment))
     sizes = experiment.architecture
     preprocess = Preprocess.square(sizes.image_size)
     pixels, captions = load_pairs(experiment.pairs, preprocess)

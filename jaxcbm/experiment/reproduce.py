@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
 from jaxcbm.evaluation.random_control import random_concepts
 from jaxcbm.evaluation.results.file import write_result
 from jaxcbm.evaluation.results.schema import Concepts, Images, NecCurve, ResultFile, Row
-from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Outcome, Study, ours, table_of
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 
@@ -34,9 +35,10 @@ Protocol = Literal["official", "released"]
 
 
 def run(
-    config: dict[str, Any],
-    workdir: Path,
+    config: Experiment | Named,
+    workdir: Path | str,
     *,
+    changes: Changes | None = None,
     seeds: int = 5,
     protocol: Protocol = "official",
     methods: Sequence[str] = (),
@@ -45,8 +47,9 @@ def run(
     """Run every method for every seed; what is done already is not run again.
 
     Args:
-        config: an experiment's settings.
+        config: the name or path of a config file, nested dicts, or an `Experiment`.
         workdir: keeps the feature store, one file for each finished part, and the result.
+        changes: path of a field -> its new value.
         seeds: 0 to `seeds - 1`.
         protocol: `official` splits, or the `released` code's.
         methods: names of rows; empty: all of them.
@@ -62,12 +65,12 @@ def run(
         raise UserError(f"--seeds={seeds}: give at least 1")
     if unknown := [name for name in methods if name not in METHODS]:
         raise UserError(f"no method {unknown[0]!r}: choose among {', '.join(METHODS)}")
-    config = {**config, "data": {**config["data"], "protocol": protocol}}
-    experiment = read_experiment(config)
+    experiment = read_experiment(config, {**(changes or {}), "data.protocol": protocol})
+    workdir = Path(workdir)
     require_frozen(experiment, "reproduce")
     prepared = prepare(experiment, workdir)
     study = make_study(prepared, experiment)
-    parts = workdir / "parts" / _key(config, study)
+    parts = workdir / "parts" / _key(asdict(experiment), study)
     table = table_of(study)
     rows = [
         _row(name, method, study, seeds, parts)

@@ -17,7 +17,7 @@ from jaxcbm.distributed.processes import is_main, process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.metrics import top_k_accuracy
-from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.prepare import Prepared, prepare
 
 
@@ -44,7 +44,10 @@ class Row(NamedTuple):
 
 
 def run(
-    config: dict[str, Any], templates: Sequence[str] | None = None, output: Path | None = None
+    config: Experiment | Named,
+    templates: Sequence[str] | None = None,
+    output: Path | str | None = None,
+    changes: Changes | None = None,
 ) -> list[Row]:
     """Classify the config's validation and test splits in every way; writes a JSON file if asked.
 
@@ -55,6 +58,7 @@ def run(
         config: data, encoder and concepts; the other sections play no part.
         templates: sentences with `{}` for the class name; None for `TEMPLATES`.
         output: a .json file.
+        changes: path of a field -> its new value.
 
     Returns:
         Zero-shot first, then concept search.
@@ -62,9 +66,10 @@ def run(
     templates = tuple(dict.fromkeys(templates or TEMPLATES))
     if wrong := [template for template in templates if template.count("{}") != 1]:
         raise UserError(f"--template={wrong[0]!r}: write {{}} once, where the class name goes")
+    output = None if output is None else Path(output)
     if output and output.suffix != ".json":
         raise UserError(f"--output={output}: name a .json file")
-    experiment = read_experiment(config)
+    experiment = read_experiment(config, changes)
     with tempfile.TemporaryDirectory() as folder:
         if process_count() > 1 and not experiment.features:
             raise UserError("give --config.features=FOLDER, which all processes share")

@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,10 @@ from absl import logging
 from jaxcbm.atomic import write_json
 from jaxcbm.distributed.processes import agree, is_main
 from jaxcbm.errors import UserError
-from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
-from jaxcbm.training.sweep.grid import parse_axis, runs_of
+from jaxcbm.training.sweep.grid import Grid, parse_axis, runs_of
 from jaxcbm.training.sweep.ranking import Ranked, rank
 from jaxcbm.training.sweep.sweep import Outcome, sweep
 
@@ -36,26 +37,33 @@ class Swept(NamedTuple):
 
 
 def run(
-    config: dict[str, Any], workdir: Path, axes: Sequence[str], memory_gib: float | None = None
+    config: Experiment | Named,
+    workdir: Path | str,
+    axes: Sequence[str] | Grid,
+    memory_gib: float | None = None,
+    changes: Changes | None = None,
 ) -> Swept:
     """Train the grid, or what is missing of it.
 
     The work directory belongs to one config; the grid may grow from call to call.
 
     Args:
-        config: the settings that the grid does not say.
+        config: the settings that the grid does not say: the name or path of a config file, nested
+            dicts, or an `Experiment`.
         workdir: gets runs/, one file a finished tile.
-        axes: `--grid.a.b=V1,V2` as typed.
+        axes: path of a field -> its values, such as `{"training.seed": range(3)}`; or
+            `--grid.a.b=V1,V2` as typed.
         memory_gib: how much the sweep may take on each device.
+        changes: path of a field -> its new value, for all runs.
 
     Raises:
         UserError: no grid, or a field that cannot be on one.
     """
     grid = parse_grid(axes)
-    experiment = read_experiment(config)
+    experiment, workdir = read_experiment(config, changes), Path(workdir)
     require_frozen(experiment, "sweep")
     wanted = runs_of(experiment.fit, grid)
-    settle_workdir(workdir, config)
+    settle_workdir(workdir, asdict(experiment))
     prepared = prepare(experiment, workdir)
     about = _about(prepared)
     done = read_runs(workdir / "runs", about)
@@ -81,15 +89,19 @@ def run(
     return Swept(ranked, about)
 
 
-def parse_grid(axes: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """Axes from `--grid.a.b=V1,V2`.
+def parse_grid(axes: Sequence[str] | Grid) -> dict[str, tuple[Any, ...]]:
+    """Axes from `--grid.a.b=V1,V2`, or from the values themselves.
 
     Raises:
         UserError: none at all, one twice, one without values, or a field that has no such values.
 
     >>> parse_grid(["--grid.training.seed=0,1"])
     {'training.seed': (0, 1)}
+    >>> parse_grid({"training.head.learning_rate": [1e-4, 1]})
+    {'training.head.learning_rate': (0.0001, 1.0)}
     """
+    if isinstance(axes, Mapping):
+        axes = [f"--grid.{path}={','.join(map(str, values))}" for path, values in axes.items()]
     if not axes:
         raise UserError(f"a sweep needs a grid: {EXAMPLE}")
     grid = {}

@@ -1,6 +1,7 @@
 """`jaxcbm train`: from a config to a fitted, evaluated and explained model."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxcbm.distributed.processes import barrier, decide, is_main
 from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
-from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
@@ -23,14 +24,25 @@ from jaxcbm.training.metrics_log import read_metrics
 from jaxcbm.training.sparsify import sparsify
 
 
-def run(config: dict[str, Any], workdir: Path) -> dict[str, Any]:
+def run(
+    config: Experiment | Named, workdir: Path | str, changes: Changes | None = None
+) -> dict[str, Any]:
     """Fit, save, evaluate on test once, and draw; a finished run is not trained again.
+
+    Args:
+        config: the name or path of a config file, nested dicts, or an `Experiment`.
+        workdir: folder for everything it writes; `jaxcbm.load_model` opens it.
+        changes: path of a field -> its new value, such as `{"training.epochs": 3}`.
 
     Returns:
         The content of metrics.json.
+
+    Raises:
+        UserError: no such config or field, or a work directory of another config.
+        Preempted: the run was asked to stop; the same call goes on.
     """
-    experiment = read_experiment(config)
-    settle_workdir(workdir, config)
+    experiment, workdir = read_experiment(config, changes), Path(workdir)
+    settle_workdir(workdir, asdict(experiment))
     written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
     if decide("finished", written):
         logging.info("%s is finished; delete it to train again", workdir)

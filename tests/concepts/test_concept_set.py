@@ -74,7 +74,7 @@ def test_files_of_every_system(tmp_path, ending, mark):
         (
             "a.csv",
             b"red crown",
-            "give a .txt or .json file, a list of phrases, or one of birds, cifar10",
+            "a .txt or .json file, a list of phrases, or one of birds, cifar10",
         ),
     ],
 )
