@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
@@ -227,8 +228,9 @@ def _source(images: Sequence[ImageLike] | np.ndarray) -> ImageSource:
     items = []
     for row, item in enumerate(images):
         try:
-            # An array that is no picture shows here and not among images that cannot be read.
-            items.append(open_image(item) if hasattr(item, "__array__") else item)
+            # What is no picture at all shows here, and not among images that cannot be read.
+            later = isinstance(item, str | bytes | PathLike | Image.Image)
+            items.append(item if later else open_image(item))
         except UserError as error:
             raise UserError(f"images[{row}]: {error}") from error
     return Pictures(items)

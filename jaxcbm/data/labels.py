@@ -1,6 +1,6 @@
 """Labels and class names as people have them, checked row by row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def class_names(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def label_ids(
-    labels: Sequence[Any] | np.ndarray, classes: Sequence[str] | None, count: int
+    labels: Iterable[Any], classes: Sequence[str] | None, count: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Positions in the class names from positions or names.
 
@@ -48,7 +48,9 @@ def label_ids(
     >>> label_ids(["wren", "owl", None], None, 3)
     (array([ 1,  0, -1], dtype=int32), ('owl', 'wren'))
     """
-    values = np.asarray(labels) if hasattr(labels, "__array__") else np.array(labels, dtype=object)
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise UserError(f"labels={labels!r:.60}: give one label an image, [{count}]")
+    values = np.asarray(labels) if hasattr(labels, "__array__") else np.fromiter(labels, object)
     if values.ndim != 1:
         raise UserError(f"labels of shape {list(values.shape)}: give one label an image, [{count}]")
     if len(values) != count:

@@ -88,6 +88,7 @@ def test_files_and_bytes_are_opened_when_needed(tmp_path):
         ({"images": PIXELS.transpose(0, 3, 1, 2)}, "move the colours to the end"),
         ({"images": np.full((4, 6, 5, 3), np.nan)}, r"images\[0\]: floats from nan"),
         ({"images": [*PIXELS[:3], PIXELS[3] / 1.0]}, r"images\[3\]: floats from .* scale them"),
+        ({"images": [*PIXELS[:3], None]}, r"images\[3\]: NoneType is no picture"),
         ({"labels": [0, 1, 2, 0]}, r"labels\[2\] is 2"),
         ({"classes": "owl"}, "one text"),
         ({"annotations": np.zeros((4, 2))}, r"annotations of shape \[4, 2\].*\[4, 1\]"),

@@ -52,6 +52,8 @@ def test_the_first_wrong_row_is_named(ids, data, wrong):
     [
         ([0, 1], CLASSES, "2 labels for 3 images"),
         (np.eye(3), CLASSES, r"labels of shape \[3, 3\]"),
+        ("owl", CLASSES, "labels='owl': give one label an image"),
+        (7, CLASSES, "labels=7: give one label an image"),
         ([0, 1, 2], None, r"give classes=\["),
         ([0, 1, 2], "owl", "one text"),
         ([0, 1, 2], ["owl", 7, "kite"], r"classes\[1\] is 7"),
