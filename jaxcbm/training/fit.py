@@ -74,11 +74,8 @@ def fit(
         UserError: no concepts, labels outside the classes, features of another encoder's width.
         Preempted: the run was asked to stop; the same call with this work directory goes on.
     """
-    config, encoder, concepts = (
-        config or FitConfig(),
-        load_encoder(encoder),
-        ConceptSet.of(concepts),
-    )
+    config = config or FitConfig()
+    encoder, concepts = load_encoder(encoder), ConceptSet.of(concepts)
     workdir = None if workdir is None else Path(workdir)
     train, valid = (_features(part, encoder, workdir) for part in (train, valid))
     classes = class_names(classes or train.classes)
