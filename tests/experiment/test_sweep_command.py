@@ -11,8 +11,9 @@ import pytest
 from jaxcbm.cli import main
 from jaxcbm.report.sweep_pages import overrides
 from jaxcbm.report.sweep_plot import Point, axes_of, sweep_plot
+from jaxcbm.training.sweep import sweep
 from jaxcbm.training.sweep.ranking import rank
-from jaxcbm.training.sweep.sweep import Outcome, sweep
+from jaxcbm.training.sweep.sweep import Outcome
 
 ROOT = Path(__file__).parents[2]
 GRID = ("--grid.training.cbl.learning_rate=1e-4,1e-2", "--grid.training.seed=0,1")
