@@ -8,8 +8,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.report.csv_file import csv_text
 from jaxcbm.report.facts import sections
-from jaxcbm.report.html_page import html_report
-from jaxcbm.report.markdown import markdown_report
+from jaxcbm.report.pages import html_report, markdown_report
 
 
 def run(files: Sequence[Path], output: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
 from jaxcbm.evaluation.random_control import random_concepts
 from jaxcbm.evaluation.results.file import write_result
-from jaxcbm.evaluation.results.schema import Concepts, Images, NecCurve, ResultFile, Row
+from jaxcbm.evaluation.results.schema import Concepts, Images, MethodResult, NecCurves, ResultFile
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Outcome, Study, ours, table_of
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
@@ -123,17 +123,17 @@ def hardware() -> str:
     return f"{jax.device_count()} x {device}, {os.cpu_count()} cores, {platform.machine()}"
 
 
-def _row(name: str, method: Method, study: Study, seeds: int, parts: Path) -> Row:
+def _row(name: str, method: Method, study: Study, seeds: int, parts: Path) -> MethodResult:
     count = seeds if method.seeded else 1
     found = [_part(name, method, study, seed, parts) for seed in range(count)]
     curves = [part["curve"] for part in found]
     names = list(found[0]["metrics"])
-    return Row(
+    return MethodResult(
         name=name,
         kind=method.kind,
         metrics={metric: tuple(part["metrics"][metric] for part in found) for metric in names},
         sparse=method.sparse,
-        nec_curve=None if curves[0] is None else NecCurve(TARGETS, tuple(map(tuple, curves))),
+        nec_curve=None if curves[0] is None else NecCurves(TARGETS, tuple(map(tuple, curves))),
         seconds=tuple(part["seconds"] for part in found),
         published_as=method.published_as,
         note=method.note,

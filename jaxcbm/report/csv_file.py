@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from jaxcbm.evaluation.results.schema import ResultFile, Row
+from jaxcbm.evaluation.results.schema import ResultFile, MethodResult
 from jaxcbm.report.metric_names import summarise
 
 COLUMNS = (
@@ -33,7 +33,7 @@ def csv_text(results: Sequence[ResultFile]) -> str:
     return buffer.getvalue()
 
 
-def _values(row: Row) -> dict[str, Sequence[float]]:
+def _values(row: MethodResult) -> dict[str, Sequence[float]]:
     values: dict[str, Sequence[float]] = dict(row.metrics)
     if row.seconds:
         values["seconds"] = row.seconds

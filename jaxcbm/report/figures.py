@@ -1,117 +1,206 @@
-"""The curves of a report: accuracy against sparsity, reliability, interventions."""
+"""The pictures of a report: accuracy against sparsity, reliability, interventions, weights."""
 
-import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from jaxcbm.evaluation.results.schema import Interventions, Reliability, ResultFile
-from jaxcbm.report.axes import Axis, Curve, fitted_axis, legend, line_chart
-from jaxcbm.report.metric_names import Metric, number, summarise
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-_SHARE = Metric("", 0, True, 1)
+from jaxcbm.charts import curves_over_seeds, inline_svg, legend, reliability_curve, styled
+from jaxcbm.evaluation.results.schema import ClassWeights, ReliabilityBins, ResultFile, Weights
+from jaxcbm.palette import light
+
+POSITIVE, NEGATIVE = 4, 3
+MOST_CLASSES_AS_RIBBONS = 12
+_BAND = "Band: one deviation over seeds."
+# In inches of 72 points.
+_SIZE = (5.6, 3.8)
+# As many characters as fit beside the nodes.
+_CHARACTERS = 30
 
 
-def nec_figure(result: ResultFile) -> str:
-    """Accuracy against NEC of every method that has a path, with a band of one deviation."""
-    curves = []
-    for row in result.rows:
-        if row.nec_curve:
-            targets, seeds = row.nec_curve.targets, row.nec_curve.accuracies
-            curves.append(_over_seeds(row.name, targets, seeds, len(curves)))
+class Drawing(NamedTuple):
+    """A figure of the page: SVG, with its legend apart so that it may go beside or below."""
+
+    title: str
+    svg: Markup
+    caption: str
+    legend: Markup = Markup("")
+
+
+def nec_figure(result: ResultFile, section: str) -> list[Drawing]:
+    """Accuracy against NEC of every method that has a path, in one picture; none without any."""
+    curves = {
+        row.name: (row.nec_curve.targets, row.nec_curve.accuracies)
+        for row in result.rows
+        if row.nec_curve
+    }
     if not curves:
-        return ""
-    x = fitted_axis("concepts a class uses (NEC)", [a for c in curves for a, _ in c.points])
-    return _figure(
-        "Accuracy against sparsity",
-        "Band: one deviation over seeds.",
-        line_chart("Top-1 against NEC", curves, x, _accuracy_axis(curves)) + legend(curves),
-    )
+        return []
+    title = "Accuracy against sparsity"
+    return [_curves(title, f"{section}: top-1 against NEC", "concepts a class uses (NEC)", curves)]
 
 
-def reliability_figures(result: ResultFile) -> str:
-    """For each model, accuracy against confidence; markers grow with their share of images."""
-    return "".join(_reliability(bins) for bins in result.reliability if sum(bins.counts))
+def reliability_figures(result: ResultFile, section: str) -> list[Drawing]:
+    """For each model, accuracy against confidence; points grow with their share of images."""
+    return [
+        _reliability(bins, f"{section}: reliability of {bins.row}")
+        for bins in result.reliability
+        if sum(bins.counts)
+    ]
 
 
-def intervention_figures(result: ResultFile) -> str:
-    """For each model, accuracy against the number of concepts set, a curve a policy."""
+def intervention_figures(result: ResultFile, section: str) -> list[Drawing]:
+    """For each model, accuracy against the number of concepts set, a curve a policy.
+
+    A policy has the same look in every model's picture.
+    """
+    looks = {
+        kind: i for i, kind in enumerate(dict.fromkeys((c.policy, c.values) for c in result.interventions))
+    }
     drawn = []
-    kinds = list(dict.fromkeys((c.policy, c.values) for c in result.interventions))
     for name in dict.fromkeys(curve.row for curve in result.interventions):
         mine = [curve for curve in result.interventions if curve.row == name]
-        drawn.append(_interventions(name, mine, kinds))
-    return "".join(drawn)
+        curves = {f"{c.policy}, values from {c.values}": (c.counts, c.accuracies) for c in mine}
+        label = f"{section}: interventions on {name}"
+        order = [looks[c.policy, c.values] for c in mine]
+        drawn.append(_curves(name, label, "concepts set", curves, order))
+    return drawn
 
 
-def calibration_error(bins: Reliability) -> float:
-    """Mean distance of accuracy from confidence over images, 0 to 1.
+def calibration_error(bins: ReliabilityBins) -> float:
+    """Mean distance of accuracy from confidence over images, 0 to 1; groups without any are left out.
 
-    >>> calibration_error(Reliability("ours", (0.5, 0.9), (0.5, 0.8), (10, 30)))
+    >>> round(calibration_error(ReliabilityBins("ours", (0.5, 0.9), (0.5, 0.8), (10, 30))), 6)
     0.075
     """
-    gaps = zip(bins.counts, bins.accuracies, bins.confidences, strict=True)
-    total = sum(bins.counts)
-    return round(sum(n * abs(a - c) for n, a, c in gaps if n) / total, 12) if total else math.nan
+    confidences, accuracies, counts = _known(bins)
+    return float(np.average(np.abs(accuracies - confidences), weights=counts))
 
 
-def _reliability(bins: Reliability) -> str:
-    groups = [
-        (c, a, n)
-        for c, a, n in zip(bins.confidences, bins.accuracies, bins.counts, strict=True)
-        if n and math.isfinite(a) and math.isfinite(c)
-    ]
-    largest = max((n for *_, n in groups), default=1)
-    sizes = [1.5 + 6.0 * math.sqrt(n / largest) for *_, n in groups]
-    curve = Curve(bins.row, [(c, a) for c, a, _ in groups], sizes=sizes)
-    x, y = Axis("confidence %", 0.0, 1.0, True), Axis("accuracy %", 0.0, 1.0, True)
-    return _figure(
-        bins.row,
-        f"ECE {number(calibration_error(bins), _SHARE)} %. Area: number of images.",
-        line_chart(f"Reliability of {bins.row}", [curve], x, y, diagonal=True),
-    )
+def strongest(weights: ClassWeights) -> list[tuple[str, float]]:
+    """The largest positive weights, largest first, then the most negative, most negative last.
+
+    >>> strongest(ClassWeights("duck", {"a": -1.0, "b": 0.5, "c": 2.0, "d": 0.0}))
+    [('c', 2.0), ('b', 0.5), ('a', -1.0)]
+    """
+    known = [(phrase, w) for phrase, w in weights.weights.items() if math.isfinite(w) and w]
+    ranked = sorted(known, key=lambda pair: -pair[1])
+    positive = [pair for pair in ranked if pair[1] > 0][:POSITIVE]
+    negative = [pair for pair in ranked if pair[1] < 0][-NEGATIVE:]
+    return positive + negative
 
 
-def _interventions(
-    name: str, curves: Sequence[Interventions], kinds: Sequence[tuple[str, str]]
-) -> str:
-    """A policy has the same style in every model's figure."""
-    drawn = [
-        _over_seeds(
-            f"{curve.policy}, values from {curve.values}",
-            curve.counts,
-            curve.accuracies,
-            kinds.index((curve.policy, curve.values)),
-        )
-        for curve in curves
-    ]
-    x = fitted_axis("concepts set", [a for c in drawn for a, _ in c.points])
-    chart = line_chart(f"Interventions on {name}", drawn, x, _accuracy_axis(drawn))
-    return _figure(name, "Band: one deviation over seeds.", chart + legend(drawn))
+def weight_ribbons(weights: Weights, section: str) -> Markup:
+    """Concepts on the left, classes on the right, ribbons as wide as weights; "" for many classes.
+
+    Negative weights have a dashed edge. Concepts stand in the mean order of their classes, so that
+    few ribbons cross.
+    """
+    pairs = [dict(strongest(each)) for each in weights.classes]
+    phrases = list(dict.fromkeys(phrase for chosen in pairs for phrase in chosen))
+    if not phrases or len(pairs) > MOST_CLASSES_AS_RIBBONS:
+        return Markup("")
+    weights_PxK = np.array([[chosen.get(phrase, 0.0) for chosen in pairs] for phrase in phrases])
+    places_K = np.arange(len(pairs))
+    means_P = np.abs(weights_PxK) @ places_K / np.abs(weights_PxK).sum(axis=1)
+    order = sorted(range(len(phrases)), key=lambda p: (means_P[p], phrases[p]))
+    names = [each.name for each in weights.classes]
+    figure = _ribbons(weights_PxK[order], [phrases[p] for p in order], names)
+    return Markup(inline_svg(figure, f"{section}: concepts and the classes that read them"))
 
 
-def _over_seeds(
-    name: str, xs: Sequence[float], seeds: Sequence[Sequence[float]], style: int
-) -> Curve:
-    columns = [summarise(column) for column in zip(*seeds, strict=True)]
-    points = [(x, summary.mean) for x, summary in zip(xs, columns, strict=True)]
-    return Curve(name, sorted(points), _sorted_by(xs, [s.deviation for s in columns]), style)
+@styled
+def _curves(
+    title: str,
+    label: str,
+    x: str,
+    curves: Mapping[str, tuple[Sequence[float], Any]],
+    looks: Sequence[int] | None = None,
+) -> Drawing:
+    figure = Figure(figsize=_SIZE)
+    axes = figure.subplots()
+    lines = curves_over_seeds(axes, curves, looks)
+    axes.set(xlabel=x, ylabel="top-1")
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    names = inline_svg(legend(lines), f"{label}, legend", tight=True)
+    return Drawing(title, Markup(inline_svg(figure, label)), _BAND, Markup(names))
 
 
-def _sorted_by(xs: Sequence[float], values: Sequence[float]) -> list[float]:
-    return [value for _, value in sorted(zip(xs, values, strict=True), key=lambda pair: pair[0])]
+@styled
+def _reliability(bins: ReliabilityBins, label: str) -> Drawing:
+    figure = Figure(figsize=_SIZE)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=light("neutral"), linewidth=1, linestyle="--")
+    reliability_curve(axes, *_known(bins))
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    caption = f"ECE {100 * calibration_error(bins):.1f} %. Area: number of images."
+    return Drawing(bins.row, Markup(inline_svg(figure, label)), caption)
 
 
-def _accuracy_axis(curves: Sequence[Curve]) -> Axis:
-    edges = []
-    for curve in curves:
-        for (_, y), half in zip(curve.points, curve.spread, strict=True):
-            half = half if math.isfinite(half) else 0.0
-            edges += [max(y - half, 0.0), min(y + half, 1.0)]
-    return fitted_axis("top-1 %", edges, percent=True)
+def _known(bins: ReliabilityBins) -> np.ndarray:
+    """Confidences, accuracies and counts of the groups that have images, float64 [3, B]."""
+    every = np.array([bins.confidences, bins.accuracies, bins.counts], float)
+    return every[:, np.isfinite(every).all(axis=0) & (every[2] > 0)]
 
 
-def _figure(title: str, caption: str, drawing: str) -> str:
-    return (
-        f"<figure><h4>{html.escape(title)}</h4>{drawing}"
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
+@styled
+def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[str]) -> Figure:
+    """Draw ribbons between two columns of nodes; a unit is a point."""
+    # On average a concept's node is as high as its line of text.
+    widths_PxK = np.abs(weights_PxK) * (15.0 * len(phrases) / np.abs(weights_PxK).sum())
+    left_P, height = _stack(widths_PxK.sum(axis=1), 20.0)
+    right_K, needed = _stack(widths_PxK.sum(axis=0), 20.0)
+    right_K = right_K + (height - needed) / 2
+    figure = Figure(figsize=(10.6, height / 72), layout="none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 763), ylim=(height, 0))
+    axes.set_axis_off()
+    # Ribbons leave and reach their nodes in the order of what stands opposite.
+    starts_PxK = left_P[:, None] + np.cumsum(widths_PxK, axis=1) - widths_PxK
+    ends_PxK = right_K[None, :] + np.cumsum(widths_PxK, axis=0) - widths_PxK
+    for p, k in zip(*np.nonzero(weights_PxK), strict=True):
+        _ribbon(axes, starts_PxK[p, k], ends_PxK[p, k], widths_PxK[p, k], weights_PxK[p, k] > 0)
+    _nodes(axes, 220, left_P, widths_PxK.sum(axis=1), phrases, "right")
+    _nodes(axes, 550, right_K, widths_PxK.sum(axis=0), classes, "left")
+    return figure
+
+
+def _stack(sizes_N: np.ndarray, least: float) -> tuple[np.ndarray, float]:
+    """Tops of nodes below each other, each with room for a line of text, and the whole height."""
+    rooms_N = np.maximum(sizes_N + 5.0, least)
+    return np.cumsum(rooms_N) - (rooms_N + sizes_N) / 2, float(rooms_N.sum())
+
+
+def _ribbon(axes: Axes, start: float, end: float, width: float, positive: bool) -> None:
+    corners = [(228, start), (385, start), (385, end), (542, end)]
+    below = [(x, y + width) for x, y in reversed(corners)]
+    codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3]
+    color = light("positive" if positive else "negative")
+    edge = {} if positive else {"edgecolor": color, "linestyle": "--"}
+    patch = PathPatch(Path([*corners, *below], codes), facecolor=color, alpha=0.5, **edge)
+    patch.set_linewidth(0.0 if positive else 1.0)
+    axes.add_patch(patch)
+
+
+def _nodes(
+    axes: Axes, x: float, tops_N: np.ndarray, sizes_N: np.ndarray, names: Sequence[str], side: str
+) -> None:
+    axes.bar(x + 4 * (1 if side == "right" else -1), sizes_N, 8, tops_N, color=light("text"))
+    for name, middle in zip(names, tops_N + sizes_N / 2, strict=True):
+        name = " ".join(name.split())
+        # Phrases often differ in their last word alone.
+        half = _CHARACTERS // 2
+        shown = name if len(name) <= _CHARACTERS else f"{name[: half - 1]}\u2026{name[-half:]}"
+        at = x + 6 * (-1 if side == "right" else 1)
+        axes.text(at, middle, shown, ha=side, va="center_baseline")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Metric(NamedTuple):
+class MetricFormat(NamedTuple):
     """One column.
 
     Attributes:
@@ -33,52 +33,53 @@ class Summary(NamedTuple):
 
 
 METRICS = {
-    "top1": Metric("top-1 %", 1, True, 1),
-    "top5": Metric("top-5 %", 1, True, 1),
-    "macro_f1": Metric("macro F1 %", 1, True, 1),
-    "anec": Metric("ANEC %", 1, True, 1, "mean top-1 at NEC 5 to 30"),
-    "nec": Metric("NEC", 0, False, 1, "mean number of non-zero weights a class"),
-    "active_concepts": Metric(
+    "top1": MetricFormat("top-1 %", 1, True, 1),
+    "top5": MetricFormat("top-5 %", 1, True, 1),
+    "macro_f1": MetricFormat("macro F1 %", 1, True, 1),
+    "anec": MetricFormat("ANEC %", 1, True, 1, "mean top-1 at NEC 5 to 30"),
+    "nec": MetricFormat("NEC", 0, False, 1, "mean number of non-zero weights a class"),
+    "active_concepts": MetricFormat(
         "active concepts", 0, False, 1, "concepts an image with 1 % or more of its contributions"
     ),
-    "concept_auc": Metric("concept AUC", 1, meaning="area under ROC against annotations"),
-    "concept_fidelity": Metric(
+    "concept_auc": MetricFormat("concept AUC", 1, meaning="area under ROC against annotations"),
+    "concept_fidelity": MetricFormat(
         "fidelity", 1, meaning="correlation of concept logits with the encoder's own scores"
     ),
-    "ece": Metric("ECE %", -1, True, 1, "expected calibration error"),
-    "random_top1": Metric("random top-1 %", 0, True, 1, "with as many random words as concepts"),
-    "leakage_top1": Metric(
+    "ece": MetricFormat("ECE %", -1, True, 1, "expected calibration error"),
+    "random_top1": MetricFormat("random top-1 %", 0, True, 1, "with as many random words as concepts"),
+    "leakage_top1": MetricFormat(
         "leakage top-1 %", -1, True, 1, "what a small network reads from label-free concepts"
     ),
 }
 _FURTHER = {
-    "macro_precision": Metric("macro precision %", 1, True, 1),
-    "macro_recall": Metric("macro recall %", 1, True, 1),
-    "weighted_precision": Metric("weighted precision %", 1, True, 1),
-    "weighted_recall": Metric("weighted recall %", 1, True, 1),
-    "weighted_f1": Metric("weighted F1 %", 1, True, 1),
-    "encoder_concept_auc": Metric("AUC of the encoder's scores", 0),
-    "leakage_chance": Metric("leakage by chance, top-1 %", 0, True, 1),
-    "unexplained": Metric("accuracy that needs no meaning", -1),
-    "nll": Metric("NLL", -1),
-    "brier": Metric("Brier", -1),
-    "temperature": Metric("temperature", 0),
-    "ece_equal_width": Metric("ECE %, equal width", -1, True, 1),
-    "scaled_ece": Metric("ECE %, temperature-scaled", -1, True, 1),
-    "scaled_ece_equal_width": Metric("ECE %, equal width, scaled", -1, True, 1),
-    "scaled_nll": Metric("NLL, scaled", -1),
-    "scaled_brier": Metric("Brier, scaled", -1),
+    "images": MetricFormat("images", 0, digits=0),
+    "macro_precision": MetricFormat("macro precision %", 1, True, 1),
+    "macro_recall": MetricFormat("macro recall %", 1, True, 1),
+    "weighted_precision": MetricFormat("weighted precision %", 1, True, 1),
+    "weighted_recall": MetricFormat("weighted recall %", 1, True, 1),
+    "weighted_f1": MetricFormat("weighted F1 %", 1, True, 1),
+    "encoder_concept_auc": MetricFormat("AUC of the encoder's scores", 0),
+    "leakage_chance": MetricFormat("leakage by chance, top-1 %", 0, True, 1),
+    "unexplained": MetricFormat("accuracy that needs no meaning", -1),
+    "nll": MetricFormat("NLL", -1),
+    "brier": MetricFormat("Brier", -1),
+    "temperature": MetricFormat("temperature", 0),
+    "ece_equal_width": MetricFormat("ECE %, equal width", -1, True, 1),
+    "scaled_ece": MetricFormat("ECE %, temperature-scaled", -1, True, 1),
+    "scaled_ece_equal_width": MetricFormat("ECE %, equal width, scaled", -1, True, 1),
+    "scaled_nll": MetricFormat("NLL, scaled", -1),
+    "scaled_brier": MetricFormat("Brier, scaled", -1),
 }
 
 
-def metric(name: str) -> Metric:
+def metric(name: str) -> MetricFormat:
     """A metric's column; one that is not known goes by its own name and is never called best.
 
     >>> metric("top1").label, metric("new_one").label
     ('top-1 %', 'new one')
     """
     known = METRICS.get(name) or _FURTHER.get(name)
-    return known or Metric(name.replace("_", " "), 0)
+    return known or MetricFormat(name.replace("_", " "), 0)
 
 
 def summarise(values: Sequence[float]) -> Summary:
@@ -94,7 +95,7 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(statistics.fmean(known), deviation, len(known))
 
 
-def number(value: float, column: Metric) -> str:
+def number(value: float, column: MetricFormat) -> str:
     """A value as its column writes it, with a true minus sign; an en dash where there is none.
 
     >>> number(0.8125, metric("top1")), number(-0.5, metric("concept_auc"))
@@ -108,7 +109,7 @@ def number(value: float, column: Metric) -> str:
     return text.replace("-", "\u2212")
 
 
-def mean_and_deviation(summary: Summary, column: Metric) -> str:
+def mean_and_deviation(summary: Summary, column: MetricFormat) -> str:
     """`mean \u00b1 deviation`; the mean alone for a single value.
 
     >>> mean_and_deviation(Summary(0.5, 0.012, 5), metric("top1"))
@@ -120,7 +121,7 @@ def mean_and_deviation(summary: Summary, column: Metric) -> str:
     return f"{text} \u00b1 {number(summary.deviation, column)}"
 
 
-def best(summaries: Sequence[Summary], column: Metric) -> list[bool]:
+def best(summaries: Sequence[Summary], column: MetricFormat) -> list[bool]:
     """Which are best: the best mean, and those within its deviation or written alike.
 
     >>> rows = [Summary(0.80, 0.01, 3), Summary(0.795, 0.0, 3), Summary(0.7, 0.2, 3)]

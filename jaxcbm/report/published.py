@@ -17,7 +17,7 @@ _ALIASES = {
 }
 
 
-class Source(NamedTuple):
+class Publication(NamedTuple):
     """Where numbers stand: the paper, its address, and the place they were read from."""
 
     paper: str
@@ -29,7 +29,7 @@ class Published(NamedTuple):
     """One published row.
 
     Attributes:
-        method: what `Row.published_as` refers to.
+        method: what `MethodResult.published_as` refers to.
         name: as the source calls it.
         setting: its encoder.
         source: key of `SOURCES`.
@@ -46,36 +46,36 @@ class Published(NamedTuple):
 
 
 SOURCES = {
-    "sparse-cbm": Source(
+    "sparse-cbm": Publication(
         "Semenov et al. 2024, Sparse Concept Bottleneck Models: Gumbel Tricks in Contrastive "
         "Learning (arXiv 2404.03323)",
         "https://arxiv.org/abs/2404.03323",
         "README of its repository, Andron00e/SparseCBM",
     ),
-    "sparse-cbm-notebooks": Source(
+    "sparse-cbm-notebooks": Publication(
         "Semenov et al. 2024 (arXiv 2404.03323)",
         "https://arxiv.org/abs/2404.03323",
         "recorded outputs of experiments/cub_interpret.ipynb and run_backbones.ipynb in its "
         "repository",
     ),
-    "label-free-cbm": Source(
+    "label-free-cbm": Publication(
         "Oikarinen et al. 2023, Label-Free Concept Bottleneck Models (arXiv 2304.06129)",
         "https://arxiv.org/abs/2304.06129",
         "README of its repository, Trustworthy-ML-Lab/Label-free-CBM",
     ),
-    "vlg-cbm": Source(
+    "vlg-cbm": Publication(
         "Srivastava et al. 2024, VLG-CBM: Training Concept Bottleneck Models with "
         "Vision-Language Guidance (arXiv 2408.01432)",
         "https://arxiv.org/abs/2408.01432",
         "README of its repository, Trustworthy-ML-Lab/VLG-CBM",
     ),
-    "mm-cbm": Source(
+    "mm-cbm": Publication(
         "Shi et al. 2026, Multimodal Concept Bottleneck Models (arXiv 2606.19882)",
         "https://arxiv.org/abs/2606.19882",
         "images/CBM_result.png and CLIP_result.png of its repository, "
         "Trustworthy-ML-Lab/Multi-Modal-CBM",
     ),
-    "cdm": Source(
+    "cdm": Publication(
         "Panousis et al. 2023, Sparse Linear Concept Discovery Models (arXiv 2308.10782)",
         "https://arxiv.org/abs/2308.10782",
         "README of its repository, konpanousis/ConceptDiscoveryModels",

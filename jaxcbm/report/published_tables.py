@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from jaxcbm.evaluation.results.schema import ResultFile, Row
-from jaxcbm.report.metric_names import Metric, mean_and_deviation, summarise
+from jaxcbm.evaluation.results.schema import ResultFile, MethodResult
+from jaxcbm.report.metric_names import MetricFormat, mean_and_deviation, summarise
 from jaxcbm.report.published import (
     DATASETS,
     PUBLISHED,
@@ -13,7 +13,7 @@ from jaxcbm.report.published import (
 )
 from jaxcbm.report.tables import Cell, Group, Table, at_nec
 
-_SHARE = Metric("", 1, True, 1)
+_SHARE = MetricFormat("", 1, True, 1)
 
 
 def published_table(result: ResultFile) -> Table | None:
@@ -24,7 +24,7 @@ def published_table(result: ResultFile) -> Table | None:
     dataset = published_dataset(result.dataset)
     if dataset is None:
         return None
-    ours: dict[str, Row] = {}
+    ours: dict[str, MethodResult] = {}
     for row in result.rows:
         ours.setdefault(row.published_as, row)
 
@@ -72,7 +72,7 @@ def _by_source(
     return Table(caption, ("method", "encoder", *header), tuple(groups), (note,))
 
 
-def _same_measure(row: Row | None, line: Published) -> list[float]:
+def _same_measure(row: MethodResult | None, line: Published) -> list[float]:
     if row is None:
         return []
     return list(row.metrics.get("top1", ())) if line.nec is None else at_nec(row, line.nec)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxcbm.evaluation.results.schema import ResultFile, Row
+from jaxcbm.evaluation.results.schema import ResultFile, MethodResult
 from jaxcbm.report.facts import Section
 from jaxcbm.report.metric_names import (
     METRICS,
-    Metric,
+    MetricFormat,
     Summary,
     best,
     mean_and_deviation,
@@ -16,8 +16,8 @@ from jaxcbm.report.metric_names import (
     summarise,
 )
 
-_SHARE = Metric("", 1, True, 1)
-_TIME = Metric("", 0, digits=1)
+_SHARE = MetricFormat("", 1, True, 1)
+_TIME = MetricFormat("", 0, digits=1)
 
 
 class Cell(NamedTuple):
@@ -82,7 +82,7 @@ def nec_table(result: ResultFile) -> Table | None:
     return Table("Top-1 % at a number of effective concepts (NEC)", header, (Group("", lines),))
 
 
-def at_nec(row: Row, target: float) -> list[float]:
+def at_nec(row: MethodResult, target: float) -> list[float]:
     """A row's accuracy at one NEC, one value a seed; none where it has no such point."""
     curve = row.nec_curve
     if curve is None or target not in curve.targets:
@@ -158,7 +158,7 @@ def _metric_table(
     return Table(caption, header, tuple(groups), notes)
 
 
-def _marked(table: Sequence[Sequence[Summary]], columns: Sequence[Metric]) -> list[list[Cell]]:
+def _marked(table: Sequence[Sequence[Summary]], columns: Sequence[MetricFormat]) -> list[list[Cell]]:
     """Cells of a group of rows, the best of each column marked."""
     marks = [
         best([line[j] for line in table], column) if len(table) > 1 else [False] * len(table)

@@ -5,7 +5,7 @@ import pytest
 
 from jaxcbm.cli import main
 from jaxcbm.evaluation.results.file import write_result
-from jaxcbm.evaluation.results.schema import Concepts, Images, ResultFile, Row
+from jaxcbm.evaluation.results.schema import Concepts, Images, ResultFile, MethodResult
 
 NAMES = ["report.csv", "report.html", "report.md"]
 
@@ -20,7 +20,7 @@ def result(dataset="birds", **fields):
         hardware="a machine",
         seconds=1.0,
         seeds=(0, 1),
-        rows=(Row("one", "ours", {"top1": (0.5, 0.7)}),),
+        rows=(MethodResult("one", "ours", {"top1": (0.5, 0.7)}),),
         **{"protocol": "official", **fields},
     )
 

@@ -6,15 +6,15 @@ from PIL import Image
 from jaxcbm.evaluation.results.parts import class_weights, picture_text
 from jaxcbm.evaluation.results.schema import (
     Concepts,
-    Contribution,
+    ContributionValue,
     Explained,
     Explanations,
     Images,
     Interventions,
-    NecCurve,
-    Reliability,
+    NecCurves,
+    ReliabilityBins,
     ResultFile,
-    Row,
+    MethodResult,
 )
 from jaxcbm.report.metric_names import METRICS
 
@@ -71,7 +71,7 @@ def synthetic_result(
     )
 
 
-def _row(rng, name, kind, sparse, top1, published_as, *, gain, seeds) -> Row:
+def _row(rng, name, kind, sparse, top1, published_as, *, gain, seeds) -> MethodResult:
     count = 1 if kind == "training-free" else seeds
     top1s = np.clip(top1 + gain + rng.normal(0, 0.006, count), 0, 1)
     metrics = {key: rng.uniform(0.3, 0.9, count) for key in METRICS}
@@ -86,18 +86,18 @@ def _row(rng, name, kind, sparse, top1, published_as, *, gain, seeds) -> Row:
         targets = np.array([5, 10, 15, 20, 25, 30])
         means = top1 + gain - 0.25 * np.exp(-targets / 7)
         accuracies = means + rng.normal(0, 0.006, (count, len(targets)))
-        curve = NecCurve(_floats(targets), tuple(map(_floats, accuracies)))
+        curve = NecCurves(_floats(targets), tuple(map(_floats, accuracies)))
     values = {key: _floats(value) for key, value in metrics.items()}
     seconds = _floats(rng.uniform(2, 60, count))
     note = "epochs and penalty chosen on validation." if name == OURS else ""
-    return Row(name, kind, values, sparse, curve, seconds, published_as, note)
+    return MethodResult(name, kind, values, sparse, curve, seconds, published_as, note)
 
 
-def _reliability(rng, name) -> Reliability:
+def _reliability(rng, name) -> ReliabilityBins:
     confidences = np.linspace(0.1, 0.97, 15)
     accuracies = np.clip(confidences - 0.06 + rng.normal(0, 0.03, 15), 0, 1)
     counts = tuple(int(n) for n in rng.integers(5, 200, 15))
-    return Reliability(name, _floats(confidences), _floats(accuracies), counts)
+    return ReliabilityBins(name, _floats(confidences), _floats(accuracies), counts)
 
 
 def _interventions(rng, seeds):
@@ -118,7 +118,7 @@ def _explained(rng, i) -> Explained:
     values = sorted(rng.normal(0, 1.5, 6), key=abs, reverse=True)
     chosen = rng.choice(len(PHRASES), 6, replace=False)
     labels = [("" if v > 0 else "no ") + PHRASES[d] for v, d in zip(values, chosen, strict=True)]
-    contributions = tuple(map(Contribution, labels, map(float, values)))
+    contributions = tuple(map(ContributionValue, labels, map(float, values)))
     group = "best" if i < 4 else "worst"
     predicted = CLASSES[i] if i < 4 else CLASSES[i + 9]
     return Explained(group, picture_text(image), CLASSES[i], predicted, 0.83, contributions, -0.4)

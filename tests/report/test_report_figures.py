@@ -4,7 +4,7 @@ import re
 import pytest
 from synthetic_result import PHRASES, synthetic_result
 
-from jaxcbm.evaluation.results.schema import ClassWeights, NecCurve, Reliability, Weights
+from jaxcbm.evaluation.results.schema import ClassWeights, NecCurves, ReliabilityBins, Weights
 from jaxcbm.report.axes import Axis, Curve, fitted_axis, line_chart
 from jaxcbm.report.figures import calibration_error, nec_figure, reliability_figures
 from jaxcbm.report.weights import ribbons, strongest, weight_bars
@@ -43,7 +43,7 @@ def test_axes_hold_all_values_with_few_ticks(values):
 
 
 def test_nec_band_is_one_deviation_to_each_side():
-    curve = NecCurve((5.0, 10.0), ((0.4, 0.6), (0.6, 0.6), (0.5, 0.6)))
+    curve = NecCurves((5.0, 10.0), ((0.4, 0.6), (0.6, 0.6), (0.5, 0.6)))
     result = synthetic_result()
     rows = (dataclasses.replace(result.rows[0], nec_curve=curve),)
     svg = nec_figure(dataclasses.replace(result, rows=rows, seeds=(0, 1, 2)))
@@ -65,7 +65,7 @@ def test_methods_without_a_path_have_no_curve():
 
 def test_calibration_error_by_hand():
     nan = float("nan")
-    bins = Reliability("a", (0.5, nan, 0.9), (0.6, nan, 0.5), (30, 0, 10))
+    bins = ReliabilityBins("a", (0.5, nan, 0.9), (0.6, nan, 0.5), (30, 0, 10))
     assert calibration_error(bins) == pytest.approx((30 * 0.1 + 10 * 0.4) / 40)
     figure = reliability_figures(dataclasses.replace(synthetic_result(), reliability=(bins,)))
     assert "ECE 17.5 %" in figure and "nan" not in figure

@@ -7,7 +7,7 @@ from synthetic_result import CLASSES, OURS, synthetic_result
 
 from jaxcbm.evaluation.results.schema import (
     ClassWeights,
-    Contribution,
+    ContributionValue,
     Weights,
 )
 from jaxcbm.report.facts import sections
@@ -113,7 +113,7 @@ def evil_result():
         result.explanations.images[0],
         true=EVIL,
         predicted=EVIL,
-        contributions=(Contribution(EVIL, 1.0),),
+        contributions=(ContributionValue(EVIL, 1.0),),
     )
     curve = dataclasses.replace(result.interventions[0], row=EVIL, policy=EVIL, values=EVIL)
     return dataclasses.replace(

@@ -8,7 +8,7 @@ import pytest
 from synthetic_result import OURS, synthetic_result
 
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.results.schema import NecCurve, Row
+from jaxcbm.evaluation.results.schema import NecCurves, MethodResult
 from jaxcbm.report.csv_file import csv_text
 from jaxcbm.report.facts import Section, facts, sections
 from jaxcbm.report.metric_names import Summary, best, mean_and_deviation, metric, summarise
@@ -31,7 +31,7 @@ def with_rows(*rows, **fields):
 
 
 def row(name, *top1, sparse=True, **fields):
-    return Row(name, "ours", {"top1": top1}, sparse, **fields)
+    return MethodResult(name, "ours", {"top1": top1}, sparse, **fields)
 
 
 def column(table, name):
@@ -78,7 +78,7 @@ def test_what_is_written_alike_is_marked_alike():
 
 
 def test_missing_values_are_dashes_and_never_best():
-    other = Row("other", "baseline", {"anec": (math.nan,)}, True)
+    other = MethodResult("other", "baseline", {"anec": (math.nan,)}, True)
     result = with_rows(row("a", 0.5, 0.5, 0.5, 0.5, math.nan), other)
     table = main_table(result)
     assert column(table, "top-1 %")["other"].text == NONE
@@ -93,8 +93,8 @@ def test_minus_zero_is_zero():
 
 def test_nec_table_reads_each_seed_and_leaves_gaps():
     curves = (
-        NecCurve((5.0, 10.0), ((0.5, 0.6), (0.7, 0.8))),
-        NecCurve((10.0, 40.0), ((0.9, 0.1),)),
+        NecCurves((5.0, 10.0), ((0.5, 0.6), (0.7, 0.8))),
+        NecCurves((10.0, 40.0), ((0.9, 0.1),)),
     )
     rows = (row("a", 0.5, nec_curve=curves[0]), row("b", 0.5, nec_curve=curves[1]))
     table = nec_table(dataclasses.replace(with_rows(*rows), seeds=(0, 1)))
@@ -175,7 +175,7 @@ def test_published_numbers_have_sources_and_are_percentages():
 
 
 def test_published_stands_beside_ours_at_the_same_measure():
-    curve = NecCurve((5.0, 10.0), ((0.51, 0.6),))
+    curve = NecCurves((5.0, 10.0), ((0.51, 0.6),))
     ours = row("mine", 0.7, published_as="label-free-cbm", nec_curve=curve)
     table = published_table(with_rows(ours, dataset="caltech_birds2011"))
     lines = [[cell.text for cell in line] for group in table.groups for line in group.lines]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from jaxcbm.evaluation.results.schema import ClassWeights, Contribution, Explained, Weights
+from jaxcbm.evaluation.results.schema import ClassWeights, ContributionValue, Explained, Weights
 
 
 def class_weights(
@@ -72,7 +72,7 @@ def explained_image(explanation: Any, group: Literal["best", "worst"], true: str
         true=true,
         predicted=explanation.target,
         probability=explanation.probability,
-        contributions=tuple(Contribution(c.label, c.value) for c in explanation.contributions),
+        contributions=tuple(ContributionValue(c.label, c.value) for c in explanation.contributions),
         rest=explanation.rest,
     )
 

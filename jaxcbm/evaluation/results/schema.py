@@ -28,7 +28,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class NecCurve:
+class NecCurves:
     """Test accuracy at given numbers of effective concepts: one list a seed, one value a target."""
 
     targets: Values
@@ -36,7 +36,7 @@ class NecCurve:
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodResult:
     """One method.
 
     Attributes:
@@ -54,7 +54,7 @@ class Row:
     kind: Literal["ours", "baseline", "training-free"]
     metrics: dict[str, Values]
     sparse: bool = False
-    nec_curve: NecCurve | None = None
+    nec_curve: NecCurves | None = None
     seconds: Values = ()
     published_as: str = ""
     note: str = ""
@@ -77,7 +77,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityBins:
     """Groups of images of one row by confidence: mean confidence, accuracy, number of images."""
 
     row: str
@@ -106,7 +106,7 @@ class Interventions:
 
 
 @dataclass(frozen=True)
-class Contribution:
+class ContributionValue:
     """What one concept added to the class logit; the label says "no ..." for an absence."""
 
     label: str
@@ -132,7 +132,7 @@ class Explained:
     true: str
     predicted: str
     probability: float
-    contributions: tuple[Contribution, ...]
+    contributions: tuple[ContributionValue, ...]
     rest: float
 
 
@@ -176,10 +176,10 @@ class ResultFile:
     hardware: str
     seconds: float
     seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MethodResult, ...]
     command: str = ""
     class_weights: Weights | None = None
-    reliability: tuple[Reliability, ...] = ()
+    reliability: tuple[ReliabilityBins, ...] = ()
     interventions: tuple[Interventions, ...] = ()
     explanations: Explanations | None = None
     notes: tuple[str, ...] = ()
