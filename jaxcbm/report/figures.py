@@ -22,7 +22,7 @@ _BAND = "Band: one deviation over seeds."
 # In inches of 72 points.
 _SIZE = (5.6, 3.8)
 # As many characters as fit beside the nodes.
-_CHARACTERS = 30
+_CHARACTERS = 36
 
 
 class Drawing(NamedTuple):
@@ -159,9 +159,11 @@ def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[
     """Draw ribbons between two columns of nodes; a unit is a point."""
     # On average a concept's node is as high as its line of text.
     widths_PxK = np.abs(weights_PxK) * (15.0 * len(phrases) / np.abs(weights_PxK).sum())
-    left_P, height = _stack(widths_PxK.sum(axis=1), 20.0)
-    right_K, needed = _stack(widths_PxK.sum(axis=0), 20.0)
-    right_K = right_K + (height - needed) / 2
+    sizes_P, sizes_K = widths_PxK.sum(axis=1), widths_PxK.sum(axis=0)
+    rooms_P = np.maximum(sizes_P + 5.0, 20.0)
+    left_P, height = np.cumsum(rooms_P) - (rooms_P + sizes_P) / 2, rooms_P.sum()
+    gap = (height - sizes_K.sum()) / len(sizes_K)
+    right_K = np.cumsum(sizes_K + gap) - sizes_K - gap / 2
     figure = Figure(figsize=(10.6, height / 72), layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 763), ylim=(height, 0))
@@ -171,15 +173,9 @@ def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[
     ends_PxK = right_K[None, :] + np.cumsum(widths_PxK, axis=0) - widths_PxK
     for p, k in zip(*np.nonzero(weights_PxK), strict=True):
         _ribbon(axes, starts_PxK[p, k], ends_PxK[p, k], widths_PxK[p, k], weights_PxK[p, k] > 0)
-    _nodes(axes, 220, left_P, widths_PxK.sum(axis=1), phrases, "right")
-    _nodes(axes, 550, right_K, widths_PxK.sum(axis=0), classes, "left")
+    _nodes(axes, 220, left_P, sizes_P, phrases, "right")
+    _nodes(axes, 550, right_K, sizes_K, classes, "left")
     return figure
-
-
-def _stack(sizes_N: np.ndarray, least: float) -> tuple[np.ndarray, float]:
-    """Tops of nodes below each other, each with room for a line of text, and the whole height."""
-    rooms_N = np.maximum(sizes_N + 5.0, least)
-    return np.cumsum(rooms_N) - (rooms_N + sizes_N) / 2, float(rooms_N.sum())
 
 
 def _ribbon(axes: Axes, start: float, end: float, width: float, positive: bool) -> None:
