@@ -12,7 +12,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.evaluation.calibration import reliability
 from jaxcbm.evaluation.interventions import POLICIES, intervention_curve
 from jaxcbm.evaluation.results.parts import best_and_worst, class_weights, explained_image
-from jaxcbm.evaluation.results.schema import Explanations, Interventions, ReliabilityBins
+from jaxcbm.evaluation.results.schema import Explanations, Interventions, ReliabilityDiagram
 from jaxcbm.experiment.methods import Outcome, Study, ours
 from jaxcbm.model.concept_values import concept_values, encoder_answers, replacements
 
@@ -38,7 +38,7 @@ def showcase(study: Study, pictures: ImageSet, row: str, seeds: Iterable[int]) -
             row, _comparable(first), study.splits.test.classes, first.phrases
         ),
         "reliability": (
-            ReliabilityBins(
+            ReliabilityDiagram(
                 row,
                 tuple(groups.confidences.tolist()),
                 tuple(groups.accuracies.tolist()),

@@ -1,7 +1,6 @@
 """An explanation of one decision: signed contributions, best first, as data, picture or page."""
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxcbm.pages import bars, render
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REST = "class bias and all others"
-POSITIVE, NEGATIVE, NEUTRAL = "#2a7f62", "#b5473c", "#8a8f98"
 
 
 class Contribution(NamedTuple):
@@ -73,27 +73,9 @@ class Explanation(NamedTuple):
 
     def plot(self) -> "Figure":
         """The picture beside its contributions and the encoder's own concept scores."""
-        from matplotlib.figure import Figure
+        from jaxcbm.model.explanation_plot import explanation_plot
 
-        figure = Figure(figsize=(13, 0.32 * len(self.contributions) + 2.0), layout="constrained")
-        picture, ours, theirs = figure.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
-        picture.imshow(self.image.convert("RGB"))
-        picture.set_axis_off()
-        verdict = f"{self.target} ({self.probability:.0%})"
-        if self.predicted != self.target:
-            verdict += f"\npredicted: {self.predicted}"
-        picture.set_title(verdict, fontsize=12)
-        rows = [(c.label, c.value) for c in self.contributions] + [(REST, self.rest)]
-        colors = [POSITIVE if value > 0 else NEGATIVE for _, value in rows[:-1]] + [NEUTRAL]
-        _bars(ours, rows, colors, "contribution to the class logit")
-        ours.axvline(0.0, color="black", linewidth=0.8)
-        grey = [NEUTRAL] * len(self.top_scores)
-        _bars(theirs, self.top_scores, grey, "the encoder's own concept scores")
-        if self.top_scores:
-            values = [score for _, score in self.top_scores]
-            margin = max(max(values) - min(values), 1e-3)
-            theirs.set_xlim(min(values) - margin, max(values) + 0.35 * margin)
-        return figure
+        return explanation_plot(self)
 
     def save(self, path: Path | str) -> None:
         """Write a .png, or a self-contained .html page.
@@ -111,32 +93,21 @@ class Explanation(NamedTuple):
 
     def to_html(self) -> str:
         """A page with the picture and the contributions, that needs no other file."""
-        return (
-            "<!doctype html><html lang='en'><meta charset='utf-8'>"
-            f"<title>{html.escape(self.target)}</title><style>{_STYLE}</style>"
-            f"<body>{self.to_html_fragment()}</body></html>"
-        )
-
-    def to_html_fragment(self) -> str:
-        """The same without the page around it."""
-        rows = [*((c.label, c.value) for c in self.contributions), (REST, self.rest)]
-        largest = max(abs(value) for _, value in rows) or 1.0
-        bars = "".join(_html_bar(phrase, value, largest) for phrase, value in rows)
-        scores = "".join(
-            f"<tr><th>{html.escape(phrase)}</th><td>{score:.2f}</td></tr>"
-            for phrase, score in self.top_scores
-        )
-        wrong = "" if self.predicted == self.target else f" (predicted: {self.predicted})"
-        title = html.escape(f"{self.target}{wrong}, {self.probability:.0%}")
-        return (
-            f"<article class='explanation'><h2>{title}</h2>"
-            f"<img alt='{title}' src='data:image/png;base64,{_png(self.image)}'>"
-            f"<table><caption>contribution to the class logit</caption>{bars}</table>"
-            f"<table><caption>the encoder's own concept scores</caption>{scores}</table></article>"
-        )
+        return render("explanation.html", **self._shown())
 
     def _repr_html_(self) -> str:
-        return f"<style>{_STYLE}</style>" + self.to_html_fragment()
+        return render("explanation_cell.html", **self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        wrong = "" if self.predicted == self.target else f" (predicted: {self.predicted})"
+        return {
+            "title": f"{self.target}{wrong}, {self.probability:.0%}",
+            "picture": _data_url(self.image),
+            "contributions": bars(
+                [(c.label, c.value) for c in self.contributions], rest=(REST, self.rest)
+            ),
+            "scores": self.top_scores,
+        }
 
 
 def explain_image(
@@ -182,39 +153,11 @@ def explain_image(
     )
 
 
-def _bars(axes: Any, rows: Sequence[tuple[str, float]], colors: list[str], title: str) -> None:
-    names, values = [name for name, _ in rows], [value for _, value in rows]
-    positions = range(len(rows))
-    bars = axes.barh(positions, values, color=colors)
-    axes.bar_label(bars, fmt="%+.2f" if min(values, default=0) < 0 else "%.2f", padding=3)
-    axes.set_yticks(positions, names)
-    axes.invert_yaxis()
-    axes.margins(x=0.18)
-    axes.set_title(title, fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _html_bar(phrase: str, value: float, largest: float) -> str:
-    width = 100.0 * abs(value) / largest
-    color = POSITIVE if value > 0 else NEGATIVE
-    bar = f"<div style='width:{width:.1f}%;background:{color}'></div>"
-    return f"<tr><th>{html.escape(phrase)}</th><td>{value:+.2f}</td><td class='bar'>{bar}</td></tr>"
-
-
-def _png(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-_STYLE = (
-    "body{font-family:system-ui,sans-serif;margin:2rem;color:#222}"
-    ".explanation{display:flex;gap:2rem;align-items:flex-start;flex-wrap:wrap}"
-    ".explanation h2{flex-basis:100%;margin:0}"
-    ".explanation img{width:224px;image-rendering:auto;border-radius:6px}"
-    ".explanation table{border-collapse:collapse;font-size:.9rem}"
-    ".explanation caption{text-align:left;font-weight:600;padding-bottom:.4rem}"
-    ".explanation th{text-align:right;font-weight:400;padding:.15rem .6rem}"
-    ".explanation td{padding:.15rem .4rem;font-variant-numeric:tabular-nums}"
-    ".explanation .bar{width:14rem}.explanation .bar div{height:.8rem;border-radius:2px}"
-)
+def _data_url(image: Image.Image) -> str:
+    """A picture inside a page: a small one as it is, a larger one as a JPEG of up to 640 pixels."""
+    shown, buffer = image.convert("RGB"), io.BytesIO()
+    kind = "PNG" if max(shown.size) <= 128 else "JPEG"
+    shown.thumbnail((640, 640))
+    shown.save(buffer, format=kind, quality=85)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f"data:image/{kind.lower()};base64,{text}"

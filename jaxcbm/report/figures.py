@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from jaxcbm.charts import curves_over_seeds, inline_svg, legend, reliability_curve, styled
-from jaxcbm.evaluation.results.schema import ClassWeights, ReliabilityBins, ResultFile, Weights
+from jaxcbm.evaluation.results.schema import ClassWeights, ReliabilityDiagram, ResultFile, Weights
 from jaxcbm.palette import light
 
 POSITIVE, NEGATIVE = 4, 3
@@ -74,10 +74,10 @@ def intervention_figures(result: ResultFile, section: str) -> list[Drawing]:
     return drawn
 
 
-def calibration_error(bins: ReliabilityBins) -> float:
+def calibration_error(bins: ReliabilityDiagram) -> float:
     """Mean distance of accuracy from confidence over images, 0 to 1; groups without any are left out.
 
-    >>> round(calibration_error(ReliabilityBins("ours", (0.5, 0.9), (0.5, 0.8), (10, 30))), 6)
+    >>> round(calibration_error(ReliabilityDiagram("ours", (0.5, 0.9), (0.5, 0.8), (10, 30))), 6)
     0.075
     """
     confidences, accuracies, counts = _known(bins)
@@ -136,7 +136,7 @@ def _curves(
 
 
 @styled
-def _reliability(bins: ReliabilityBins, label: str) -> Drawing:
+def _reliability(bins: ReliabilityDiagram, label: str) -> Drawing:
     figure = Figure(figsize=_SIZE)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=light("neutral"), linewidth=1, linestyle="--")
@@ -148,7 +148,7 @@ def _reliability(bins: ReliabilityBins, label: str) -> Drawing:
     return Drawing(bins.row, Markup(inline_svg(figure, label)), caption)
 
 
-def _known(bins: ReliabilityBins) -> np.ndarray:
+def _known(bins: ReliabilityDiagram) -> np.ndarray:
     """Confidences, accuracies and counts of the groups that have images, float64 [3, B]."""
     every = np.array([bins.confidences, bins.accuracies, bins.counts], float)
     return every[:, np.isfinite(every).all(axis=0) & (every[2] > 0)]

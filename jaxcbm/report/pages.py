@@ -46,22 +46,6 @@ def markdown_report(report: Sequence[Section]) -> str:
     return render("report.md", title=TITLE, parts=parts, published=_published(report))
 
 
-def markdown_table(table: Table) -> str:
-    """One table with its heading and notes.
-
-    >>> from jaxcbm.report.tables import Cell, Group
-    >>> lines = ((Cell("a|b"), Cell("1.0", best=True)),)
-    >>> print(markdown_table(Table("Rows", ("name", "x"), (Group("", lines),))))
-    ### Rows
-    <BLANKLINE>
-    | name | x |
-    |---|---|
-    | a\\|b | **1.0** |
-    <BLANKLINE>
-    """
-    return render("table.md", table=table)
-
-
 class Card(NamedTuple):
     """Bars under a heading, with a sentence, and for an explained image its picture."""
 

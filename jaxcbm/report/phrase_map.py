@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from jaxcbm.charts import styled
 from jaxcbm.errors import UserError
+from jaxcbm.palette import light
 from jaxcbm.report.label_places import place_labels
 
-_PHRASE, _CLASS, _DROPPED = "#0072b2", "#b34700", "#b5b5b5"
-_LETTERS = 32
-_DPI = 110
+_PHRASE, _CLASS, _DROPPED = light("c0"), light("c1"), light("rule")
+_CHARACTERS = 32
 # Beyond so many, labels could not be read: classes and the first phrases have one.
 MOST_LABELS = 160
 
 
+@styled
 def phrase_map(
     phrases: Sequence[str],
     texts_DxE: np.ndarray,
@@ -57,7 +60,7 @@ def phrase_map(
     points_Px2, shares = plane(named_PxE, extra_MxE)
     points_Px2 = evened(points_Px2)
     side = float(np.clip(6.5 + 0.045 * min(len(named_PxE), MOST_LABELS), 7.5, 13))
-    figure = Figure(figsize=(1.3 * side, side), layout="constrained", dpi=_DPI)
+    figure = Figure(figsize=(1.3 * side, side), dpi=rcParams["savefig.dpi"])
     axes = figure.subplots()
     count = len(phrases)
     own, names, lost = np.split(points_Px2, [count, count + len(classes)])
@@ -72,11 +75,11 @@ def phrase_map(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.margins(0.07)
-    figure.legend(*_seen(axes), frameon=False, loc="outside lower center", ncols=3)
-    axes.spines[:].set_color("#cccccc")
+    figure.legend(*_seen(axes), loc="outside lower center", ncols=3)
+    axes.spines[:].set_visible(True)
     texts = [_short(name) for name in (*phrases, *classes)]
     placed = _write(figure, axes, texts, points_Px2, count)
-    figure.savefig(file, dpi=_DPI)
+    figure.savefig(file)
     return placed
 
 
@@ -140,9 +143,7 @@ def _seen(axes: Axes) -> tuple[list, list[str]]:
 
 
 def _short(name: str) -> str:
-    # A dollar sign would start a formula.
-    name = name.replace("$", r"\$")
-    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}\u2026"
+    return name if len(name) <= _CHARACTERS else f"{name[: _CHARACTERS - 1]}\u2026"
 
 
 def _write(
@@ -167,7 +168,7 @@ def _write(
                 texts[index],
                 fontsize=9.5 if bold else 8.5,
                 weight="bold" if bold else "normal",
-                color=_CLASS if bold else "#1a1a1a",
+                color=_CLASS if bold else light("text"),
                 transform=None,
             )
         )

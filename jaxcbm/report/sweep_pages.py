@@ -11,7 +11,9 @@ import jax
 
 from jaxcbm.atomic import atomic_file, write_json
 from jaxcbm.experiment.sweep import plain
+from jaxcbm.pages import render
 from jaxcbm.report.sweep_plot import Point, short, show, sweep_plot
+from jaxcbm.report.tables import Cell, Group, Table
 from jaxcbm.training.sweep.ranking import Ranked
 
 
@@ -58,25 +60,9 @@ def table(ranked: Sequence[Ranked], most: int = 10) -> str:
 def markdown(ranked: Sequence[Ranked], about: dict[str, Any]) -> str:
     """sweep.md: every setting from best to worst."""
     header, *lines = _cells(ranked)
-    rule = "|" + "---|" * len(header)
-    rows = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join(
-        [
-            "# Sweep",
-            "",
-            f"{about['runs']} runs; validation of the epoch with the lowest validation loss, mean "
-            "and sample deviation over seeds; the trained head, before any sparse path. "
-            f"{about['train']['images']} train and {about['valid']['images']} validation images, "
-            f"{about['concepts']['count']} concepts ({about['concepts']['hash'][:12]}).",
-            "",
-            f"| {' | '.join(header)} |",
-            rule,
-            *rows,
-            "",
-            f"The best: `{' '.join(overrides(ranked[0]))}`",
-            "",
-        ]
-    )
+    group = Group("", tuple(tuple(map(Cell, line)) for line in lines))
+    table = Table("Settings", tuple(header), (group,))
+    return render("sweep.md", table=table, about=about, best=" ".join(overrides(ranked[0])))
 
 
 def _axes(ranked: Sequence[Ranked]) -> list[str]:

@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
-COLORS = ("#3b6ea5", "#d9822b", "#4a9a5f", "#a5443b", "#7d5ba6", "#6b6b6b")
+from jaxcbm.charts import styled
+from jaxcbm.palette import CURVES
+
 BEST, COLUMNS = 12, 3
 
 
@@ -20,6 +23,7 @@ class Point(NamedTuple):
     deviation: float
 
 
+@styled
 def sweep_plot(points: Sequence[Point], path: Path) -> None:
     """Draw settings by validation accuracy.
 
@@ -38,7 +42,7 @@ def sweep_plot(points: Sequence[Point], path: Path) -> None:
     below = -(-len(shown) // COLUMNS)
     bars = min(len(points), BEST)
     top = 0.34 * bars + 1.1
-    figure = Figure(figsize=(13, top + 3.6 * below), layout="constrained")
+    figure = Figure(figsize=(13, top + 3.6 * below))
     heights = [top, 3.6 * below] if below else [top]
     rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     colors = _colors(axes[group]) if group else {}
@@ -51,7 +55,7 @@ def sweep_plot(points: Sequence[Point], path: Path) -> None:
             panel.set_visible(False)
         for panel in grid[::COLUMNS]:
             panel.set_ylabel("validation top-1")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
 
 
 def axes_of(points: Sequence[Point]) -> dict[str, list[Any]]:
@@ -77,7 +81,7 @@ def _is_named(values: Sequence[Any]) -> bool:
 
 
 def _colors(values: Sequence[Any]) -> dict[Any, str]:
-    return {value: COLORS[i % len(COLORS)] for i, value in enumerate(values)}
+    return {value: CURVES[i % len(CURVES)] for i, value in enumerate(values)}
 
 
 def short(axis: str) -> str:
@@ -104,7 +108,7 @@ def _draw_best(
     panel: Axes, points: Sequence[Point], axes: list[str], group: str | None, colors: dict
 ) -> None:
     for place, point in enumerate(points):
-        color = colors.get(point.setting.get(group or ""), COLORS[0])
+        color = colors.get(point.setting.get(group or ""), CURVES[0])
         error = point.deviation if np.isfinite(point.deviation) else 0.0
         panel.errorbar(point.top1, place, xerr=error, fmt="o", color=color, capsize=3, markersize=5)
     labels = [
@@ -117,7 +121,6 @@ def _draw_best(
     panel.set_ylim(len(points) - 0.4, -0.6)
     panel.set_xlabel("validation top-1, mean and deviation over seeds")
     panel.set_title("best settings" if len(points) > 1 else "the setting", loc="left")
-    _tidy(panel)
 
 
 def _draw_axis(
@@ -130,7 +133,7 @@ def _draw_axis(
 ) -> None:
     numbers = not _is_named(values)
     place = {value: value if numbers else i for i, value in enumerate(values)}
-    for name, color in (colors or {None: COLORS[0]}).items():
+    for name, color in (colors or {None: CURVES[0]}).items():
         own = [p for p in points if axis in p.setting and (not group or p.setting[group] == name)]
         if not own:
             continue
@@ -140,14 +143,11 @@ def _draw_axis(
         panel.plot(*zip(*sorted(tops.items()), strict=True), color=color, label=name)
     if numbers and min(values) > 0 and max(values) >= 10 * min(values):
         panel.set_xscale("log")
+        # The usual labels are formulas.
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     if not numbers:
         panel.set_xticks(range(len(values)), [show(value) for value in values])
     panel.set_xlabel(short(axis))
-    _tidy(panel)
     if group and panel.lines:
-        panel.legend(frameon=False, fontsize=8, title=short(group))
-
-
-def _tidy(panel: Axes) -> None:
-    panel.grid(alpha=0.25)
-    panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(fontsize=8, title=short(group))

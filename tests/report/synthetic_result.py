@@ -12,7 +12,7 @@ from jaxcbm.evaluation.results.schema import (
     Images,
     Interventions,
     NecCurves,
-    ReliabilityBins,
+    ReliabilityDiagram,
     ResultFile,
     MethodResult,
 )
@@ -93,11 +93,11 @@ def _row(rng, name, kind, sparse, top1, published_as, *, gain, seeds) -> MethodR
     return MethodResult(name, kind, values, sparse, curve, seconds, published_as, note)
 
 
-def _reliability(rng, name) -> ReliabilityBins:
+def _reliability(rng, name) -> ReliabilityDiagram:
     confidences = np.linspace(0.1, 0.97, 15)
     accuracies = np.clip(confidences - 0.06 + rng.normal(0, 0.03, 15), 0, 1)
     counts = tuple(int(n) for n in rng.integers(5, 200, 15))
-    return ReliabilityBins(name, _floats(confidences), _floats(accuracies), counts)
+    return ReliabilityDiagram(name, _floats(confidences), _floats(accuracies), counts)
 
 
 def _interventions(rng, seeds):

@@ -4,7 +4,7 @@ import re
 import pytest
 from synthetic_result import PHRASES, synthetic_result
 
-from jaxcbm.evaluation.results.schema import ClassWeights, NecCurves, ReliabilityBins, Weights
+from jaxcbm.evaluation.results.schema import ClassWeights, NecCurves, ReliabilityDiagram, Weights
 from jaxcbm.report.axes import Axis, Curve, fitted_axis, line_chart
 from jaxcbm.report.figures import calibration_error, nec_figure, reliability_figures
 from jaxcbm.report.weights import ribbons, strongest, weight_bars
@@ -65,7 +65,7 @@ def test_methods_without_a_path_have_no_curve():
 
 def test_calibration_error_by_hand():
     nan = float("nan")
-    bins = ReliabilityBins("a", (0.5, nan, 0.9), (0.6, nan, 0.5), (30, 0, 10))
+    bins = ReliabilityDiagram("a", (0.5, nan, 0.9), (0.6, nan, 0.5), (30, 0, 10))
     assert calibration_error(bins) == pytest.approx((30 * 0.1 + 10 * 0.4) / 40)
     figure = reliability_figures(dataclasses.replace(synthetic_result(), reliability=(bins,)))
     assert "ECE 17.5 %" in figure and "nan" not in figure

@@ -77,7 +77,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class ReliabilityBins:
+class ReliabilityDiagram:
     """Groups of images of one row by confidence: mean confidence, accuracy, number of images."""
 
     row: str
@@ -179,7 +179,7 @@ class ResultFile:
     rows: tuple[MethodResult, ...]
     command: str = ""
     class_weights: Weights | None = None
-    reliability: tuple[ReliabilityBins, ...] = ()
+    reliability: tuple[ReliabilityDiagram, ...] = ()
     interventions: tuple[Interventions, ...] = ()
     explanations: Explanations | None = None
     notes: tuple[str, ...] = ()
