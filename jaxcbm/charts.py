@@ -160,13 +160,13 @@ def inline_svg(figure: Figure, label: str, *, tight: bool = False) -> str:
     name = html.escape(label)
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" width="{_ZOOM * width:g}" '
-        f'role="img" aria-label="{name}">{body}'
+        f'role="img" aria-label="{name}">{body.lstrip()}'
     )
 
 
 def _for_a_page(tag: str) -> str:
     """A tag of matplotlib's in fewer characters, with the stylesheet's colours and fonts."""
-    tag = re.sub(r' id="[a-z0-9.]+(_[0-9]+)+"| font-family: [^;"]*;', "", tag)
+    tag = re.sub(r' id="[A-Za-z0-9.]+(_[0-9]+)+"| font-family: [^;"]*;', "", tag)
     tag = re.sub(r"(?<=: )#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), tag)
     tag = re.sub(r"-?[0-9]+\.[0-9]{3,}", lambda found: f"{float(found[0]):.2f}", tag)
     return re.sub(r" ?\n *", " ", tag).replace("> ", ">")

@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from jaxcbm.evaluation.results.schema import ResultFile, MethodResult
+from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import summarise
 
 COLUMNS = (

@@ -62,7 +62,8 @@ def intervention_figures(result: ResultFile, section: str) -> list[Drawing]:
     A policy has the same look in every model's picture.
     """
     looks = {
-        kind: i for i, kind in enumerate(dict.fromkeys((c.policy, c.values) for c in result.interventions))
+        kind: i
+        for i, kind in enumerate(dict.fromkeys((c.policy, c.values) for c in result.interventions))
     }
     drawn = []
     for name in dict.fromkeys(curve.row for curve in result.interventions):
@@ -75,7 +76,7 @@ def intervention_figures(result: ResultFile, section: str) -> list[Drawing]:
 
 
 def calibration_error(bins: ReliabilityDiagram) -> float:
-    """Mean distance of accuracy from confidence over images, 0 to 1; groups without any are left out.
+    """Mean distance of accuracy from confidence over images, 0 to 1.
 
     >>> round(calibration_error(ReliabilityDiagram("ours", (0.5, 0.9), (0.5, 0.8), (10, 30))), 6)
     0.075

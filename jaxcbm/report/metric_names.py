@@ -46,7 +46,9 @@ METRICS = {
         "fidelity", 1, meaning="correlation of concept logits with the encoder's own scores"
     ),
     "ece": MetricFormat("ECE %", -1, True, 1, "expected calibration error"),
-    "random_top1": MetricFormat("random top-1 %", 0, True, 1, "with as many random words as concepts"),
+    "random_top1": MetricFormat(
+        "random top-1 %", 0, True, 1, "with as many random words as concepts"
+    ),
     "leakage_top1": MetricFormat(
         "leakage top-1 %", -1, True, 1, "what a small network reads from label-free concepts"
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxcbm.evaluation.results.schema import ResultFile, MethodResult
+from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import MetricFormat, mean_and_deviation, summarise
 from jaxcbm.report.published import (
     DATASETS,

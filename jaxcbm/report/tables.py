@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxcbm.evaluation.results.schema import ResultFile, MethodResult
+from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.facts import Section
 from jaxcbm.report.metric_names import (
     METRICS,
@@ -158,7 +158,9 @@ def _metric_table(
     return Table(caption, header, tuple(groups), notes)
 
 
-def _marked(table: Sequence[Sequence[Summary]], columns: Sequence[MetricFormat]) -> list[list[Cell]]:
+def _marked(
+    table: Sequence[Sequence[Summary]], columns: Sequence[MetricFormat]
+) -> list[list[Cell]]:
     """Cells of a group of rows, the best of each column marked."""
     marks = [
         best([line[j] for line in table], column) if len(table) > 1 else [False] * len(table)

@@ -62,7 +62,7 @@ def test_a_sweep_leaves_tables_and_a_picture(swept):
         mean = sum(run["valid_top1"] for run in setting["runs"]) / 2
         assert math.isclose(float(row["valid_top1"]), mean)
     text = (swept / "sweep.md").read_text()
-    assert "| cbl.learning_rate |" in text and table["best"]["overrides"][0] in text
+    assert r"| cbl.learning\_rate |" in text and table["best"]["overrides"][0] in text
     assert (swept / "plots" / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 

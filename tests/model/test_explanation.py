@@ -1,4 +1,10 @@
+import base64
+import io
+import re
+
 import numpy as np
+import pytest
+from page_parser import parse
 from PIL import Image
 
 from jaxcbm.model.explanation import explain_image
@@ -49,10 +55,41 @@ def test_the_encoders_own_scores_stand_beside():
     assert explanation(k=2)[0].top_scores == (("long tail", 22.0), ("short bill", 21.0))
 
 
-def test_html_escapes_phrases_and_needs_no_other_file():
-    page = explanation(target="owl")[0].to_html()
-    assert "red &lt;crown&gt;" in page and "<crown>" not in page
-    assert "http" not in page and "data:image/png;base64," in page
+@pytest.mark.parametrize("form", ["to_html", "_repr_html_"])
+def test_html_escapes_phrases_and_needs_no_other_file(form):
+    found, _ = explanation(target="owl")
+    text = getattr(found._replace(target="<script>"), form)()
+    page = parse(text)
+    assert "crown" not in page.tags and "red <crown>" in page.text
+    assert page.tags.count("script") == (form == "to_html") and "url(" not in text
+    assert [value[:22] for _, value in page.links] == ["data:image/png;base64,"]
+    assert "body" not in page.tags or form == "to_html"
+
+
+def test_bars_stand_left_and_right_of_zero_and_add_up_to_the_logit():
+    found, logits = explanation(target="owl")
+    ours, theirs = parse(found.to_html()).tables
+    labels = [c.label for c in found.contributions]
+    assert [line[0] for line in ours] == [*labels, "class bias and all others"]
+    values = [float(line[1].replace("\u2212", "-")) for line in ours]
+    assert sum(values) == pytest.approx(logits[0], abs=0.02) and min(values) < 0 < max(values)
+    assert [line[0] for line in theirs] == [phrase for phrase, _ in found.top_scores]
+    places = re.findall(r"left:([\d.]+)%;width:([\d.]+)%", found.to_html())
+    ends = [(float(start), float(start) + float(width)) for start, width in places]
+    zero = float(re.search(r'<u style="left:([\d.]+)%', found.to_html())[1])
+    for value, (start, end) in zip(values, ends, strict=True):
+        assert (start if value >= 0 else end) == pytest.approx(zero, abs=0.11)
+
+
+def test_a_photograph_makes_a_page_of_moderate_size():
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (900, 1200, 3)).astype(np.uint8))
+    found, _ = explanation()
+    page = found._replace(image=noise.resize((2400, 1800))).to_html()
+    ((_, link),) = parse(page).links
+    with Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as shown:
+        assert shown.format == "JPEG" and shown.size == (640, 480)
+    assert len(page) < 500_000
 
 
 def test_the_plot_has_a_bar_for_every_contribution(tmp_path):

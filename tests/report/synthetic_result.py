@@ -11,10 +11,10 @@ from jaxcbm.evaluation.results.schema import (
     Explanations,
     Images,
     Interventions,
+    MethodResult,
     NecCurves,
     ReliabilityDiagram,
     ResultFile,
-    MethodResult,
 )
 from jaxcbm.report.metric_names import METRICS
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic_result import OURS, synthetic_result
 
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.results.schema import NecCurves, MethodResult
+from jaxcbm.evaluation.results.schema import MethodResult, NecCurves
 from jaxcbm.report.csv_file import csv_text
 from jaxcbm.report.facts import Section, facts, sections
 from jaxcbm.report.metric_names import Summary, best, mean_and_deviation, metric, summarise
