@@ -75,7 +75,14 @@ class Explanation(NamedTuple):
         """The picture beside its contributions and the encoder's own concept scores."""
         from jaxcbm.model.explanation_plot import explanation_plot
 
-        return explanation_plot(self)
+        verdict = f"{self.target} ({self.probability:.0%})"
+        if self.predicted != self.target:
+            verdict += f"\npredicted: {self.predicted}"
+        rest = (REST, self.rest)
+        return explanation_plot(self.image, verdict, self._labelled(), rest, self.top_scores)
+
+    def _labelled(self) -> list[tuple[str, float]]:
+        return [(part.label, part.value) for part in self.contributions]
 
     def save(self, path: Path | str) -> None:
         """Write a .png, or a self-contained .html page.
@@ -103,9 +110,7 @@ class Explanation(NamedTuple):
         return {
             "title": f"{self.target}{wrong}, {self.probability:.0%}",
             "picture": _data_url(self.image),
-            "contributions": bars(
-                [(c.label, c.value) for c in self.contributions], rest=(REST, self.rest)
-            ),
+            "contributions": bars(self._labelled(), rest=(REST, self.rest)),
             "scores": self.top_scores,
         }
 

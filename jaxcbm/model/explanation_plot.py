@@ -4,27 +4,28 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from jaxcbm.charts import styled
-from jaxcbm.model.explanation import REST, Explanation
 from jaxcbm.palette import light
 
 
 @styled
-def explanation_plot(explanation: Explanation) -> Figure:
-    """The picture beside its contributions and the encoder's own concept scores."""
-    parts, scores = explanation.contributions, explanation.top_scores
-    figure = Figure(figsize=(13, 0.32 * len(parts) + 2.0))
+def explanation_plot(
+    image: Image.Image,
+    title: str,
+    contributions: Sequence[tuple[str, float]],
+    rest: tuple[str, float],
+    scores: Sequence[tuple[str, float]],
+) -> Figure:
+    """A picture beside its contributions, of which `rest` is grey, and its concept scores."""
+    figure = Figure(figsize=(13, 0.32 * len(contributions) + 2.0))
     picture, ours, theirs = figure.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
-    picture.imshow(explanation.image.convert("RGB"))
+    picture.imshow(image.convert("RGB"))
     picture.set_axis_off()
-    verdict = f"{explanation.target} ({explanation.probability:.0%})"
-    if explanation.predicted != explanation.target:
-        verdict += f"\npredicted: {explanation.predicted}"
-    picture.set_title(verdict, fontsize=12, loc="left")
-    rows = [(c.label, c.value) for c in parts] + [(REST, explanation.rest)]
-    kinds = ["positive" if value > 0 else "negative" for _, value in rows[:-1]] + ["neutral"]
-    _bars(ours, rows, kinds, "contribution to the class logit")
+    picture.set_title(title, fontsize=12, loc="left")
+    kinds = ["positive" if value > 0 else "negative" for _, value in contributions] + ["neutral"]
+    _bars(ours, [*contributions, rest], kinds, "contribution to the class logit")
     ours.axvline(0.0, color=light("text"), linewidth=0.8)
     _bars(theirs, scores, ["neutral"] * len(scores), "the encoder's own concept scores")
     if scores:
