@@ -118,7 +118,8 @@ def reliability_curve(
 @styled
 def legend(lines: Mapping[str, Line2D]) -> Figure:
     """The names of curves as a picture of its own, which a page may put beside or below."""
-    figure = Figure(figsize=(0.1, 0.1), layout="none")
+    figure = Figure(figsize=(0.1, 0.1))
+    figure.set_layout_engine("none")
     # Labels go in afterwards: matplotlib would leave out one that begins with "_".
     names = figure.legend(list(lines.values()), [" "] * len(lines), fontsize=10, borderpad=0)
     for text, label in zip(names.get_texts(), lines, strict=True):
@@ -153,7 +154,7 @@ def inline_svg(figure: Figure, label: str, *, tight: bool = False) -> str:
             pad_inches=0.05,
         )
     drawn = buffer.getvalue()
-    width, height = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', drawn).groups())
+    width, height = map(float, re.findall(r'viewBox="0 0 (\S+) (\S+)"', drawn)[0])
     body = drawn[drawn.index("</defs>", drawn.index("<style")) + len("</defs>") :]
     # In tags alone: texts are the reader's.
     body = re.sub(r"<[^>]*>\s*", lambda tag: _for_a_page(tag[0]), body)

@@ -165,7 +165,8 @@ def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[
     left_P, height = np.cumsum(rooms_P) - (rooms_P + sizes_P) / 2, rooms_P.sum()
     gap = (height - sizes_K.sum()) / len(sizes_K)
     right_K = np.cumsum(sizes_K + gap) - sizes_K - gap / 2
-    figure = Figure(figsize=(10.6, height / 72), layout="none")
+    figure = Figure(figsize=(10.6, height / 72))
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 763), ylim=(height, 0))
     axes.set_axis_off()
@@ -173,21 +174,20 @@ def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[
     starts_PxK = left_P[:, None] + np.cumsum(widths_PxK, axis=1) - widths_PxK
     ends_PxK = right_K[None, :] + np.cumsum(widths_PxK, axis=0) - widths_PxK
     for p, k in zip(*np.nonzero(weights_PxK), strict=True):
-        _ribbon(axes, starts_PxK[p, k], ends_PxK[p, k], widths_PxK[p, k], weights_PxK[p, k] > 0)
+        kind = "positive" if weights_PxK[p, k] > 0 else "negative"
+        _ribbon(axes, starts_PxK[p, k], ends_PxK[p, k], widths_PxK[p, k], kind)
     _nodes(axes, 220, left_P, sizes_P, phrases, "right")
     _nodes(axes, 550, right_K, sizes_K, classes, "left")
     return figure
 
 
-def _ribbon(axes: Axes, start: float, end: float, width: float, positive: bool) -> None:
+def _ribbon(axes: Axes, start: float, end: float, width: float, kind: str) -> None:
     corners = [(228, start), (385, start), (385, end), (542, end)]
     below = [(x, y + width) for x, y in reversed(corners)]
     codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3]
-    color = light("positive" if positive else "negative")
-    edge = {} if positive else {"edgecolor": color, "linestyle": "--"}
-    patch = PathPatch(Path([*corners, *below], codes), facecolor=color, alpha=0.5, **edge)
-    patch.set_linewidth(0.0 if positive else 1.0)
-    axes.add_patch(patch)
+    edge = {"linewidth": 0.0} if kind == "positive" else {"linewidth": 1.0, "linestyle": "--"}
+    shape = Path([*corners, *below], codes)
+    axes.add_patch(PathPatch(shape, color=light(kind), alpha=0.5, **edge))
 
 
 def _nodes(
