@@ -111,7 +111,7 @@ def reliability_curve(
     axes.plot(confidences, accuracies, color=color, linewidth=1, alpha=0.6)
     axes.scatter(
         *(confidences, accuracies), s=8 + 500 * shares, c=color, marker=look(index)["marker"],
-        label=label, alpha=0.8,
+        label=label,
     )  # fmt: skip
 
 
