@@ -64,7 +64,7 @@ def look(index: int) -> dict[str, Any]:
 
 def curves_over_seeds(
     axes: Axes,
-    curves: Mapping[str, tuple[Sequence[float], Any]],
+    curves: Mapping[str, Sequence[Any]],
     looks: Sequence[int] | None = None,
 ) -> dict[str, Line2D]:
     """Draw means over seeds, each with a band of one sample standard deviation to each side.
