@@ -76,6 +76,12 @@ def markdown_tables(text):
     ]
 
 
+def tables_of(page, kind):
+    if kind == "page":
+        return parse(page).tables
+    return markdown_tables(markdown_report(sections(results())))
+
+
 def test_the_page_is_whole_and_loads_nothing(page):
     found = parse(page)
     assert page.startswith("<!doctype html>")
@@ -107,8 +113,7 @@ def metric_lines(tables):
 @pytest.mark.parametrize("kind", ["page", "markdown"])
 def test_every_number_of_every_method_is_there(page, kind):
     report = sections(results())
-    tables = parse(page).tables if kind == "page" else markdown_tables(markdown_report(report))
-    sets = metric_lines(tables)
+    sets = metric_lines(tables_of(page, kind))
     assert len(sets) == len(report) == 2
     for section, lines in zip(report, sets, strict=True):
         by_name = {line["method"]: line for line in lines}
@@ -125,7 +130,7 @@ def test_every_number_of_every_method_is_there(page, kind):
 @pytest.mark.parametrize("kind", ["page", "markdown"])
 def test_every_point_of_the_curves_is_in_a_table(page, kind):
     report = sections(results())
-    tables = parse(page).tables if kind == "page" else markdown_tables(markdown_report(report))
+    tables = tables_of(page, kind)
     for section, nec, interventions in zip(
         report,
         records(tables, "method", "NEC 5"),
@@ -147,9 +152,10 @@ def test_every_point_of_the_curves_is_in_a_table(page, kind):
                     assert line[f"{count} set"] == written(values, 100, 1)
 
 
-def test_both_protocols_stand_side_by_side(page):
+@pytest.mark.parametrize("kind", ["page", "markdown"])
+def test_both_protocols_stand_side_by_side(page, kind):
     official, released, _ = results()
-    (lines,) = records(parse(page).tables, "method", "official", "released")
+    (lines,) = records(tables_of(page, kind), "method", "official", "released")
     assert len(lines) == len(official.rows)
     for line, ours, theirs in zip(lines, official.rows, released.rows, strict=True):
         assert line["method"] == ours.name == theirs.name
@@ -157,13 +163,15 @@ def test_both_protocols_stand_side_by_side(page):
         assert line["released"] == written(theirs.metrics["top1"], 100, 1)
 
 
-def test_published_numbers_stand_apart(page):
-    (beside,) = records(parse(page).tables, "method", "encoder", "published %")
+@pytest.mark.parametrize("kind", ["page", "markdown"])
+def test_published_numbers_stand_apart(page, kind):
+    tables = tables_of(page, kind)
+    (beside,) = records(tables, "method", "encoder", "published %")
     on_cifar = [line for line in PUBLISHED if "cifar10" in line.accuracies]
     assert [line["published %"] for line in beside] == [
         f"{x.accuracies['cifar10']:g}" for x in on_cifar
     ]
-    (every,) = records(parse(page).tables, "method", "encoder", "CIFAR-10")
+    (every,) = records(tables, "method", "encoder", "CIFAR-10")
     assert len(every) == len(PUBLISHED)
 
 
