@@ -52,7 +52,7 @@ def reliability_figures(result: ResultFile, section: str) -> list[Drawing]:
     return [
         _reliability(bins, f"{section}: reliability of {bins.row}")
         for bins in result.reliability
-        if sum(bins.counts)
+        if _known(bins).size
     ]
 
 

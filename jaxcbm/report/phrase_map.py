@@ -15,7 +15,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.palette import light
 from jaxcbm.report.label_places import place_labels
 
-_PHRASE, _CLASS, _DROPPED = light("c0"), light("c1"), light("rule")
+_PHRASE, _CLASS, _DROPPED = light("c0"), light("c1"), light("neutral")
 _CHARACTERS = 32
 # Beyond so many, labels could not be read: classes and the first phrases have one.
 MOST_LABELS = 160

@@ -99,8 +99,9 @@ def test_calibration_error_by_hand():
 
 
 def test_a_model_without_images_has_no_reliability():
-    bins = ReliabilityDiagram("a", (), (), ())
-    result = dataclasses.replace(synthetic_result(), reliability=(bins,))
+    empty = ReliabilityDiagram("a", (), (), ())
+    unknown = ReliabilityDiagram("a", (float("nan"),), (0.5,), (3,))
+    result = dataclasses.replace(synthetic_result(), reliability=(empty, unknown))
     assert reliability_figures(result, "birds") == []
 
 
