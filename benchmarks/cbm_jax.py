@@ -14,7 +14,8 @@ from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import place_rows, replicate
-from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig, released_config
+from jaxcbm.experiment.released import released_fit
+from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
 from jaxcbm.training.state import state_shardings
 from jaxcbm.training.step import (
@@ -36,7 +37,7 @@ def settings(problem: Problem, parameterisation: str) -> FitConfig:
 
     The factored layer changes the parameters and nothing else.
     """
-    released = released_config("gumbel")
+    released = released_fit("gumbel")
     training = TrainingConfig(
         epochs=1,
         batch_size=problem.batch,

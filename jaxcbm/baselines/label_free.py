@@ -14,7 +14,7 @@ from jaxcbm.baselines.concept_classifier import (
     with_sparse_path,
 )
 from jaxcbm.baselines.minibatch import minimise
-from jaxcbm.bottleneck.objectives import similarity
+from jaxcbm.bottleneck.objectives.similarity import similarity
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError

@@ -3,10 +3,20 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Objective = Literal["contrastive", "gumbel", "l1", "similarity"]
-Variant = Literal["released", "paper", "paired"]
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES, Objective, ProximalMap
+from jaxcbm.bottleneck.objectives.variants import Variant
+from jaxcbm.errors import UserError
+
 Parameterisation = Literal["auto", "full", "residual", "factored"]
 SamplerName = Literal["identity", "gumbel_softmax", "binary_concrete", "top_k"]
+
+# Fields that matter with one sampler, and not with every other.
+SAMPLER_FIELDS: dict[SamplerName, tuple[str, ...]] = {
+    "identity": (),
+    "gumbel_softmax": ("hard", "tau_start", "tau_end"),
+    "binary_concrete": ("prior", "tau_start", "tau_end"),
+    "top_k": ("k", "tau_start", "tau_end"),
+}
 
 
 @dataclass(frozen=True)
@@ -14,8 +24,10 @@ class BottleneckConfig:
     """The Concept Bottleneck Layer, its sampler and its head.
 
     Attributes:
-        objective: what trains the Concept Bottleneck Layer.
-        variant: `paired` (positives belong to the image), `paper`, or `released`.
+        objective: what trains the Concept Bottleneck Layer: `gumbel`, `contrastive`, `l1`,
+            `similarity` or `sigmoid` (`jaxcbm.bottleneck.objectives.table`).
+        variant: `paired` (positives belong to the image), `paper`, or `released`; `sigmoid` has
+            `paired` only.
         parameterisation: `full` (W itself), `residual` (W = I + R), `factored` (M = W C, free to
             read the whole embedding), or `auto`: residual for the l1 objective, whose penalty falls
             on R, else factored.
@@ -33,6 +45,9 @@ class BottleneckConfig:
             `annotations`, `classes` (class-concept text similarity), `scores` (its own top
             scores), or `auto`: annotations where the data has them, else scores.
         positives_k: concepts per class or image, for `classes` and `scores`.
+
+    Raises:
+        UserError: an unknown objective, or a variant that it does not have.
     """
 
     objective: Objective = "contrastive"
@@ -51,6 +66,18 @@ class BottleneckConfig:
     positives: Literal["auto", "annotations", "classes", "scores"] = "auto"
     positives_k: int = 4
 
+    def __post_init__(self):
+        if self.objective not in OBJECTIVES:
+            raise UserError(
+                f"config.bottleneck.objective={self.objective}: choose one of "
+                f"{', '.join(OBJECTIVES)}"
+            )
+        if self.variant not in (known := OBJECTIVES[self.objective].variants):
+            raise UserError(
+                f"config.bottleneck.variant={self.variant}: the objective {self.objective} has "
+                f"{', '.join(known)} only"
+            )
+
     @property
     def layer(self) -> Literal["full", "residual", "factored"]:
         """The parameterisation, settled.
@@ -59,5 +86,28 @@ class BottleneckConfig:
         ('residual', 'factored')
         """
         if self.parameterisation == "auto":
-            return "residual" if self.objective == "l1" else "factored"
+            return OBJECTIVES[self.objective].layer
         return self.parameterisation
+
+    @property
+    def needs_positives(self) -> bool:
+        """Whether the objective must be told which concepts belong to an image."""
+        return self.variant in OBJECTIVES[self.objective].positives_in
+
+    @property
+    def proximal(self) -> ProximalMap | None:
+        """The objective's proximal map, where this variant steps by one."""
+        return OBJECTIVES[self.objective].proximal.get(self.variant)
+
+    def uses(self, field: str) -> bool:
+        """Whether another value of a field would make another model.
+
+        >>> BottleneckConfig(objective="l1").uses("penalty"), BottleneckConfig().uses("penalty")
+        (True, False)
+        """
+        if field in ("positives", "positives_k"):
+            return self.needs_positives
+        record = OBJECTIVES[self.objective]
+        special = {name for own in OBJECTIVES.values() for name in own.fields}
+        special |= {name for own in SAMPLER_FIELDS.values() for name in own}
+        return field not in special or field in (*record.fields, *SAMPLER_FIELDS[self.sampler])

@@ -96,9 +96,10 @@ def add_reproduce(commands: Any) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many (default: 5)")
     parser.add_argument(
         "--protocol",
-        choices=("official", "released"),
+        choices=("official", "pooled", "released"),
         default="official",
-        help="released: the splits of the released code, which test on train images; for study",
+        help="pooled: all images re-split at random as the paper's code does, which tests on train "
+        "images; for study (`released` is an older name, and the one in result files)",
     )
     parser.add_argument(
         "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
@@ -135,7 +136,7 @@ def add_sweep(commands: Any) -> None:
         _sweep,
         "train a grid of settings at once and rank them on validation; resumes where it stopped",
         f"jaxcbm sweep {_QUICK} \\\n"
-        "    --grid.bottleneck.objective=gumbel,contrastive,l1,similarity \\\n"
+        "    --grid.bottleneck.objective=gumbel,contrastive,l1,sigmoid \\\n"
         "    --grid.training.cbl.learning_rate=1e-4,1e-3,1e-2 --grid.training.seed=0,1,2",
     )
     add_config(parser, required=True)

@@ -35,7 +35,8 @@ class DataConfig:
         seed: of the split and of the birds.
         valid_fraction: part of train held out for validation, stratified.
         test_fraction: part held out for test where the data has no official test split.
-        protocol: `official`, or `released` (pooled and re-split as the released code does).
+        protocol: `official`, or `pooled`: all images, test included, re-split at random, as the
+            paper's code does (`released`, an older name of it, is taken too).
         check_overlap: fail if one picture lies in two splits.
     """
 
@@ -53,7 +54,7 @@ class DataConfig:
     seed: int = 0
     valid_fraction: float = 0.15
     test_fraction: float = 0.2
-    protocol: Literal["official", "released"] = "official"
+    protocol: Literal["official", "pooled", "released"] = "official"
     check_overlap: bool = True
 
     @property

@@ -1,4 +1,4 @@
-"""Who learns from which image: honest splits, the released code's split, and a check on both."""
+"""Who learns from which image: honest splits, the pooled split, and a check on both."""
 
 from collections.abc import Sequence
 
@@ -65,8 +65,8 @@ def stratified_split(
     return train, valid
 
 
-def released_split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The released code's split, for study: about 80 % of its "test" images are trained on.
+def pooled_split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The split of the paper's code, for study: about 80 % of its "test" images are trained on.
 
     It pools all data, official test images included, and draws 80/10/10 at random anew for each
     of the three parts, without stratifying: train is taken from the first draw, validation from
@@ -74,12 +74,12 @@ def released_split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
     Args:
       n: images in the pool.
-      seed: any integer from 0; the released code draws without one.
+      seed: any integer from 0; the paper's code draws without one.
 
     Returns:
       Positions of train, validation and test, int64.
 
-    >>> train, valid, test = released_split(1000, seed=0)
+    >>> train, valid, test = pooled_split(1000, seed=0)
     >>> len(train), len(valid), len(test), bool(0.7 < np.isin(test, train).mean() < 0.9)
     (800, 100, 100, True)
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,8 @@ from jaxcbm.baselines.label_free import label_free_bottleneck
 from jaxcbm.baselines.labo import labo
 from jaxcbm.baselines.linear_probe import linear_probe
 from jaxcbm.baselines.post_hoc import learned_bottleneck, text_bottleneck, with_residual
-from jaxcbm.bottleneck.config import Objective, Variant
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES, Objective
+from jaxcbm.bottleneck.objectives.variants import Variant
 from jaxcbm.bottleneck.search import Normalization, Similarity, concept_search
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -26,8 +28,9 @@ from jaxcbm.data.features import Features
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.experiment.config import Experiment
 from jaxcbm.experiment.prepare import Splits
+from jaxcbm.experiment.released import released_fit
 from jaxcbm.model.model import Model, Prediction
-from jaxcbm.training.config import FitConfig, OptimizerConfig, released_config
+from jaxcbm.training.config import FitConfig, OptimizerConfig
 from jaxcbm.training.fit import fit
 from jaxcbm.training.sparsify import sparsify
 
@@ -202,16 +205,15 @@ def ours(
     training, bottleneck = replace(base.training, seed=seed), base.bottleneck
     if objective is not None:
         bottleneck = replace(bottleneck, objective=objective, variant=variant)
-    if objective == "l1":
-        # Its layer is W = I + R, whose entries are small beside those of the factored one.
-        training = replace(training, cbl=OptimizerConfig(learning_rate=1e-3))
+        if (rate := OBJECTIVES[objective].learning_rate) is not None:
+            training = replace(training, cbl=OptimizerConfig(learning_rate=rate))
     config = replace(base, training=training, bottleneck=bottleneck)
     return fit_and_sparsify(study, config, concepts or study.concepts)
 
 
 def released(study: Study, seed: int, *, objective: Objective) -> Outcome:
     """The released code's setting, with all of its surprises."""
-    config = released_config(objective)
+    config = released_fit(objective)
     training = replace(config.training, epochs=study.experiment.training.epochs, seed=seed)
     config = replace(config, training=training, mesh=study.experiment.mesh)
     return fit_and_sparsify(study, config, study.concepts)
@@ -286,18 +288,23 @@ def _released(objective: Objective, published_as: str) -> Method:
     return Method(_with(released, objective=objective), "baseline", published_as=published_as)
 
 
+def _objectives(
+    variant: Variant, title: str, row: Callable[[Objective, str], Method]
+) -> dict[str, Method]:
+    """A row for each objective that has the variant."""
+    return {
+        f"{record.label}, {title}": row(name, record.published_as)
+        for name, record in OBJECTIVES.items()
+        if variant in record.variants
+    }
+
+
 DEFAULT = "jaxcbm (default)"
 
 METHODS: dict[str, Method] = {
     DEFAULT: _ours(None, ""),
-    "Sparse-CBM, paired": _ours("gumbel", "sparse-cbm"),
-    "Contrastive-CBM, paired": _ours("contrastive", "contrastive-cbm"),
-    "l1-CBM, paired": _ours("l1", "l1-cbm"),
-    "Similarity-CBM, paired": _ours("similarity", ""),
-    "Sparse-CBM, as in the paper": _ours("gumbel", "sparse-cbm", "paper"),
-    "Contrastive-CBM, as in the paper": _ours("contrastive", "contrastive-cbm", "paper"),
-    "l1-CBM, as in the paper": _ours("l1", "l1-cbm", "paper"),
-    "Similarity-CBM, as in the paper": _ours("similarity", "", "paper"),
+    **_objectives("paired", "paired", _ours),
+    **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),
     "Post-hoc CBM, text vectors": Method(
         post_hoc, "baseline", seeded=False, sparse=True, published_as="post-hoc-cbm"
@@ -308,10 +315,7 @@ METHODS: dict[str, Method] = {
     "Post-hoc CBM, hybrid": Method(_with(post_hoc, hybrid=True), "baseline", seeded=False),
     "LaBo": Method(submodular, "baseline", published_as="labo"),
     "CDM": Method(discovery, "baseline", sparse=True, published_as="cdm"),
-    "Sparse-CBM, released": _released("gumbel", "sparse-cbm"),
-    "Contrastive-CBM, released": _released("contrastive", "contrastive-cbm"),
-    "l1-CBM, released": _released("l1", "l1-cbm"),
-    "Similarity-CBM, released": _released("similarity", ""),
+    **_objectives("released", "released", _released),
     "linear probe": Method(probe, "baseline", seeded=False, published_as="linear-probe"),
     "zero-shot, class names": Method(
         _with(zero_shot, templates=False), "training-free", seeded=False
@@ -336,9 +340,10 @@ def table_of(study: Study) -> dict[str, Method]:
         name: method for name, method in METHODS.items() if study.annotated or not method.annotated
     }
     default = table[DEFAULT]._replace(note=f"objective {own.objective}, variant {own.variant}")
+    # A row with a learning rate of its own is another setting.
+    same_rate = OBJECTIVES[own.objective].learning_rate is None
     for name, method in METHODS.items():
-        # The l1 row has a learning rate of its own.
-        if own.variant == "paired" and own.objective == method.objective != "l1":
+        if same_rate and own.variant == "paired" and own.objective == method.objective:
             default = default._replace(published_as=method.published_as)
             del table[name]
     return {**table, DEFAULT: default}

@@ -18,7 +18,7 @@ from jaxcbm.encoders.finetune.trainable import rules_of, trainable
 from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.protocol import check_overlap, released_split, stratified_split
+from jaxcbm.evaluation.protocol import check_overlap, pooled_split, stratified_split
 from jaxcbm.experiment.config import (
     Changes,
     EncoderConfig,
@@ -136,8 +136,8 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
             train.labels, data.test_fraction, data.seed + 1, digests=train.digests
         )
         train, test = train.select(rest), train.select(held)
-    if data.protocol == "released":
-        return _released(train, test, data.seed)
+    if data.protocol != "official":
+        return _pooled(train, test, data.seed)
     kept, held = stratified_split(
         train.labels, data.valid_fraction, data.seed, digests=train.digests
     )
@@ -150,8 +150,8 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
     return splits
 
 
-def _released(train: Features, test: Features, seed: int) -> Splits:
-    """The released splits: all images pooled, three draws that know nothing of each other."""
+def _pooled(train: Features, test: Features, seed: int) -> Splits:
+    """All images pooled, and three draws that know nothing of each other."""
     pooled = Features.concatenate([train, test])
-    logging.warning("protocol=released: test images are also train images; for study only")
-    return Splits(*(pooled.select(rows) for rows in released_split(len(pooled), seed)))
+    logging.warning("protocol=pooled: test images are also train images; for study only")
+    return Splits(*(pooled.select(rows) for rows in pooled_split(len(pooled), seed)))

@@ -31,7 +31,7 @@ from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Outcome, Study, 
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 
 TARGETS = (5, 10, 15, 20, 25, 30)
-Protocol = Literal["official", "released"]
+Protocol = Literal["official", "pooled", "released"]
 
 
 def run(
@@ -51,12 +51,12 @@ def run(
         workdir: keeps the feature store, one file for each finished part, and the result.
         changes: path of a field -> its new value.
         seeds: 0 to `seeds - 1`.
-        protocol: `official` splits, or the `released` code's.
+        protocol: `official` splits, or `pooled` ones (`released`, an older name, is taken too).
         methods: names of rows; empty: all of them.
         command: what to say the file was written by.
 
     Returns:
-        The result file, `results-<protocol>.json`.
+        The result file: `results-official.json`, or `results-released.json` of pooled splits.
 
     Raises:
         UserError: an unknown method, or no seed.
@@ -65,7 +65,8 @@ def run(
         raise UserError(f"--seeds={seeds}: give at least 1")
     if unknown := [name for name in methods if name not in METHODS]:
         raise UserError(f"no method {unknown[0]!r}: choose among {', '.join(METHODS)}")
-    experiment = read_experiment(config, {**(changes or {}), "data.protocol": protocol})
+    split, told = ("official",) * 2 if protocol == "official" else ("pooled", "released")
+    experiment = read_experiment(config, {**(changes or {}), "data.protocol": split})
     workdir = Path(workdir)
     require_frozen(experiment, "reproduce")
     prepared = prepare(experiment, workdir)
@@ -85,7 +86,7 @@ def run(
         shown = showcase(study, prepared.pictures, DEFAULT, range(seeds))
     result = ResultFile(
         dataset=experiment.data.tfds_name or experiment.data.name,
-        protocol=protocol,
+        protocol=told,
         encoder=study.encoder.name,
         encoder_hash=study.encoder.content_hash,
         concepts=Concepts(len(study.concepts), study.concepts.content_hash, experiment.concepts),
@@ -97,7 +98,7 @@ def run(
         command=command,
         **shown,
     )
-    file = workdir / f"results-{protocol}.json"
+    file = workdir / f"results-{told}.json"
     if is_main():
         write_result(file, result)
     return file

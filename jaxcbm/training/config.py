@@ -150,31 +150,3 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
     if hint in (int, float, bool, str) and type(value) is not hint:
         raise UserError(f"{place}: expected {hint.__name__}, got {value!r}")
     return value
-
-
-def released_config(objective: str) -> FitConfig:
-    """The released code's setting with each of its surprises as a named switch.
-
-    Raw scores, no head bias, a random W, one temperature, cross-entropy gradients that reach the
-    CBL, a head that is never trained, no sparse head.
-
-    >>> released_config("gumbel").training.train_head
-    False
-    """
-    bottleneck = from_mapping(
-        BottleneckConfig,
-        {
-            "objective": objective,
-            "variant": "released",
-            "parameterisation": "full",
-            "standardise": False,
-            "head_bias": False,
-            "tau_end": 1.0,
-        },
-    )
-    training = TrainingConfig(
-        ce_to_cbl=True,
-        train_head=False,
-        cbl=OptimizerConfig(learning_rate=1e-3, schedule="constant"),
-    )
-    return FitConfig(bottleneck, training, SparseHeadConfig(enabled=False))

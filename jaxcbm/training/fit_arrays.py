@@ -120,7 +120,7 @@ def positives_source(config: BottleneckConfig, annotated: bool) -> str:
     Raises:
         UserError: annotations are asked for, and the data has none.
     """
-    if config.variant != "paired" or config.objective not in ("contrastive", "gumbel"):
+    if not config.needs_positives:
         return "none"
     if config.positives == "annotations" and not annotated:
         raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 
-from jaxcbm.bottleneck import objectives, positives
+from jaxcbm.bottleneck import positives
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Intermediates, Params
-from jaxcbm.bottleneck.proximal import soft_threshold
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES, ObjectiveInputs
 from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.optimizers import make_optimizers, make_schedule
@@ -119,21 +119,17 @@ def objective_loss(
     tau: jax.Array,
 ) -> jax.Array:
     """The configured objective of the Concept Bottleneck Layer, float32 []."""
-    z_BxD, variant = out.concept_logits, config.variant
     base = batch.base_kernel
     psi_BxD = batch.inputs if base is None else jnp.matmul(batch.inputs, base)
-    matched = None
-    if variant == "paired" and config.objective in ("contrastive", "gumbel"):
-        matched = batch_positives(config, batch, psi_BxD)
-    match config.objective:
-        case "contrastive":
-            return objectives.contrastive(z_BxD, variant=variant, positives=matched)
-        case "gumbel":
-            return objectives.gumbel(z_BxD, key, tau=tau, variant=variant, positives=matched)
-        case "similarity":
-            return objectives.similarity(psi_BxD, z_BxD, cubed=config.cubed, variant=variant)
-        case "l1":
-            return objectives.l1(params["cbl.kernel"], config.penalty, variant=variant)
+    inputs = ObjectiveInputs(
+        scores=psi_BxD,
+        logits=out.concept_logits,
+        kernel=params["cbl.kernel"],
+        positives=batch_positives(config, batch, psi_BxD) if config.needs_positives else None,
+        key=key,
+        tau=tau,
+    )
+    return OBJECTIVES[config.objective].loss(config, inputs)
 
 
 def loss(
@@ -141,32 +137,32 @@ def loss(
 ) -> tuple[jax.Array, Metrics]:
     """Cross-entropy + objective + KL of one batch, and its metrics.
 
-    The l1 objective always needs the cross-entropy's gradient in the CBL: it has no other signal.
-    With variant `paired` its penalty is applied by a proximal step after the update instead.
+    An objective without any other signal in the CBL always lets the cross-entropy reach it. One
+    with a proximal map is left out of the sum: the map follows the update.
     """
     model, training = plan.config.bottleneck, plan.config.training
     sampler_key, noise_key = jax.random.split(key)
-    reaches_cbl = training.ce_to_cbl or model.objective == "l1"
+    reaches_cbl = training.ce_to_cbl or OBJECTIVES[model.objective].needs_cross_entropy
     logits_BxK, out = plan.bottleneck.apply(
         params, batch.inputs, key=sampler_key, tau=tau, stop_gradient=not reaches_cbl
     )
     ce = optax.losses.softmax_cross_entropy_with_integer_labels(logits_BxK, batch.labels).mean()
     objective = objective_loss(model, params, batch, out, noise_key, tau)
-    proximal = model.objective == "l1" and model.variant == "paired"
-    smooth = jnp.zeros(()) if proximal else training.objective_weight * objective
+    smooth = training.objective_weight * objective if model.proximal is None else jnp.zeros(())
     total = ce + smooth + training.kl_weight * out.kl
     top1 = jnp.mean((jnp.argmax(logits_BxK, axis=1) == batch.labels).astype(jnp.float32))
     return total, {"loss": ce, "objective": objective, "top1": top1}
 
 
 def proximal_step(params: Params, plan: Plan, step: jax.Array) -> Params:
-    """The l1 proximal map on the CBL kernel: exact zeros where the penalty wins."""
+    """The objective's proximal map on the CBL kernel, where it has one."""
     model, training = plan.config.bottleneck, plan.config.training
+    if model.proximal is None:
+        return params
     schedule = make_schedule(training.cbl, plan.total_steps)
     rate = jnp.asarray(schedule(step.astype(jnp.float32)), jnp.float32)
     kernel = params["cbl.kernel"]
-    threshold = rate * training.objective_weight * model.penalty / kernel.shape[1]
-    return params | {"cbl.kernel": soft_threshold(kernel, threshold)}
+    return params | {"cbl.kernel": model.proximal(model, kernel, rate * training.objective_weight)}
 
 
 def train_step(
@@ -177,9 +173,7 @@ def train_step(
     gradients, metrics = jax.grad(loss, has_aux=True)(state.params, plan, batch, key, tau)
     updates, opt_state = plan.optimizer.update(gradients, state.opt_state, state.params)
     params: Any = optax.apply_updates(state.params, updates)
-    model = plan.config.bottleneck
-    if model.objective == "l1" and model.variant == "paired":
-        params = proximal_step(params, plan, state.step)
+    params = proximal_step(params, plan, state.step)
     return TrainState(params, opt_state, state.step + 1), metrics
 
 

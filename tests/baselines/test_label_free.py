@@ -4,7 +4,7 @@ from concept_problem import accuracy, make_problem, relabelled, unit
 
 from jaxcbm.baselines.concept_classifier import activations, class_logits
 from jaxcbm.baselines.label_free import cos_cubed, label_free, label_free_bottleneck
-from jaxcbm.bottleneck.objectives import similarity
+from jaxcbm.bottleneck.objectives.similarity import similarity
 from jaxcbm.errors import UserError
 
 

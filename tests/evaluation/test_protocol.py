@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.protocol import check_overlap, released_split, stratified_split
+from jaxcbm.evaluation.protocol import check_overlap, pooled_split, stratified_split
 
 LABELS = st.lists(st.integers(-1, 6), min_size=1, max_size=120).map(np.array)
 FRACTIONS = st.floats(0, 0.99)
@@ -54,7 +54,7 @@ def test_the_split_is_the_same_on_every_machine_and_numpy_version():
         "the split of a given seed has moved: results are no longer comparable with those that "
         "were published before. If that is wanted, say so in the release notes and store this."
     )
-    train, _, test = released_split(20, seed=7)
+    train, _, test = pooled_split(20, seed=7)
     assert [train[:4].tolist(), test.tolist()] == GOLDEN_RELEASED
 
 
@@ -90,16 +90,16 @@ def test_a_fraction_outside_its_range(fraction):
 
 
 @given(st.integers(0, 200), st.integers(0, 5))
-def test_released_split_has_the_released_sizes(n, seed):
-    train, valid, test = released_split(n, seed)
+def test_pooled_split_has_the_released_sizes(n, seed):
+    train, valid, test = pooled_split(n, seed)
     sizes = (int(0.8 * n), int(0.9 * n) - int(0.8 * n), n - int(0.9 * n))
     assert (len(train), len(valid), len(test)) == sizes
     for part in (train, valid, test):
         assert len(set(part.tolist())) == len(part) and set(part) <= set(range(n))
 
 
-def test_released_split_leaks_as_the_released_code_does():
-    train, valid, test = released_split(11_788, seed=0)
+def test_pooled_split_leaks_as_the_released_code_does():
+    train, valid, test = pooled_split(11_788, seed=0)
     assert np.isin(test, train).mean() == pytest.approx(0.8, abs=0.03)
     assert np.isin(valid, train).mean() == pytest.approx(0.8, abs=0.03)
 
@@ -130,6 +130,6 @@ def test_the_honest_split_passes_and_the_released_one_does_not():
     rows = digests(*range(200))
     train, valid = stratified_split(np.arange(200) % 4, 0.2, 0)
     check_overlap(train=rows[train], valid=rows[valid])
-    train, valid, test = released_split(200, 0)
+    train, valid, test = pooled_split(200, 0)
     with pytest.raises(UserError, match="also in train"):
         check_overlap(train=rows[train], valid=rows[valid], test=rows[test])

@@ -150,7 +150,8 @@ class ResultFile:
 
     Attributes:
         dataset: a name; `jaxcbm.report.published` knows some.
-        protocol: `official`, or `released` (pooled and re-split; its test images were trained on).
+        protocol: `official`, or `released`: the name in files of the pooled protocol, whose test
+            images were trained on.
         encoder: name of the frozen encoder.
         encoder_hash: its content hash.
         concepts: the concept set.

@@ -234,14 +234,13 @@ def finetune_step(
     plan: FinetunePlan,
 ) -> tuple[TrainState, Metrics]:
     """One update of every group from one batch; the metrics are added to those of the epoch."""
-    fit, model = plan.fit, plan.fit.config.bottleneck
-    tau = step.temperature(model, state.step, fit.total_steps)
+    fit = plan.fit
+    tau = step.temperature(fit.config.bottleneck, state.step, fit.total_steps)
     step_key = jax.random.fold_in(key, state.step)
     grads, metrics = gradients(state.params, fixed, plan, batch, step_key, tau)
     updates, opt_state = fit.optimizer.update(grads, state.opt_state, state.params)
     params: Any = optax.apply_updates(state.params, updates)
-    if model.objective == "l1" and model.variant == "paired":
-        params = step.proximal_step(params, fit, state.step)
+    params = step.proximal_step(params, fit, state.step)
     state = TrainState(params, opt_state, state.step + 1)
     return state, jax.tree.map(jnp.add, totals, metrics)
 

@@ -30,16 +30,10 @@ TRACED = (
     "training.kl_weight",
 )
 
-# Fields that matter to some structures only; elsewhere their values would all give one run.
+# Fields of the loop that matter to some structures only; elsewhere their values would all give one
+# run. Those of the bottleneck it knows itself.
 USED_IF: dict[str, Callable[[FitConfig], bool]] = {
-    "bottleneck.penalty": lambda c: c.bottleneck.objective == "l1",
-    "bottleneck.cubed": lambda c: c.bottleneck.objective == "similarity",
-    "bottleneck.tau_start": lambda c: _tempered(c),
-    "bottleneck.tau_end": lambda c: _tempered(c),
-    "bottleneck.k": lambda c: c.bottleneck.sampler == "top_k",
-    "bottleneck.hard": lambda c: c.bottleneck.sampler == "gumbel_softmax",
-    "bottleneck.prior": lambda c: c.bottleneck.sampler == "binary_concrete",
-    "training.kl_weight": lambda c: c.bottleneck.sampler == "binary_concrete",
+    "training.kl_weight": lambda c: c.bottleneck.uses("prior"),
     "training.cbl.weight_decay": lambda c: c.training.cbl.name == "adamw",
     "training.head.weight_decay": lambda c: c.training.head.name == "adamw",
     "training.cbl.momentum": lambda c: c.training.cbl.name == "sgd",
@@ -82,7 +76,7 @@ def parse_axis(path: str, text: str) -> tuple[Any, ...]:
     >>> parse_axis("bottleneck.objective", "gumbel,l2")
     Traceback (most recent call last):
     ...
-    jaxcbm.errors.UserError: bottleneck.objective: 'l2' is not one of contrastive, gumbel, ...
+    jaxcbm.errors.UserError: bottleneck.objective: 'l2' is not one of gumbel, contrastive, ...
     """
     kind = field_type(path)
     return tuple(dict.fromkeys(_parse(path, kind, part.strip()) for part in text.split(",")))
@@ -147,11 +141,10 @@ def families(config: FitConfig, grid: Grid) -> list[Family]:
 
 
 def _used(path: str, config: FitConfig) -> bool:
+    section, _, field = path.partition(".")
+    if section == "bottleneck":
+        return config.bottleneck.uses(field)
     return USED_IF.get(path, lambda _: True)(config)
-
-
-def _tempered(config: FitConfig) -> bool:
-    return config.bottleneck.objective == "gumbel" or config.bottleneck.sampler != "identity"
 
 
 def runs_of(config: FitConfig, grid: Grid) -> dict[str, Setting]:
@@ -203,11 +196,16 @@ def with_fields(config: Any, values: Mapping[str, Any]) -> Any:
     >>> with_fields(FitConfig(), {"training.head.learning_rate": 0.5}).training.head.learning_rate
     0.5
     """
+    sections: dict[str, dict[str, Any]] = {}
     for path, value in values.items():
-        section, _, rest = path.partition(".")
-        inner = with_fields(getattr(config, section), {rest: value}) if rest else value
-        config = dataclasses.replace(config, **{section: inner})
-    return config
+        section, _, field = path.partition(".")
+        sections.setdefault(section, {})[field] = value
+    # All fields of a section at once: some are right only together.
+    changed = {
+        name: fields[""] if "" in fields else with_fields(getattr(config, name), fields)
+        for name, fields in sections.items()
+    }
+    return dataclasses.replace(config, **changed)
 
 
 def get_field(config: Any, path: str) -> Any:

@@ -1,0 +1,49 @@
+"""The sigmoid objective: a yes or no for every pair of image and concept."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcbm.bottleneck.objectives.pairs import mean_where, positives_of
+
+# Where no pair is positive, or every one, the log-odds stop here.
+_RARE = 1e-6
+
+
+def sigmoid(
+    z: jax.Array, *, positives: jax.Array | None = None, where: jax.Array | None = None
+) -> jax.Array:
+    """Mean over all pairs of image and concept of the binary cross-entropy.
+
+    The probability that concept d belongs to image b is sigmoid(z[b, d] + c[d]), where c[d] are
+    the log-odds of how many images of the batch have concept d. The layer has no bias and its
+    inputs are centred, so that logits lie around 0, where a sigmoid says one half, but most pairs
+    are negative. c is a constant of the batch: it has no gradient and is no part of the model, so
+    that z is what an image says beyond how common the concept is. The share of images is drawn
+    towards that of all pairs by one image's worth, for concepts too rare to be in every batch.
+
+    Args:
+        z: concept logits [B, D].
+        positives: [B, D] in {0, 1} (or probabilities in between). None takes the 8 largest logits
+            of each image.
+        where: [B], non-zero for the images that count; the others are padding. None: all.
+
+    Returns:
+        float32 scalar >= 0.
+
+    Reference: Zhai et al. 2023 (arXiv 2303.15343), algorithm 1, with any number of positives. Its
+    one learnt bias is c here; its learnt temperature is in the layer's weights.
+
+    >>> z = jnp.array([[5.0, -5.0], [-5.0, 5.0]])
+    >>> round(float(sigmoid(z, positives=jnp.eye(2))), 4)
+    0.0067
+    """
+    z = z.astype(jnp.float32)
+    y = positives_of(z, positives, where).astype(jnp.float32)
+    present_B = jnp.ones(z.shape[0]) if where is None else (where != 0).astype(jnp.float32)
+    count = jnp.maximum(jnp.sum(present_B), 1.0)
+    common = jnp.sum(y) / (count * z.shape[1])
+    share_D = jnp.clip((jnp.sum(y, axis=0) + common) / (count + 1.0), _RARE, 1.0 - _RARE)
+    logits = z + jax.scipy.special.logit(share_D)[None, :]
+    # -y log p - (1 - y) log(1 - p), where neither logarithm can overflow.
+    losses_B = jnp.mean(jax.nn.softplus(logits) - y * logits, axis=1)
+    return mean_where(losses_B, present_B)
