@@ -9,14 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxcbm.bottleneck import objectives
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.objectives.contrastive import contrastive as plain_contrastive
+from jaxcbm.bottleneck.objectives.gumbel import gumbel as plain_gumbel
+from jaxcbm.bottleneck.objectives.l1 import l1
+from jaxcbm.bottleneck.objectives.sigmoid import sigmoid as plain_sigmoid
+from jaxcbm.bottleneck.objectives.similarity import similarity as plain_similarity
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES, ObjectiveInputs
+from jaxcbm.bottleneck.objectives.variants import VARIANTS
 
-VARIANTS = objectives.VARIANTS
 SHAPES = [(5, 7), (7, 5), (1, 4), (1, 1)]
 
-contrastive = jax.jit(objectives.contrastive, static_argnames="variant")
-gumbel = jax.jit(objectives.gumbel, static_argnames="variant")
-similarity = jax.jit(objectives.similarity, static_argnames=("variant", "cubed"))
+contrastive = jax.jit(plain_contrastive, static_argnames="variant")
+gumbel = jax.jit(plain_gumbel, static_argnames="variant")
+similarity = jax.jit(plain_similarity, static_argnames=("variant", "cubed"))
+sigmoid = jax.jit(plain_sigmoid)
 
 
 def draw(shape, seed=0, scale=3.0):
@@ -61,8 +68,8 @@ def test_gumbel_directions_use_their_own_noise(shape, tau):
 
 @jax.jit
 def paired_and_released(z):
-    paired = functools.partial(objectives.contrastive, positives=jnp.eye(*z.shape))
-    released = functools.partial(objectives.contrastive, variant="released")
+    paired = functools.partial(plain_contrastive, positives=jnp.eye(*z.shape))
+    released = functools.partial(plain_contrastive, variant="released")
     return jax.value_and_grad(paired)(z), jax.value_and_grad(released)(z)
 
 
@@ -106,11 +113,12 @@ def test_order_of_images_and_concepts_does_not_matter_when_paired(seed, own):
     rows, columns = rng.permutation(shape[0])[:, None], rng.permutation(shape[1])[None, :]
     marks = None if own else positives
     moved = None if own else positives[rows, columns]
-    np.testing.assert_allclose(
-        contrastive(z[rows, columns], positives=moved),
-        contrastive(z, positives=marks),
-        rtol=1e-5,
-    )
+    for objective in (contrastive, sigmoid):
+        np.testing.assert_allclose(
+            objective(z[rows, columns], positives=moved),
+            objective(z, positives=marks),
+            rtol=1e-5,
+        )
     psi = draw(shape, seed + 1)
     np.testing.assert_allclose(
         similarity(psi[rows, columns], z[rows, columns], cubed=True),
@@ -145,6 +153,53 @@ def test_raising_a_positive_lowers_the_loss():
     assert raised < contrastive(z, positives=positives)
 
 
+def reference_sigmoid(z, positives):
+    """Binary cross-entropies of probabilities, one pair after the other, in float64."""
+    z, positives = np.asarray(z, np.float64), np.asarray(positives, np.float64)
+    images, common, losses = len(z), positives.mean(), []
+    for d in range(z.shape[1]):
+        share = (positives[:, d].sum() + common) / (images + 1)
+        for b in range(images):
+            odds = np.exp(z[b, d]) * share / (1 - share)
+            probability = odds / (1 + odds)
+            losses.append(-np.log(probability if positives[b, d] else 1 - probability))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (7, 5), (3, 4)])
+def test_sigmoid_equals_a_double_loop(shape):
+    z, positives = draw(shape), mask(shape)
+    np.testing.assert_allclose(
+        sigmoid(z, positives=positives), reference_sigmoid(z, positives), rtol=1e-5
+    )
+
+
+def test_sigmoid_at_zero_says_how_common_a_concept_is():
+    """The gradient of a concept sums to nearly 0 over images: no need to say that it is rare."""
+    positives = jnp.asarray(np.arange(200)[:, None] < np.array([[2, 20, 100]]), jnp.float32)
+    gradient = jax.grad(sigmoid)(jnp.zeros((200, 3)), positives=positives)
+    pull = np.abs(np.asarray(gradient)).sum(axis=0)
+    np.testing.assert_array_less(np.abs(np.asarray(gradient).sum(axis=0)), 0.1 * pull)
+    marked = np.asarray(positives) > 0
+    assert (gradient[marked] < 0).all() and (gradient[~marked] > 0).all()
+
+
+@pytest.mark.parametrize("marks", [0.0, 1.0])
+def test_sigmoid_of_one_answer_everywhere_is_nearly_zero(marks):
+    value, gradient = jax.value_and_grad(sigmoid)(draw((4, 6)), positives=jnp.full((4, 6), marks))
+    assert 0 <= value < 1e-2 and jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("size", [1e4, 1e30])
+def test_sigmoid_is_finite_where_it_is_sure_and_wrong(size):
+    positives = mask((6, 9))
+    wrong = size * (1 - 2 * positives)
+    value, gradient = jax.value_and_grad(sigmoid)(wrong, positives=positives)
+    np.testing.assert_allclose(value, size, rtol=1e-2)
+    assert jnp.isfinite(gradient).all()
+    assert sigmoid(-wrong, positives=positives) < 1e-3
+
+
 def test_no_positives_is_zero_with_zero_gradient():
     none = jnp.zeros((4, 6))
     for objective in (contrastive, gumbel):
@@ -166,6 +221,8 @@ def test_padding_changes_nothing(variant):
                 contrastive(z[:rows], variant=variant, positives=marks, where=where),
                 contrastive(z[:rows], variant=variant, where=where),
                 gumbel(z[:rows], variant=variant, noise=given, positives=marks, where=where),
+                sigmoid(z[:rows], positives=marks, where=where),
+                sigmoid(z[:rows], where=where),
                 similarity(psi[:rows], z[:rows], variant=variant, where=where),
                 similarity(psi[:rows], z[:rows], variant=variant, where=where, cubed=True),
             ]
@@ -199,18 +256,16 @@ def test_similarity_of_tiny_or_constant_columns():
 
 @functools.partial(jax.jit, static_argnames="safe")
 def everything(z, psi, key, tau, positives, safe):
-    """All values, and the gradient of their sum: finite only if each of them is."""
+    """All values of the table, and the gradient of their sum: finite only if each of them is."""
 
     def total(z, psi):
-        values = []
-        for variant in VARIANTS:
-            marks = positives if variant == "paired" else None
-            values += [
-                objectives.contrastive(z, variant=variant, positives=marks),
-                objectives.gumbel(z, key, tau=tau, variant=variant, positives=marks),
-            ]
-            if not (safe and variant == "released"):
-                values += [objectives.similarity(psi, z, variant=variant, cubed=True)]
+        inputs = ObjectiveInputs(psi, z, z, positives, key, tau)
+        values = [
+            record.loss(BottleneckConfig(objective=name, variant=variant), inputs)
+            for name, record in OBJECTIVES.items()
+            for variant in record.variants
+            if not (safe and (name, variant) == ("similarity", "released"))
+        ]
         values = jnp.stack(values)
         return jnp.sum(values), values
 
@@ -262,8 +317,9 @@ def test_a_grid_is_one_program():
     taus, penalties = jnp.array([1.0, 0.5, 0.1]), jnp.array([0.0, 1e-3, 1.0])
 
     def losses(z, key, tau, penalty):
-        contrastive = objectives.gumbel(z, key, tau=tau, positives=jnp.eye(4, 6))
-        return contrastive + objectives.l1(z, penalty) + objectives.similarity(z, z**2)
+        pairs = jnp.eye(4, 6)
+        paired = plain_gumbel(z, key, tau=tau, positives=pairs) + plain_sigmoid(z, positives=pairs)
+        return paired + l1(z, penalty) + plain_similarity(z, z**2)
 
     grid = jax.jit(jax.vmap(losses))(z, keys, taus, penalties)
     cases = zip(z, keys, taus, penalties, strict=True)
@@ -281,7 +337,7 @@ def test_noise_comes_from_the_key():
     [
         lambda z, v: contrastive(z, variant=v),
         lambda z, v: gumbel(z, variant=v),
-        lambda z, v: objectives.l1(z, 1e-3, variant=v),
+        lambda z, v: l1(z, 1e-3, variant=v),
         lambda z, v: similarity(z, z, variant=v),
     ],
 )

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES
 from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.planning.compiling import compile_stage
 from jaxcbm.planning.encoder_structure import encoder_structure
@@ -64,7 +65,7 @@ def test_encoding_shares_its_work_among_more_devices_than_here(tmp_path):
     assert not found["collectives"]
 
 
-@pytest.mark.parametrize("objective", ["contrastive", "gumbel", "similarity", "l1"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_what_training_sends_does_not_grow_with_the_chips(objective):
     two, eight = (work("train", count, 256, objective=objective) for count in (2, 8))
     payload = {w: sum(c.bytes for c in w.collectives) for w in (two, eight)}

@@ -12,7 +12,9 @@ import pytest
 from problem import make_problem, train
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.training.config import OptimizerConfig, TrainingConfig, released_config
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES
+from jaxcbm.experiment.released import released_fit
+from jaxcbm.training.config import OptimizerConfig, TrainingConfig
 from jaxcbm.training.metrics_log import read_metrics
 
 
@@ -21,7 +23,7 @@ def same(one, other, atol=1e-5):
         np.testing.assert_allclose(one[path], other[path], atol=atol, rtol=0, err_msg=path)
 
 
-@pytest.mark.parametrize("objective", ["gumbel", "contrastive", "l1", "similarity"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_one_and_eight_devices_give_the_same_parameters(objective):
     # A residual layer starts at the optimum of `similarity`: its gradient there is rounding noise,
     # which Adam would blow up to full steps, different ones on every topology.
@@ -39,8 +41,10 @@ def test_same_seed_same_parameters_and_another_seed_another_result():
     assert not np.allclose(first["head.kernel"], other["head.kernel"])
 
 
-@pytest.mark.parametrize("variant", ["released", "paper", "paired"])
-@pytest.mark.parametrize("objective", ["gumbel", "contrastive", "l1", "similarity"])
+@pytest.mark.parametrize(
+    "objective, variant",
+    [(name, variant) for name, record in OBJECTIVES.items() for variant in record.variants],
+)
 def test_every_objective_and_variant_trains_to_finite_parameters(objective, variant):
     check_finite(BottleneckConfig(objective=objective, variant=variant))
 
@@ -78,7 +82,7 @@ def test_proximal_l1_reaches_exact_zeros_and_the_subgradient_does_not():
 
 
 def test_a_frozen_head_stays_at_its_start_and_the_released_setting_freezes_it():
-    config = released_config("gumbel")
+    config = released_fit("gumbel")
     short = TrainingConfig(epochs=1, batch_size=32, train_head=False, ce_to_cbl=True)
     first = train(config.bottleneck, short).state.params["head.kernel"]
     longer = TrainingConfig(epochs=3, batch_size=32, train_head=False, ce_to_cbl=True)

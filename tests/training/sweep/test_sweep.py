@@ -108,7 +108,7 @@ def quick_compiler():
 
 
 OBJECTIVES = {
-    "bottleneck.objective": ("gumbel", "l1"),
+    "bottleneck.objective": ("gumbel", "l1", "sigmoid"),
     RATES: (1e-3, 1e-2),
     "bottleneck.penalty": (1e-3, 10.0),
     "bottleneck.tau_end": (0.5, 1.0),
@@ -131,7 +131,7 @@ def gumbel_runs(objective_runs):
     }
 
 
-@pytest.mark.parametrize("objective", ["gumbel", "l1"])
+@pytest.mark.parametrize("objective", ["gumbel", "l1", "sigmoid"])
 def test_a_run_equals_the_same_setting_alone(objective_runs, objective):
     own = [x for x in objective_runs.values() if x.setting["bottleneck.objective"] == objective]
     check_alone(own[-1])
@@ -223,6 +223,18 @@ def test_axes_that_a_structure_does_not_use_make_no_runs():
     grid = {"bottleneck.objective": ("contrastive", "l1"), "bottleneck.penalty": (0.1, 1.0)}
     settings = list(runs_of(FitConfig(), grid).values())
     assert [x.get("bottleneck.penalty") for x in settings] == [None, 0.1, 1.0]
+    grid = {"bottleneck.objective": ("sigmoid", "similarity"), "bottleneck.positives_k": (2, 8)}
+    settings = list(runs_of(FitConfig(), grid).values())
+    assert [x.get("bottleneck.positives_k") for x in settings] == [2, 8, None]
+
+
+def test_fields_that_are_right_only_together_are_set_together():
+    paper = with_fields(FitConfig(), {"bottleneck.variant": "paper"})
+    both = {"bottleneck.objective": "sigmoid", "bottleneck.variant": "paired"}
+    for values in (both, dict(reversed(both.items()))):
+        assert with_fields(paper, values).bottleneck == BottleneckConfig(objective="sigmoid")
+    with pytest.raises(UserError, match="variant=paper: the objective sigmoid has paired only"):
+        runs_of(paper, {"bottleneck.objective": ("l1", "sigmoid")})
 
 
 def test_a_grid_has_every_combination_once():
