@@ -24,13 +24,12 @@ class BottleneckConfig:
     """The Concept Bottleneck Layer, its sampler and its head.
 
     Attributes:
-        objective: what trains the Concept Bottleneck Layer: `gumbel`, `contrastive`, `l1`,
-            `similarity` or `sigmoid` (`jaxcbm.bottleneck.objectives.table`).
-        variant: `paired` (positives belong to the image), `paper`, or `released`; `sigmoid` has
-            `paired` only.
+        objective: what trains the Concept Bottleneck Layer (`bottleneck.objectives.table`).
+        variant: `paired` (positives belong to the image), `paper`, or `released`, where the
+            objective has it.
         parameterisation: `full` (W itself), `residual` (W = I + R), `factored` (M = W C, free to
-            read the whole embedding), or `auto`: residual for the l1 objective, whose penalty falls
-            on R, else factored.
+            read the whole embedding), or `auto`: the objective's own (residual for `l1`, whose
+            penalty falls on R, else factored).
         standardise: centre and scale the scores per concept with train statistics.
         head_bias: whether the head has a bias.
         sampler: what stands between concept logits and head.

@@ -1,6 +1,7 @@
 """`jaxcbm reproduce` on a few birds: what it writes, does not run twice, and refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -127,6 +128,23 @@ def test_bad_input_is_one_line(tmp_path, capsys, more, told):
     assert main(command(tmp_path / "x", *more)) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
+
+
+def test_the_pooled_protocol_goes_by_its_first_name_too(reproduced, monkeypatch):
+    """A file says `released`, as files always did; both flags find the same finished parts."""
+    workdir, _ = reproduced
+    name = "zero-shot, templates"
+    only = ("--seeds=1", f"--method={name}")
+    assert main(command(workdir, *only, "--protocol=pooled")) == 0
+    result = read_result(workdir / "results-released.json")
+    assert result.protocol == "released"
+    # 240 pooled images: 80 and 10 and 10 percent, each drawn anew.
+    assert (result.images.train, result.images.valid, result.images.test) == (153, 19, 20)
+    monkeypatch.setitem(METHODS, name, METHODS[name]._replace(run=None))
+    assert main(command(workdir, *only, "--protocol=released")) == 0
+    assert read_result(workdir / "results-released.json") == replace(
+        result, command=read_result(workdir / "results-released.json").command
+    )
 
 
 def test_methods_that_need_annotations_say_so():

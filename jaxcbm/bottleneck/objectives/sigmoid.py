@@ -20,6 +20,7 @@ def sigmoid(
     are negative. c is a constant of the batch: it has no gradient and is no part of the model, so
     that z is what an image says beyond how common the concept is. The share of images is drawn
     towards that of all pairs by one image's worth, for concepts too rare to be in every batch.
+    (What other biases do stands under `sigmoid` in docs/decisions.md.)
 
     Args:
         z: concept logits [B, D].
