@@ -138,7 +138,7 @@ def test_the_pooled_protocol_goes_by_its_first_name_too(reproduced, monkeypatch)
     assert main(command(workdir, *only, "--protocol=pooled")) == 0
     result = read_result(workdir / "results-released.json")
     assert result.protocol == "released"
-    # 240 pooled images: 80 and 10 and 10 percent, each drawn anew.
+    # Of 192 pooled images 80, 10 and 10 percent, each drawn anew.
     assert (result.images.train, result.images.valid, result.images.test) == (153, 19, 20)
     monkeypatch.setitem(METHODS, name, METHODS[name]._replace(run=None))
     assert main(command(workdir, *only, "--protocol=released")) == 0
