@@ -7,6 +7,7 @@ import pytest
 from finetune_problem import FINETUNE, PHRASES, make_recipe, make_splits
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.finetune.lora import LoraConfig
@@ -109,11 +110,10 @@ def first_call(planned, mesh, monkeypatch):
     return seen[0]
 
 
-OBJECTIVES = [
-    BottleneckConfig(objective="contrastive"),
+BOTTLENECKS = [
+    *map(BottleneckConfig, OBJECTIVES),
     BottleneckConfig(objective="contrastive", positives="classes"),
     BottleneckConfig(objective="gumbel", positives="scores", standardise=False),
-    BottleneckConfig(objective="l1"),
     BottleneckConfig(objective="similarity", parameterisation="full"),
     BottleneckConfig(objective="gumbel", variant="paper"),
     BottleneckConfig(objective="contrastive", variant="released", head_bias=False),
@@ -124,7 +124,7 @@ OBJECTIVES = [
 @pytest.mark.parametrize("annotated", [True, False])
 @pytest.mark.parametrize("concepts", [NARROW, WIDE])
 @pytest.mark.parametrize(
-    "bottleneck", OBJECTIVES, ids=lambda c: f"{c.objective}-{c.variant}-{c.positives}-{c.layer}"
+    "bottleneck", BOTTLENECKS, ids=lambda c: f"{c.objective}-{c.variant}-{c.positives}-{c.layer}"
 )
 def test_the_planned_step_has_the_arguments_of_the_fit(
     bottleneck, concepts, annotated, data, monkeypatch
