@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcbm.encoders.import_transformers import import_transformers
 from jaxcbm.errors import UserError
 
 # The files that decide what a tokenizer does, of any family.
@@ -131,8 +132,7 @@ def files_digest(folder: Path) -> str:
 
 def read_backend(folder: Path, *, kind: str = "CLIPTokenizer") -> Any:
     """The transformers tokenizer of a folder; its class where no file names one is `kind`."""
-    import transformers
-
+    transformers = import_transformers()
     try:
         # AutoTokenizer wants a config that names the tokenizer or the family.
         named = any((folder / n).is_file() for n in ("tokenizer_config.json", "config.json"))
@@ -167,20 +167,20 @@ def train_tokenizer(
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
     from tokenizers.trainers import BpeTrainer
-    from transformers import CLIPTokenizer
 
+    tokenizer_class = import_transformers().CLIPTokenizer
     suffix, special = "</w>", ["<|startoftext|>", "<|endoftext|>"]
-    letters = sorted(ByteLevel.alphabet())
-    alphabet = letters + [letter + suffix for letter in letters]
+    characters = sorted(ByteLevel.alphabet())
+    alphabet = characters + [character + suffix for character in characters]
     merge_count = vocab_size - len(alphabet) - len(special)
     if merge_count < 0:
         raise ValueError(f"vocab_size {vocab_size} is below {len(alphabet) + len(special)}")
 
-    pattern = CLIPTokenizer().backend_tokenizer
+    pattern = tokenizer_class().backend_tokenizer
     learner = Backend(BPE(end_of_word_suffix=suffix))
     learner.normalizer, learner.pre_tokenizer = pattern.normalizer, pattern.pre_tokenizer
     # The alphabet goes in as special tokens because those are numbered first and in this order;
-    # left to itself the learner numbers letters as a hash table yields them, and breaks ties so.
+    # left to itself the learner numbers characters as a hash table yields them, and breaks ties so.
     trainer = BpeTrainer(
         vocab_size=len(alphabet) + merge_count,
         special_tokens=alphabet,
@@ -192,7 +192,7 @@ def train_tokenizer(
         :merge_count
     ]
     tokens = dict.fromkeys([*alphabet, *("".join(pair) for pair in merges), *special])
-    backend = CLIPTokenizer(
+    backend = tokenizer_class(
         vocab={token: i for i, token in enumerate(tokens)},
         merges=merges,
         model_max_length=context_length,

@@ -168,7 +168,7 @@ BREAKAGES = {
     "activation": (lambda f: _config_with(f, text_config__hidden_act="elu"), "activation 'elu'"),
     "channels": (lambda f: _config_with(f, vision_config__num_channels=4), "4 image channels"),
     "end": (lambda f: _config_with(f, text_config__eos_token_id=9), "eos_token_id 9 but the tok"),
-    "ends": (lambda f: _config_with(f, text_config__eos_token_id=[1, 2]), "one whole number"),
+    "ends": (lambda f: _config_with(f, text_config__eos_token_id=[1, 2]), "one value is needed"),
     "picture": (lambda f: _config_with(f, vision_config__image_size=40), "makes 32 x 32 pixels"),
     "vocabulary": (lambda f: _config_with(f, text_config__vocab_size=2000), "vocab_size 2000"),
     "tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer lacks its files"),

@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxcbm.encoders.align.efficientnet_config import EfficientNetConfig
-from jaxcbm.encoders.bert.config import BERT_DEFAULTS, BertConfig
+from jaxcbm.encoders.bert.config import BertConfig
+from jaxcbm.encoders.checkpoint.hf_config import read_hf_config
 from jaxcbm.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig:
-    """An EfficientNet for images, a BERT for texts, and the initial temperature.
+    """Sizes of both towers, of the space they share, and the initial temperature.
+
+    Attributes:
+        vision: the image tower, an EfficientNet.
+        text: the text tower, a BERT.
+        embed_dim: E, the width of the shared space, which is that of the image tower.
+        temperature_init: what cosines are divided by at first, above 0.
 
     >>> config = AlignConfig.from_hf({"model_type": "align"})
     >>> config.embed_dim, len(config.vision.blocks), config.text.context_length
@@ -33,19 +40,18 @@ class AlignConfig:
             raise UserError(f"config.json: temperature_init_value {self.temperature_init} <= 0")
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> "AlignConfig":
+    def from_hf(cls, content: Mapping[str, Any]) -> "AlignConfig":
         """Read the content of a config.json.
 
         Raises:
             UserError: a size no ALIGN can have.
         """
+        config = read_hf_config("align", content)
         return cls(
-            vision=EfficientNetConfig.from_hf(config.get("vision_config") or {}),
-            text=BertConfig.from_hf(
-                config.get("text_config") or {}, BERT_DEFAULTS, after_padding=False
-            ),
-            embed_dim=config.get("projection_dim", 640),
-            temperature_init=float(config.get("temperature_init_value", 1.0)),
+            vision=EfficientNetConfig.from_hf(config.vision_config),
+            text=BertConfig.from_hf(config.text_config, after_padding=False),
+            embed_dim=config.projection_dim,
+            temperature_init=float(config.temperature_init_value),
         )
 
     def to_hf(self) -> dict[str, Any]:

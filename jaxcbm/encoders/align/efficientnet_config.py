@@ -1,33 +1,13 @@
 """Sizes of an EfficientNet: a table of stages, scaled in width and in depth."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
+from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
 from jaxcbm.encoders.nn.layers import ACTIVATIONS
 from jaxcbm.errors import UserError
 
-# What a config.json that leaves a key out means by it: EfficientNet-B7.
-_DEFAULTS: dict[str, Any] = {
-    "num_channels": 3,
-    "image_size": 600,
-    "width_coefficient": 2.0,
-    "depth_coefficient": 3.1,
-    "depth_divisor": 8,
-    "kernel_sizes": (3, 3, 5, 3, 5, 5, 3),
-    "in_channels": (32, 16, 24, 40, 80, 112, 192),
-    "out_channels": (16, 24, 40, 80, 112, 192, 320),
-    "depthwise_padding": (),
-    "strides": (1, 2, 2, 2, 1, 2, 1),
-    "num_block_repeats": (1, 2, 2, 3, 3, 4, 1),
-    "expand_ratios": (1, 6, 6, 6, 6, 6, 6),
-    "squeeze_expansion_ratio": 0.25,
-    "hidden_act": "swish",
-    "hidden_dim": 2560,
-    "pooling_type": "mean",
-    "batch_norm_eps": 0.001,
-}
 _STAGES = (
     "kernel_sizes",
     "in_channels",
@@ -64,14 +44,10 @@ class BlockShape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetConfig:
-    """The keys of Hugging Face's config under their own names; one entry a stage in the tuples.
+    """The keys of Hugging Face's `vision_config` under their own names; tuples: one entry a stage.
 
     `hidden_dim` is the edge of the last pooling window there. It is never below the edge of the
     last map, so that the window is the whole map.
-
-    >>> config = EfficientNetConfig.from_hf({})
-    >>> len(config.blocks), config.output_width
-    (55, 640)
     """
 
     image_size: int
@@ -95,6 +71,8 @@ class EfficientNetConfig:
         if len({len(getattr(self, name)) for name in _STAGES}) != 1 or not self.strides:
             counts = ", ".join(f"{name} {len(getattr(self, name))}" for name in _STAGES)
             raise UserError(f"config.json: these must have one entry a stage: {counts}")
+        if min(min(getattr(self, name)) for name in _STAGES) < 1:
+            raise UserError(f"config.json: below 1 in one of {', '.join(_STAGES)}")
         if self.hidden_act not in ACTIVATIONS:
             raise UserError(
                 f"config.json: unknown activation {self.hidden_act!r} "
@@ -106,25 +84,22 @@ class EfficientNetConfig:
             raise UserError("config.json: strides must be 1 or 2, and kernel_sizes odd")
 
     @classmethod
-    def from_hf(cls, section: Mapping[str, Any]) -> "EfficientNetConfig":
-        """Read the `vision_config` of a config.json.
+    def from_hf(cls, section: Any) -> "EfficientNetConfig":
+        """Read the `vision_config` of what `read_hf_config` returns.
 
         Raises:
             UserError: sizes that no EfficientNet can have.
         """
-        c = {**_DEFAULTS, **{k: v for k, v in section.items() if k in _DEFAULTS}}
-        if (channels := c.pop("num_channels")) != 3:
-            raise UserError(f"config.json: {channels} image channels; EfficientNet needs 3")
-        if not isinstance(c["image_size"], int):
-            raise UserError(f"config.json: image_size is {c['image_size']!r}; give one number")
-        sizes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in c.items()}
-        return cls(**sizes)
+        require_rgb(section)
+        lists = (*_STAGES, "depthwise_padding")
+        sizes: dict[str, Any] = {name: tuple(getattr(section, name)) for name in lists}
+        others = (field.name for field in fields(cls) if field.name not in lists)
+        return cls(**sizes, **{name: scalar(section, name) for name in others})
 
     def to_hf(self) -> dict[str, Any]:
         """The keys of a `vision_config` that transformers reads as the same tower."""
-        fields = {name: getattr(self, name) for name in _DEFAULTS if name != "num_channels"}
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
-        return {"num_channels": 3, **plain}
+        sizes = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {"num_channels": 3, **sizes}
 
     @property
     def stem_width(self) -> int:

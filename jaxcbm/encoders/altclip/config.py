@@ -4,24 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxcbm.encoders.bert.config import ROBERTA_DEFAULTS, BertConfig
-from jaxcbm.encoders.clip.config import (
-    VISION_DEFAULTS,
-    VisionConfig,
-    hf_tower,
-    section,
-    single,
-    tower_sizes,
-)
-from jaxcbm.errors import UserError
+from jaxcbm.encoders.bert.config import BertConfig
+from jaxcbm.encoders.checkpoint.hf_config import read_hf_config, scalar
+from jaxcbm.encoders.nn.tower_config import VisionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class AltClipConfig:
-    """CLIP's image tower, a RoBERTa text tower, and the widths of what joins them.
+    """Sizes of both towers and of what joins them.
 
     Attributes:
-        vision, text: the towers.
+        vision: the image tower, which is CLIP's.
+        text: the text tower, a RoBERTa.
         text_width: what the text tower's states are transformed to before their projection.
         embed_dim: E, the width of the shared space.
         logit_scale_init: initial log of the logit scale.
@@ -29,6 +23,8 @@ class AltClipConfig:
     >>> config = AltClipConfig.from_hf({"model_type": "altclip"})
     >>> config.text.width, config.text_width, config.embed_dim
     (1024, 768, 768)
+    >>> config.text.positions, config.text.context_length
+    (514, 512)
     """
 
     vision: VisionConfig
@@ -38,32 +34,19 @@ class AltClipConfig:
     logit_scale_init: float = 2.6592
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> "AltClipConfig":
+    def from_hf(cls, content: Mapping[str, Any]) -> "AltClipConfig":
         """Read the content of a config.json.
-
-        Args:
-            config: the parsed file; `text_config_dict` and `vision_config_dict` win over their
-                twins, as they do in transformers.
 
         Raises:
             UserError: a size no AltCLIP can have.
         """
-        text = section(config, "text_config", {**ROBERTA_DEFAULTS, "project_dim": 768})
-        vision = section(config, "vision_config", VISION_DEFAULTS)
-        if vision["num_channels"] != 3:
-            raise UserError(
-                f"config.json: {vision['num_channels']} image channels; AltCLIP needs 3"
-            )
+        config = read_hf_config("altclip", content)
         return cls(
-            vision=VisionConfig(
-                **tower_sizes(vision),
-                image_size=single(vision, "image_size"),
-                patch_size=single(vision, "patch_size"),
-            ),
-            text=BertConfig.from_hf(text, ROBERTA_DEFAULTS, after_padding=True),
-            text_width=text["project_dim"],
-            embed_dim=config.get("projection_dim", 768),
-            logit_scale_init=float(config.get("logit_scale_init_value", 2.6592)),
+            vision=VisionConfig.from_hf(config.vision_config),
+            text=BertConfig.from_hf(config.text_config, after_padding=True),
+            text_width=scalar(config.text_config, "project_dim"),
+            embed_dim=scalar(config, "projection_dim"),
+            logit_scale_init=float(scalar(config, "logit_scale_init_value", positive=False)),
         )
 
     def to_hf(self) -> dict[str, Any]:
@@ -80,10 +63,7 @@ class AltClipConfig:
             },
             "vision_config": {
                 "model_type": "altclip_vision_model",
-                **hf_tower(self.vision),
-                "num_channels": 3,
-                "image_size": self.vision.image_size,
-                "patch_size": self.vision.patch_size,
+                **self.vision.to_hf(),
                 "projection_dim": self.embed_dim,
             },
         }

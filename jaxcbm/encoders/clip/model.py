@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.encoders.clip.config import ClipConfig, TextConfig, TowerConfig, VisionConfig
+from jaxcbm.encoders.clip.config import ClipConfig, ClipTextConfig
 from jaxcbm.encoders.nn.attention import Attention
 from jaxcbm.encoders.nn.layers import LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
+from jaxcbm.encoders.nn.tower_config import TowerConfig, VisionConfig
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
 
 # The id that means "the position of the highest id" instead of an end-of-text token: the first
@@ -85,7 +86,7 @@ class VisionTower(nnx.Module):
 class TextTower(nnx.Module):
     """Causal transformer over tokens, pooled at the end of the text."""
 
-    def __init__(self, config: TextConfig, embed_dim: int, rngs: nnx.Rngs):
+    def __init__(self, config: ClipTextConfig, embed_dim: int, rngs: nnx.Rngs):
         width = config.width
         self.config = config
         self.tokens = normal(rngs, (config.vocab_size, width), 0.02)

@@ -12,9 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from jaxcbm.encoders.clip.config import ClipConfig, TextConfig, VisionConfig
+from jaxcbm.encoders.clip.config import ClipConfig, ClipTextConfig
 from jaxcbm.encoders.clip.model import LEGACY_END_OF_TEXT
 from jaxcbm.encoders.image.preprocess import Preprocess
+from jaxcbm.encoders.nn.tower_config import VisionConfig
 from jaxcbm.errors import UserError
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -71,7 +72,7 @@ def open_clip_sizes(content: Mapping[str, Any]) -> ClipConfig:
             image_size=_square(vision["image_size"], "image_size"),
             patch_size=_square(vision["patch_size"], "patch_size"),
         ),
-        text=TextConfig(
+        text=ClipTextConfig(
             **_tower(text, quick),
             heads=text["heads"],
             vocab_size=text["vocab_size"],

@@ -4,46 +4,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxcbm.encoders.clip.config import (
-    TowerConfig,
-    VisionConfig,
-    hf_tower,
-    section,
-    single,
-    tower_sizes,
-)
+from jaxcbm.encoders.checkpoint.hf_config import read_hf_config
+from jaxcbm.encoders.nn.tower_config import TowerConfig, VisionConfig
 from jaxcbm.errors import UserError
-
-# What a config.json that leaves a key out means by it.
-_TOWER_DEFAULTS: dict[str, Any] = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "hidden_act": "gelu_pytorch_tanh",
-    "layer_norm_eps": 1e-6,
-}
-_TEXT_DEFAULTS = {**_TOWER_DEFAULTS, "vocab_size": 32000, "max_position_embeddings": 64}
-_VISION_DEFAULTS = {
-    **_TOWER_DEFAULTS,
-    "num_channels": 3,
-    "image_size": 224,
-    "patch_size": 16,
-    "vision_use_head": True,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiglipTextConfig(TowerConfig):
-    """Text tower: every row of ids has `context_length` tokens."""
+    """Sizes of SigLIP's text tower.
+
+    Attributes:
+        vocab_size: rows of the token table.
+        context_length: T, the tokens of every row of ids.
+    """
 
     vocab_size: int
     context_length: int
 
+    hf_names = TowerConfig.hf_names | {
+        "vocab_size": "vocab_size",
+        "context_length": "max_position_embeddings",
+    }
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiglipConfig:
-    """Both towers; pictures have no projection, so their width is that of the shared space.
+    """Sizes of both towers and of the space they share.
+
+    Attributes:
+        vision: the image tower, whose pooled patches are not projected.
+        text: the text tower.
+        embed_dim: E, the width of the shared space, which is that of the image tower.
 
     >>> config = SiglipConfig.from_hf({"model_type": "siglip"})
     >>> config.vision.patch_size, config.text.context_length, config.embed_dim
@@ -55,42 +46,28 @@ class SiglipConfig:
     embed_dim: int
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> "SiglipConfig":
+    def from_hf(cls, content: Mapping[str, Any]) -> "SiglipConfig":
         """Read the content of a config.json.
-
-        Args:
-            config: the parsed file.
 
         Raises:
             UserError: a size no SigLIP can have.
         """
-        text = section(config, "text_config", _TEXT_DEFAULTS)
-        vision = section(config, "vision_config", _VISION_DEFAULTS)
-        if vision["num_channels"] != 3:
-            raise UserError(f"config.json: {vision['num_channels']} image channels; SigLIP needs 3")
-        if not vision["vision_use_head"]:
+        config = read_hf_config("siglip", content)
+        vision, text = config.vision_config, config.text_config
+        if not vision.vision_use_head:
             raise UserError(
                 "config.json: vision_use_head is false, so the image tower pools nothing; take a "
                 "checkpoint with its attention-pooling head"
             )
-        width = text.get("projection_size") or text["hidden_size"]
-        if width != vision["hidden_size"]:
+        if text.projection_size != vision.hidden_size:
             raise UserError(
-                f"config.json: texts are projected to {width} numbers but pictures have "
-                f"{vision['hidden_size']}; use the config.json these weights came with"
+                f"config.json: texts are projected to {text.projection_size} numbers but pictures "
+                f"have {vision.hidden_size}; use the config.json these weights came with"
             )
         return cls(
-            vision=VisionConfig(
-                **tower_sizes(vision),
-                image_size=single(vision, "image_size"),
-                patch_size=single(vision, "patch_size"),
-            ),
-            text=SiglipTextConfig(
-                **tower_sizes(text),
-                vocab_size=text["vocab_size"],
-                context_length=text["max_position_embeddings"],
-            ),
-            embed_dim=width,
+            vision=VisionConfig.from_hf(vision),
+            text=SiglipTextConfig.from_hf(text),
+            embed_dim=vision.hidden_size,
         )
 
     def to_hf(self) -> dict[str, Any]:
@@ -101,16 +78,8 @@ class SiglipConfig:
             "initializer_factor": 1.0,
             "text_config": {
                 "model_type": "siglip_text_model",
-                **hf_tower(self.text),
+                **self.text.to_hf(),
                 "projection_size": self.embed_dim,
-                "vocab_size": self.text.vocab_size,
-                "max_position_embeddings": self.text.context_length,
             },
-            "vision_config": {
-                "model_type": "siglip_vision_model",
-                **hf_tower(self.vision),
-                "num_channels": 3,
-                "image_size": self.vision.image_size,
-                "patch_size": self.vision.patch_size,
-            },
+            "vision_config": {"model_type": "siglip_vision_model", **self.vision.to_hf()},
         }

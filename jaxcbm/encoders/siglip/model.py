@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.encoders.clip.config import VisionConfig
 from jaxcbm.encoders.clip.model import Block
 from jaxcbm.encoders.nn.attention import attend
 from jaxcbm.encoders.nn.layers import (
@@ -25,6 +24,7 @@ from jaxcbm.encoders.nn.layers import (
     unit_norm,
 )
 from jaxcbm.encoders.nn.matmul import matmul
+from jaxcbm.encoders.nn.tower_config import VisionConfig
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
 from jaxcbm.encoders.siglip.config import SiglipConfig, SiglipTextConfig
 

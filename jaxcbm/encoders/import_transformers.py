@@ -1,0 +1,23 @@
+"""The library transformers, imported where it is used and without its notice about PyTorch."""
+
+import os
+from types import ModuleType
+
+_SILENCE = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
+
+
+def import_transformers() -> ModuleType:
+    """Import transformers, which takes a second, for its tokenizers and configurations.
+
+    On import it says that PyTorch is missing, which none of its users here needs.
+    """
+    before = os.environ.get(_SILENCE)
+    os.environ[_SILENCE] = "1"
+    try:
+        import transformers
+    finally:
+        if before is None:
+            del os.environ[_SILENCE]
+        else:
+            os.environ[_SILENCE] = before
+    return transformers
