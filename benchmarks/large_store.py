@@ -34,10 +34,6 @@ def main() -> None:
         result = measure(args.folder, QUICK if args.quick else FULL, quick=args.quick)
         write_json(args.result, result)
     result = json.loads(args.result.read_text(encoding="utf-8"))
-    # Written by `python -m benchmarks.decoding`, on the same page.
-    decoding = args.result.with_name("decoding.json")
-    if decoding.exists():
-        result["decoding"] = json.loads(decoding.read_text(encoding="utf-8"))
     with atomic_file(args.page) as temporary:
         temporary.write_text(render(result), encoding="utf-8")
 

@@ -36,16 +36,6 @@ against an undisturbed one, bit for bit. Its order of rows is its own:
 ## Measured
 """
 
-THREADS = """
-## Decoding in processes
-
-`config.tuning.workers` decodes the pictures of end-to-end training in that many processes through
-grain instead of in threads; batches and their order are the same, and so is the result. Threads
-(`workers=0`) are the default, and what `jaxcbm.encode` uses: Pillow releases the interpreter while
-it decodes and resizes, so threads use all cores, start at once and copy nothing. Processes may help
-where Python itself is the bottleneck, such as a source of images that is written in Python.
-"""
-
 
 def render(result: Mapping[str, Any]) -> str:
     """The whole page."""
@@ -58,8 +48,6 @@ def render(result: Mapping[str, Any]) -> str:
         f"{sizes['shard']:,}; windows of {sizes['window']:,} rows."
     )
     parts = [HEADER, where, "", _measured(result), "", *_notes(result), "", *_paper(result)]
-    if "decoding" in result:
-        parts += [THREADS, _decoding(result["decoding"])]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -151,12 +139,6 @@ def _paper(result: Mapping[str, Any]) -> list[str]:
 
 def _verify_seconds(result: Mapping[str, Any], size: float) -> float:
     return result["stages"][1]["parts_seconds"]["open and verify"] * size / result["bytes"]
-
-
-def _decoding(decoding: Mapping[str, Any]) -> str:
-    lines = [[line["how"], f"{line['images_per_second']:,.0f}"] for line in decoding["lines"]]
-    ratio = f"Processes over threads, median: {decoding['processes_over_threads']:.2f}."
-    return f"\n{decoding['what']} {ratio}\n\n" + table(["decoded in", "images / s"], lines)
 
 
 def _shards(result: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ def fill_black(
 ) -> np.ndarray:
     """One array of a batch's pixels, black where there are none."""
     seen = next((p for p in pixels if p is not None), None)
-    # A process may have nothing but filling of the last batch.
+    # A batch may be filling alone: that of a process which the last images did not reach.
     black = np.zeros_like(decode_row(source, preprocess, 0) if seen is None else seen)
     return np.stack([black if p is None else p for p in pixels])
 

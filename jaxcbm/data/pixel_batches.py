@@ -23,14 +23,12 @@ class Pictures(NamedTuple):
         preprocess: how they enter the encoder.
         positives: uint8 [N, D], or None.
         threads: that decode; 0 for one a core.
-        workers: processes that decode instead of threads, where it is not 0.
     """
 
     images: ImageSet
     preprocess: Preprocess
     positives: np.ndarray | None = None
     threads: int = 0
-    workers: int = 0
 
 
 class Batch(NamedTuple):
@@ -90,7 +88,7 @@ def rows_in_order(count: int, batch_size: int) -> np.ndarray:
 
 
 def pixel_batches(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[Batch]:
-    """Batches of these rows, in this order whatever the number of threads or processes.
+    """Batches of these rows, in this order whatever the number of threads.
 
     Args:
         pictures: the images.
@@ -99,25 +97,7 @@ def pixel_batches(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[Batch]:
     Raises:
         UserError: an image cannot be read (any more).
     """
-    for rows_B, pixels in zip(rows_SxB, _pixels(pictures, rows_SxB), strict=True):
-        known_B = np.maximum(rows_B, 0)
-        yield Batch(
-            pixels,
-            np.where(rows_B >= 0, pictures.images.labels[known_B], 0).astype(np.int32),
-            None if pictures.positives is None else pictures.positives[known_B],
-            (rows_B >= 0).astype(np.float32),
-        )
-
-
-def _pixels(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[np.ndarray]:
-    """Pixels of each batch, uint8 [B, S, S, 3], decoded in processes or in threads."""
     source, preprocess = pictures.images.source, pictures.preprocess
-    if pictures.workers:
-        # Here, because grain takes a second to import.
-        from jaxcbm.data.decode_workers import decoded_in_processes
-
-        yield from decoded_in_processes(source, preprocess, rows_SxB, pictures.workers)
-        return
     size, threads = rows_SxB.shape[1], pictures.threads or os.cpu_count() or 1
 
     def decode(row: int) -> np.ndarray | None:
@@ -125,5 +105,12 @@ def _pixels(pictures: Pictures, rows_SxB: np.ndarray) -> Iterator[np.ndarray]:
 
     flat = (int(row) for row in rows_SxB.ravel())
     decoded = map_ahead(decode, flat, threads=threads, window=2 * size + threads)
-    for _ in rows_SxB:
-        yield fill_black([next(decoded) for _ in range(size)], source, preprocess)
+    for rows_B in rows_SxB:
+        pixels = fill_black([next(decoded) for _ in range(size)], source, preprocess)
+        known_B = np.maximum(rows_B, 0)
+        yield Batch(
+            pixels,
+            np.where(rows_B >= 0, pictures.images.labels[known_B], 0).astype(np.int32),
+            None if pictures.positives is None else pictures.positives[known_B],
+            (rows_B >= 0).astype(np.float32),
+        )

@@ -36,8 +36,6 @@ class FinetuneConfig:
         patience: epochs without a better validation loss before stopping; 0 never stops early.
         checkpoint_every: steps between checkpoints; 0 for the end alone.
         threads: that decode images; 0 for one a core.
-        workers: processes that decode images instead of threads; 0 for threads, which are as fast
-            where Pillow does the work.
     """
 
     epochs: int = 5
@@ -54,7 +52,6 @@ class FinetuneConfig:
     patience: int = 0
     checkpoint_every: int = 100
     threads: int = 0
-    workers: int = 0
 
 
 def batch_sizes(finetune: FinetuneConfig, images: int, devices: int) -> int:
