@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.bottleneck import samplers
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.sampler_modules import make_sampler
 from jaxcbm.flat_params import merge_flat, split_flat
 
 Params = dict[str, jax.Array]
@@ -67,10 +67,10 @@ class ConceptBottleneck(nnx.Module):
     def __init__(
         self, config: BottleneckConfig, inputs: int, concepts: int, classes: int, *, rngs: nnx.Rngs
     ):
-        self.config = config
         self.cbl = ConceptBottleneckLayer(
             inputs, concepts, residual=config.layer == "residual", rngs=rngs
         )
+        self.sampler = make_sampler(config)
         self.head = Head(concepts, classes, bias=config.head_bias, rngs=rngs)
 
     def __call__(
@@ -90,26 +90,9 @@ class ConceptBottleneck(nnx.Module):
             stop_gradient: keep the head's loss from reaching the Concept Bottleneck Layer.
         """
         z_BxD = self.cbl(inputs_BxI)
-        activations_BxD, kl = sample(self.config, z_BxD, key, tau)
+        activations_BxD, kl = self.sampler(z_BxD, key, tau=tau)
         read_BxD = jax.lax.stop_gradient(activations_BxD) if stop_gradient else activations_BxD
         return self.head(read_BxD), Intermediates(z_BxD, activations_BxD, kl)
-
-
-def sample(
-    config: BottleneckConfig, z_BxD: jax.Array, key: jax.Array | None, tau: jax.Array | float
-) -> tuple[jax.Array, jax.Array]:
-    """Run the configured sampler; returns (activations [B, D], kl [])."""
-    no_kl = jnp.zeros((), jnp.float32)
-    match config.sampler:
-        case "identity":
-            return samplers.identity(z_BxD), no_kl
-        case "gumbel_softmax":
-            return samplers.gumbel_softmax(z_BxD, key, tau=tau, hard=config.hard), no_kl
-        case "top_k":
-            return samplers.top_k(z_BxD, key, k=config.k, tau=tau), no_kl
-        case "binary_concrete":
-            activations_BxD, kl = samplers.binary_concrete(z_BxD, key, tau=tau, prior=config.prior)
-            return activations_BxD, jnp.mean(kl)
 
 
 class Bottleneck(NamedTuple):

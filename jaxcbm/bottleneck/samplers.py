@@ -8,7 +8,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 
 def identity(z: jax.Array) -> jax.Array:
@@ -204,24 +203,6 @@ def relaxed_top_k_mask(x: jax.Array, k: int, tau: jax.Array | float) -> jax.Arra
     excess = jnp.sum(mask, axis=-1, keepdims=True) - k
     theta = theta + jnp.where(steep, excess, 0.0) / jnp.where(steep, slope, 1.0)
     return jax.nn.sigmoid((x - theta) / tau)
-
-
-class GumbelSoftmaxSampler(nnx.Module):
-    """`gumbel_softmax` as a Flax module, for models built of modules. It holds no parameters.
-
-    >>> sampler = GumbelSoftmaxSampler(hard=True)
-    >>> sampler(jnp.array([[0.0, 2.0]])).tolist()
-    [[0.0, 1.0]]
-    """
-
-    def __init__(self, *, hard: bool = False):
-        self.hard = hard
-
-    def __call__(
-        self, z: jax.Array, key: jax.Array | None = None, *, tau: jax.Array | float = 1.0
-    ) -> jax.Array:
-        """Sample as `gumbel_softmax` does; key=None is inference."""
-        return gumbel_softmax(z, key, tau=tau, hard=self.hard)
 
 
 def _float32(x: jax.Array | float) -> jax.Array:

@@ -9,6 +9,8 @@ import pytest
 from flax import nnx
 
 from jaxcbm.bottleneck import samplers
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.model import ConceptBottleneck
 
 KEY = jax.random.key(0)
 
@@ -79,14 +81,41 @@ def test_gumbel_softmax_straight_through_gradient_is_the_relaxed_one():
     np.testing.assert_array_equal(soft, hard)
 
 
-def test_module_is_the_function():
-    z, sampler = draw((3, 5)), samplers.GumbelSoftmaxSampler(hard=True)
-    expected = samplers.gumbel_softmax(z, KEY, tau=0.3, hard=True)
-    np.testing.assert_array_equal(sampler(z, KEY, tau=0.3), expected)
-    graph, state = nnx.split(sampler)
+MODULES = {
+    "identity": (BottleneckConfig(), lambda z, key, tau: z),
+    "gumbel_softmax": (
+        BottleneckConfig(sampler="gumbel_softmax", hard=True),
+        lambda z, key, tau: samplers.gumbel_softmax(z, key, tau=tau, hard=True),
+    ),
+    "top_k": (
+        BottleneckConfig(sampler="top_k", k=2),
+        lambda z, key, tau: samplers.top_k(z, key, k=2, tau=tau),
+    ),
+    "binary_concrete": (
+        BottleneckConfig(sampler="binary_concrete", prior=0.3),
+        lambda z, key, tau: samplers.binary_concrete(z, key, tau=tau, prior=0.3)[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("key", [None, KEY], ids=["inference", "training"])
+def test_the_models_sampler_is_the_function(name, key):
+    config, function = MODULES[name]
+    z = draw((3, 5))
+    model = ConceptBottleneck(config, 5, 5, 2, rngs=nnx.Rngs(0))
+    expected = function(z, key, 0.3)
+    activations, kl = model.sampler(z, key, tau=0.3)
+    np.testing.assert_array_equal(activations, expected)
+    assert kl.shape == () and (kl > 0) == (name == "binary_concrete")
+    graph, state = nnx.split(model.sampler)
     assert not jax.tree.leaves(state)
-    merged = jax.jit(lambda z, key, tau: nnx.merge(graph, state)(z, key, tau=tau))
-    np.testing.assert_array_equal(merged(z, KEY, 0.3), expected)
+    merged = jax.jit(lambda z, key, tau: nnx.merge(graph, state)(z, key, tau=tau)[0])
+    np.testing.assert_allclose(merged(z, key, 0.3), expected, rtol=1e-5)
+    _, between = model(z, key=key, tau=0.3)
+    np.testing.assert_array_equal(
+        between.concept_activations, model.sampler(between.concept_logits, key, tau=0.3)[0]
+    )
 
 
 @pytest.mark.parametrize("prior", [0.01, 0.5, 0.9])

@@ -1,0 +1,91 @@
+"""The samplers between concept logits and head, as Flax modules without parameters.
+
+Each maps logits [..., D], the key of its noise (None is inference) and a temperature to activations
+[..., D] and their divergence from a prior, float32 [], which is 0 where there is no prior.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.samplers import binary_concrete, gumbel_softmax, identity, top_k
+
+
+def make_sampler(config: BottleneckConfig) -> nnx.Module:
+    """The configured sampler: (z, key, tau=) -> (activations [B, D], kl [])."""
+    match config.sampler:
+        case "identity":
+            return IdentitySampler()
+        case "gumbel_softmax":
+            return GumbelSoftmaxSampler(hard=config.hard)
+        case "top_k":
+            return TopKSampler(config.k)
+        case "binary_concrete":
+            return BinaryConcreteSampler(config.prior)
+
+
+class IdentitySampler(nnx.Module):
+    """`identity` as a Flax module: activations are the logits."""
+
+    def __call__(
+        self, z: jax.Array, key: jax.Array | None = None, *, tau: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """Activations [..., D] and their divergence from a prior, float32 [], which is 0."""
+        return identity(z), _no_divergence()
+
+
+class GumbelSoftmaxSampler(nnx.Module):
+    """`gumbel_softmax` as a Flax module. It holds no parameters.
+
+    >>> sampler = GumbelSoftmaxSampler(hard=True)
+    >>> activations, kl = sampler(jnp.array([[0.0, 2.0]]))
+    >>> activations.tolist(), float(kl)
+    ([[0.0, 1.0]], 0.0)
+    """
+
+    def __init__(self, *, hard: bool = False):
+        self.hard = hard
+
+    def __call__(
+        self, z: jax.Array, key: jax.Array | None = None, *, tau: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """Activations [..., D] and their divergence from a prior, float32 [], which is 0.
+
+        Args:
+            z: concept logits [..., D].
+            key: of the noise; None is inference.
+            tau: temperature > 0. May be traced.
+        """
+        return gumbel_softmax(z, key, tau=tau, hard=self.hard), _no_divergence()
+
+
+class TopKSampler(nnx.Module):
+    """`top_k` as a Flax module. It holds no parameters."""
+
+    def __init__(self, k: int):
+        self.k = k
+
+    def __call__(
+        self, z: jax.Array, key: jax.Array | None = None, *, tau: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """Activations [..., D] and their divergence from a prior, float32 [], which is 0."""
+        return top_k(z, key, k=self.k, tau=tau), _no_divergence()
+
+
+class BinaryConcreteSampler(nnx.Module):
+    """`binary_concrete` as a Flax module. It holds no parameters."""
+
+    def __init__(self, prior: float):
+        self.prior = prior
+
+    def __call__(
+        self, z: jax.Array, key: jax.Array | None = None, *, tau: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """Activations [..., D] and their mean divergence from the prior, float32 []."""
+        activations, kl = binary_concrete(z, key, tau=tau, prior=self.prior)
+        return activations, jnp.mean(kl)
+
+
+def _no_divergence() -> jax.Array:
+    return jnp.zeros((), jnp.float32)
