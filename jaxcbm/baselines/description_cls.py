@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.baselines.concept_classifier import ConceptClassifier
-from jaxcbm.bottleneck.positives import class_positives, match_phrases
-from jaxcbm.data.features import Features
+from jaxcbm.bottleneck.positives import class_positives
 from jaxcbm.errors import UserError
 
 
@@ -30,62 +29,6 @@ def describing_concepts(classes_KxE: np.ndarray, concepts_DxE: np.ndarray, k: in
     """
     similarity_KxD = np.asarray(classes_KxE, np.float32) @ np.asarray(concepts_DxE, np.float32).T
     return np.asarray(class_positives(jnp.asarray(similarity_KxD), k=k)) > 0
-
-
-def annotated_descriptions(
-    train: Features, phrases: Sequence[str], share: float = 0.5
-) -> np.ndarray:
-    """Which concepts describe a class where images are annotated: those that most of them show.
-
-    Args:
-        train: labelled, with annotations. Unknown ones do not count.
-        phrases: D concepts; one that no annotation phrase equals describes no class.
-        share: of a class's images with a known annotation, more than this must show the concept.
-
-    Returns:
-        bool [K, D].
-
-    Raises:
-        UserError: no annotations.
-
-    >>> train = Features.from_arrays(
-    ...     np.eye(3), [0, 0, 1], ["owl", "wren"],
-    ...     annotations=np.array([[1.0], [1.0], [0.0]]), annotation_phrases=["big eyes"])
-    >>> annotated_descriptions(train, ["fins", "big eyes"]).tolist()
-    [[False, True], [False, False]]
-    """
-    if train.annotations is None:
-        raise UserError("these images have no annotations: use describing_concepts on the texts")
-    columns_D = match_phrases(phrases, train.annotation_phrases)
-    own_KxN = train.labels[None, :] == np.arange(len(train.classes))[:, None]
-    known_KxA = own_KxN.astype(np.float32) @ ~np.isnan(train.annotations)
-    shown_KxA = own_KxN.astype(np.float32) @ (train.annotations > 0.5)
-    frequent_KxA = shown_KxA > share * known_KxA
-    return frequent_KxA[:, columns_D] & (columns_D >= 0)
-
-
-def description_prompts(
-    classes: Sequence[str], phrases: Sequence[str], describes_KxD: np.ndarray
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """One prompt for each pair of a class and a concept that describes it, as in the paper.
-
-    Args:
-        classes: K names.
-        phrases: D concepts.
-        describes_KxD: bool.
-
-    Returns:
-        (P prompts, bool [K, P]: the prompts of each class). Embed the prompts and hand both to
-        `description_cls`: a description is then read in the context of its class.
-
-    Reference: Menon and Vondrick 2023 (arXiv 2210.07183), section 3.
-
-    >>> description_prompts(["owl"], ["big eyes", "fins"], np.array([[True, False]]))[0]
-    ('owl, which has big eyes',)
-    """
-    pairs = np.argwhere(describes_KxD)
-    prompts = tuple(f"{classes[k]}, which has {phrases[d]}" for k, d in pairs)
-    return prompts, pairs[:, 0][None, :] == np.arange(len(classes))[:, None]
 
 
 def description_cls(

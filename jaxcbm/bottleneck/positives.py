@@ -50,33 +50,6 @@ def match_phrases(concepts: Sequence[str], annotations: Sequence[str]) -> np.nda
     return np.array([where.get(_canonical(phrase), -1) for phrase in concepts], np.int32)
 
 
-def from_class_similarity(
-    labels_N: jax.Array | np.ndarray,
-    class_concept_similarity_KxD: jax.Array,
-    *,
-    k: int | None = None,
-    threshold: float | None = None,
-    centred: bool = True,
-) -> jax.Array:
-    """Positives from the label: the concepts whose text is close to the text of the class.
-
-    Args:
-        labels_N: int [N] in [0, K).
-        class_concept_similarity_KxD: cosine between class and concept text embeddings, [K, D].
-        k, threshold, centred: as in `class_positives`.
-
-    Returns:
-        float32 [N, D] in {0, 1}.
-
-    >>> from_class_similarity(np.array([1, 0]), jnp.array([[0.9, 0.1], [0.2, 0.8]]), k=1).tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
-    positives_KxD = class_positives(
-        class_concept_similarity_KxD, k=k, threshold=threshold, centred=centred
-    )
-    return positives_KxD[jnp.asarray(labels_N)]
-
-
 def class_positives(
     class_concept_similarity_KxD: jax.Array,
     *,

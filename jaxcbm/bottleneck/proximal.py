@@ -22,27 +22,3 @@ def soft_threshold(x: jax.Array, threshold: jax.Array | float) -> jax.Array:
     threshold = jnp.asarray(threshold, x.dtype)
     # Unlike sign(x) * max(|x| - t, 0), this never makes a negative zero.
     return jnp.maximum(x - threshold, 0) + jnp.minimum(x + threshold, 0)
-
-
-def elastic_net_prox(
-    x: jax.Array, step: jax.Array | float, l1: jax.Array | float, l2: jax.Array | float
-) -> jax.Array:
-    """The proximal operator of `step * (l1 |x| + l2 / 2 x^2)`.
-
-    Args:
-        x: any shape, floating.
-        step: step size > 0.
-        l1: weight of the absolute values, >= 0.
-        l2: weight of the halved squares, >= 0.
-
-    Returns:
-        Array like x.
-
-    Reference: Parikh and Boyd, Proximal Algorithms (2014), section 6.5.3.
-
-    >>> elastic_net_prox(jnp.array([3.0, 0.5]), step=1.0, l1=1.0, l2=1.0).tolist()
-    [1.0, 0.0]
-    """
-    step = jnp.asarray(step, x.dtype)
-    shrunk = soft_threshold(x, step * jnp.asarray(l1, x.dtype))
-    return shrunk / (1 + step * jnp.asarray(l2, x.dtype))

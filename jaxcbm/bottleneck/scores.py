@@ -43,25 +43,6 @@ def concept_scores(
     return scale * jnp.matmul(embeddings_NxE, concepts_DxE.T) + bias
 
 
-def score_statistics(
-    embeddings_NxE: jax.Array, concepts_DxE: jax.Array, scale: float, bias: float = 0.0
-) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation over images of every concept score, without forming [N, D].
-
-    The scores are linear in the embedding, so both follow from the mean and the covariance of the
-    embeddings: N x E x E work instead of N x E x D.
-
-    Returns:
-        (mean_D, std_D), float32.
-
-    >>> mean, std = score_statistics(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.eye(2), scale=2.0)
-    >>> mean.tolist(), std.tolist()
-    ([1.0, 1.0], [1.0, 1.0])
-    """
-    moments = embedding_moments(embeddings_NxE)
-    return statistics_of_moments(*moments, concepts_DxE, scale, bias)
-
-
 def embedding_moments(embeddings_NxE: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean float32 [E] and covariance float32 [E, E] of embeddings."""
     embeddings = embeddings_NxE.astype(jnp.float32)
@@ -79,7 +60,24 @@ def statistics_of_moments(
     scale: float,
     bias: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """`score_statistics` from the mean and the covariance of the embeddings."""
+    """Mean and standard deviation over images of every concept score, without forming [N, D].
+
+    The scores are linear in the embedding, so both follow from the mean and the covariance of the
+    embeddings: N x E x E work instead of N x E x D.
+
+    Args:
+        mean_E, covariance_ExE: of the embeddings, see `embedding_moments`.
+        concepts_DxE: concept embeddings.
+        scale, bias: the encoder's.
+
+    Returns:
+        (mean_D, std_D), float32.
+
+    >>> moments = embedding_moments(jnp.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> mean, std = statistics_of_moments(*moments, jnp.eye(2), scale=2.0)
+    >>> mean.tolist(), std.tolist()
+    ([1.0, 1.0], [1.0, 1.0])
+    """
     variance_D = jnp.sum(jnp.matmul(concepts_DxE, covariance_ExE) * concepts_DxE, axis=1)
     mean_D = scale * jnp.matmul(concepts_DxE, mean_E) + bias
     return mean_D, scale * jnp.sqrt(jnp.maximum(variance_D, 0.0))

@@ -13,7 +13,7 @@ from jaxcbm.encoders.altclip.config import AltClipConfig
 from jaxcbm.encoders.altclip.model import make_altclip
 from jaxcbm.encoders.altclip.weights import ALTCLIP_IGNORED, ALTCLIP_ROWS
 from jaxcbm.encoders.bert.tokenizer import bert_tokenizer, roberta_tokenizer
-from jaxcbm.encoders.checkpoint.convert import Row
+from jaxcbm.encoders.checkpoint.convert import TensorRule
 from jaxcbm.encoders.checkpoint.tensor_files import HUGGING_FACE_WEIGHTS, Tensors
 from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.clip.model import make_clip
@@ -34,7 +34,7 @@ from jaxcbm.encoders.siglip.weights import SIGLIP_IGNORED, SIGLIP_ROWS
 from jaxcbm.encoders.tokenizer import Tokenizer
 
 
-class Family(NamedTuple):
+class EncoderFamily(NamedTuple):
     """What it takes to read one kind of checkpoint.
 
     Attributes:
@@ -52,7 +52,7 @@ class Family(NamedTuple):
 
     config: Callable[[Mapping[str, Any]], Any]
     model: Callable[..., nnx.Module]
-    rows: tuple[Row, ...]
+    rows: tuple[TensorRule, ...]
     ignored: tuple[str, ...]
     tokenizer: Callable[[Path, Any], Tokenizer]
     preprocess: Callable[[Path], Preprocess] = Preprocess.from_folder
@@ -61,12 +61,12 @@ class Family(NamedTuple):
 
 
 # By `model_type` of config.json; open_clip's files have another name and no type.
-FAMILIES: dict[str, Family] = {
-    "clip": Family(ClipConfig.from_hf, make_clip, CLIP_ROWS, CLIP_IGNORED, clip_tokenizer),
-    "siglip": Family(
+FAMILIES: dict[str, EncoderFamily] = {
+    "clip": EncoderFamily(ClipConfig.from_hf, make_clip, CLIP_ROWS, CLIP_IGNORED, clip_tokenizer),
+    "siglip": EncoderFamily(
         SiglipConfig.from_hf, make_siglip, SIGLIP_ROWS, SIGLIP_IGNORED, siglip_tokenizer
     ),
-    "open_clip": Family(
+    "open_clip": EncoderFamily(
         open_clip_sizes,
         make_clip,
         OPEN_CLIP_ROWS,
@@ -76,8 +76,10 @@ FAMILIES: dict[str, Family] = {
         weights=OPEN_CLIP_WEIGHTS,
         rename=open_clip_names,
     ),
-    "altclip": Family(
+    "altclip": EncoderFamily(
         AltClipConfig.from_hf, make_altclip, ALTCLIP_ROWS, ALTCLIP_IGNORED, roberta_tokenizer
     ),
-    "align": Family(AlignConfig.from_hf, make_align, ALIGN_ROWS, ALIGN_IGNORED, bert_tokenizer),
+    "align": EncoderFamily(
+        AlignConfig.from_hf, make_align, ALIGN_ROWS, ALIGN_IGNORED, bert_tokenizer
+    ),
 }

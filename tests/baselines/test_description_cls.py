@@ -4,10 +4,8 @@ from concept_problem import accuracy, make_problem, unit
 
 from jaxcbm.baselines.concept_classifier import class_logits
 from jaxcbm.baselines.description_cls import (
-    annotated_descriptions,
     describing_concepts,
     description_cls,
-    description_prompts,
 )
 from jaxcbm.errors import UserError
 
@@ -54,21 +52,6 @@ def test_class_texts_find_their_own_concepts_in_spite_of_a_hub():
     assert found.sum(axis=1).tolist() == [3] * 4
     assert not found[:, 12].any()
     assert (found[:, :12] & problem.describes).sum() >= 9
-
-
-def test_annotations_say_what_describes_a_class():
-    problem = make_problem()
-    phrases = ("nothing of the kind", *reversed(problem.phrases))
-    found = annotated_descriptions(problem.train, phrases)
-    np.testing.assert_array_equal(found[:, :0:-1], problem.describes)
-    assert not found[:, 0].any()
-
-
-def test_prompts_belong_to_their_class():
-    describes = np.array([[True, False, True], [False, False, True]])
-    prompts, member = description_prompts(["owl", "wren"], ["a", "b", "c"], describes)
-    assert prompts == ("owl, which has a", "owl, which has c", "wren, which has c")
-    assert member.tolist() == [[True, True, False], [False, False, True]]
 
 
 def test_mistakes_are_told():

@@ -10,7 +10,7 @@ from jaxcbm.errors import UserError
 MAX_CLASS_LETTERS = 120
 
 
-class Source(Protocol):
+class ConceptSource(Protocol):
     """Class names in, phrases with their origins out; settings are bound with functools.partial."""
 
     def __call__(self, classes: Sequence[str], /) -> list[Candidate]: ...

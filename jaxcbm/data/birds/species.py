@@ -72,7 +72,6 @@ ATTRIBUTES = (
 )
 SIZES = tuple(len(attribute.values) for attribute in ATTRIBUTES)
 PHRASES = tuple(phrase for attribute in ATTRIBUTES for phrase in attribute.phrases)
-ATTRIBUTE_OF_PHRASE = tuple(i for i, size in enumerate(SIZES) for _ in range(size))
 
 
 @dataclass(frozen=True)

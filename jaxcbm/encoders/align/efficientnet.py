@@ -89,7 +89,7 @@ class SqueezeExcite(nnx.Module):
         return x_BxHxWxC * gates_BxC[:, None, None]
 
 
-class Block(nnx.Module):
+class InvertedBottleneck(nnx.Module):
     """Inverted bottleneck: expand, depthwise, squeeze-and-excitation, project."""
 
     def __init__(self, shape: BlockShape, activation: str, eps: float, rngs: nnx.Rngs):
@@ -124,7 +124,9 @@ class EfficientNet(nnx.Module):
         self.config = config
         self.stem = Linear(27, width, std=27**-0.5, rngs=rngs, bias=False)
         self.stem_norm = BatchNorm(width, eps)
-        self.blocks = nnx.List([Block(shape, act, eps, rngs) for shape in config.blocks])
+        self.blocks = nnx.List(
+            [InvertedBottleneck(shape, act, eps, rngs) for shape in config.blocks]
+        )
 
     def __call__(
         self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32

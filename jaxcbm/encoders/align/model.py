@@ -17,7 +17,7 @@ from jaxcbm.encoders.nn.layers import Linear, unit_norm
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
 
 
-class TextTower(nnx.Module):
+class AlignTextTower(nnx.Module):
     """BERT and a projection of its first token; its own pooler is not used."""
 
     def __init__(self, config: AlignConfig, rngs: nnx.Rngs):
@@ -53,6 +53,6 @@ def make_align(config: AlignConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     return TwoTowers(
         config,
         EfficientNet(config.vision, rngs),
-        TextTower(config, rngs),
+        AlignTextTower(config, rngs),
         -jnp.log(jnp.float32(config.temperature_init)),
     )

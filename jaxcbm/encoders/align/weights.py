@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxcbm.encoders.bert.weights import bert_rows
-from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, Layout, Row
+from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, Layout, TensorRule
 from jaxcbm.encoders.clip.weights import linear_rows
 
 # A convolution of width one, as a matrix over channels.
@@ -25,37 +25,39 @@ def _negative_log(x: np.ndarray) -> np.ndarray:
 _TEMPERATURE = Layout(_negative_log, lambda x: np.asarray(np.exp(-x.astype(np.float64))))
 
 
-def _gate_rows(theirs: str, ours: str) -> list[Row]:
+def _gate_rows(theirs: str, ours: str) -> list[TensorRule]:
     return [
-        Row(f"{theirs}.weight", f"{ours}.matrix", _POINTWISE),
-        Row(f"{theirs}.bias", f"{ours}.bias", SAME),
+        TensorRule(f"{theirs}.weight", f"{ours}.matrix", _POINTWISE),
+        TensorRule(f"{theirs}.bias", f"{ours}.bias", SAME),
     ]
 
 
-def _batch_norm_rows(theirs: str, ours: str) -> list[Row]:
+def _batch_norm_rows(theirs: str, ours: str) -> list[TensorRule]:
     return [
-        Row(f"{theirs}.weight", f"{ours}.scale", SAME),
-        Row(f"{theirs}.bias", f"{ours}.bias", SAME),
-        Row(f"{theirs}.running_mean", f"{ours}.mean", SAME),
-        Row(f"{theirs}.running_var", f"{ours}.variance", SAME),
+        TensorRule(f"{theirs}.weight", f"{ours}.scale", SAME),
+        TensorRule(f"{theirs}.bias", f"{ours}.bias", SAME),
+        TensorRule(f"{theirs}.running_mean", f"{ours}.mean", SAME),
+        TensorRule(f"{theirs}.running_var", f"{ours}.variance", SAME),
     ]
 
 
 _BLOCK, _OURS = "vision_model.encoder.blocks.{}", "vision.blocks.{}"
-ALIGN_ROWS: tuple[Row, ...] = (
-    Row("vision_model.embeddings.convolution.weight", "vision.stem.kernel", PATCH),
+ALIGN_ROWS: tuple[TensorRule, ...] = (
+    TensorRule("vision_model.embeddings.convolution.weight", "vision.stem.kernel", PATCH),
     *_batch_norm_rows("vision_model.embeddings.batchnorm", "vision.stem_norm"),
-    Row(f"{_BLOCK}.expansion.expand_conv.weight", f"{_OURS}.expand.kernel", _POINTWISE),
+    TensorRule(f"{_BLOCK}.expansion.expand_conv.weight", f"{_OURS}.expand.kernel", _POINTWISE),
     *_batch_norm_rows(f"{_BLOCK}.expansion.expand_bn", f"{_OURS}.expand_norm"),
-    Row(f"{_BLOCK}.depthwise_conv.depthwise_conv.weight", f"{_OURS}.depthwise.window", _DEPTHWISE),
+    TensorRule(
+        f"{_BLOCK}.depthwise_conv.depthwise_conv.weight", f"{_OURS}.depthwise.window", _DEPTHWISE
+    ),
     *_batch_norm_rows(f"{_BLOCK}.depthwise_conv.depthwise_norm", f"{_OURS}.depthwise_norm"),
     *_gate_rows(f"{_BLOCK}.squeeze_excite.reduce", f"{_OURS}.squeeze.reduce"),
     *_gate_rows(f"{_BLOCK}.squeeze_excite.expand", f"{_OURS}.squeeze.expand"),
-    Row(f"{_BLOCK}.projection.project_conv.weight", f"{_OURS}.project.kernel", _POINTWISE),
+    TensorRule(f"{_BLOCK}.projection.project_conv.weight", f"{_OURS}.project.kernel", _POINTWISE),
     *_batch_norm_rows(f"{_BLOCK}.projection.project_bn", f"{_OURS}.project_norm"),
     *bert_rows("text_model", "layer"),
     *linear_rows("text_projection", "text.projection"),
-    Row("temperature", "logit_scale", _TEMPERATURE),
+    TensorRule("temperature", "logit_scale", _TEMPERATURE),
 )
 
 # Counters, and the pooler that BERT's class brings along but ALIGN never reads.

@@ -12,12 +12,12 @@ from flax import nnx
 
 from jaxcbm.encoders.altclip.config import AltClipConfig
 from jaxcbm.encoders.bert.model import Bert
-from jaxcbm.encoders.clip.model import VisionTower
+from jaxcbm.encoders.clip.model import ClipVisionTower
 from jaxcbm.encoders.nn.layers import LayerNorm, Linear, unit_norm
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
 
 
-class TextTower(nnx.Module):
+class AltClipTextTower(nnx.Module):
     """RoBERTa, one more norm, and two linear layers over the first token."""
 
     def __init__(self, config: AltClipConfig, rngs: nnx.Rngs):
@@ -53,7 +53,7 @@ def make_altclip(config: AltClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     """
     return TwoTowers(
         config,
-        VisionTower(config.vision, config.embed_dim, rngs),
-        TextTower(config, rngs),
+        ClipVisionTower(config.vision, config.embed_dim, rngs),
+        AltClipTextTower(config, rngs),
         config.logit_scale_init,
     )

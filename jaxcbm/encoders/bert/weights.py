@@ -1,10 +1,10 @@
 """The tensors of a BERT text tower in Hugging Face's naming, and where each of them goes."""
 
-from jaxcbm.encoders.checkpoint.convert import SAME, Row
+from jaxcbm.encoders.checkpoint.convert import SAME, TensorRule
 from jaxcbm.encoders.clip.weights import linear_rows, norm_rows
 
 
-def bert_rows(theirs: str, *layer_names: str) -> tuple[Row, ...]:
+def bert_rows(theirs: str, *layer_names: str) -> tuple[TensorRule, ...]:
     """Rows of a tower that is called `text.bert` here.
 
     Args:
@@ -13,15 +13,17 @@ def bert_rows(theirs: str, *layer_names: str) -> tuple[Row, ...]:
             first.
     """
     return (
-        Row(f"{theirs}.embeddings.word_embeddings.weight", "text.bert.tokens", SAME),
-        Row(f"{theirs}.embeddings.position_embeddings.weight", "text.bert.positions", SAME),
-        Row(f"{theirs}.embeddings.token_type_embeddings.weight", "text.bert.token_types", SAME),
+        TensorRule(f"{theirs}.embeddings.word_embeddings.weight", "text.bert.tokens", SAME),
+        TensorRule(f"{theirs}.embeddings.position_embeddings.weight", "text.bert.positions", SAME),
+        TensorRule(
+            f"{theirs}.embeddings.token_type_embeddings.weight", "text.bert.token_types", SAME
+        ),
         *norm_rows(f"{theirs}.embeddings.LayerNorm", "text.bert.norm"),
         *(row for name in layer_names for row in _block_rows(f"{theirs}.encoder.{name}.{{}}")),
     )
 
 
-def _block_rows(theirs: str) -> list[Row]:
+def _block_rows(theirs: str) -> list[TensorRule]:
     ours = "text.bert.blocks.{}"
     return [
         *linear_rows(f"{theirs}.attention.self.query", f"{ours}.attn.q"),

@@ -22,7 +22,7 @@ class Layout(NamedTuple):
     to_theirs: Callable[[np.ndarray], np.ndarray]
 
 
-class Row(NamedTuple):
+class TensorRule(NamedTuple):
     """One tensor, or one for each layer: their name, our name, and the layout between them."""
 
     theirs: str
@@ -55,7 +55,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 def to_ours(
     tensors: Iterable[tuple[str, np.ndarray]],
     shapes: Mapping[str, Any],
-    rows: Sequence[Row],
+    rows: Sequence[TensorRule],
     *,
     ignored: Sequence[str] = (),
     where: str,
@@ -75,7 +75,7 @@ def to_ours(
     Raises:
         UserError: one line with every tensor that is missing, unknown, or has the wrong shape.
 
-    >>> rows = [Row("h.{}.weight", "blocks.{}.kernel", TRANSPOSED)]
+    >>> rows = [TensorRule("h.{}.weight", "blocks.{}.kernel", TRANSPOSED)]
     >>> shapes = {"blocks.0.kernel": np.zeros((3, 2))}
     >>> to_ours([("h.0.weight", np.ones((2, 3)))], shapes, rows, where="x")["blocks.0.kernel"].shape
     (3, 2)
@@ -123,7 +123,9 @@ def to_ours(
     return {name: found[name] for name in shapes}
 
 
-def to_theirs(params: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[tuple[str, np.ndarray]]:
+def to_theirs(
+    params: Mapping[str, Any], rows: Sequence[TensorRule]
+) -> Iterator[tuple[str, np.ndarray]]:
     """The inverse of `to_ours`: names and arrays as the checkpoint's family writes them."""
     for name, array in params.items():
         for row in rows:
@@ -134,14 +136,14 @@ def to_theirs(params: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[tuple[
             raise KeyError(f"no row of the weight table writes parameter {name!r}")
 
 
-def _place(name: str, rows: Sequence[Row]) -> tuple[str | None, Layout | None]:
+def _place(name: str, rows: Sequence[TensorRule]) -> tuple[str | None, Layout | None]:
     for row in rows:
         if match := _pattern(row.theirs).fullmatch(name):
             return row.ours.format(*match.groups()), row.layout
     return None, None
 
 
-def _their_name(name: str, rows: Sequence[Row]) -> str:
+def _their_name(name: str, rows: Sequence[TensorRule]) -> str:
     for row in rows:
         if match := _pattern(row.ours).fullmatch(name):
             return row.theirs.format(*match.groups())

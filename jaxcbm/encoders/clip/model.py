@@ -21,7 +21,7 @@ from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
 LEGACY_END_OF_TEXT = 2
 
 
-class Block(nnx.Module):
+class PreNormBlock(nnx.Module):
     """Pre-norm transformer block, initialised as CLIP does (deeper towers start gentler)."""
 
     def __init__(self, config: TowerConfig, rngs: nnx.Rngs):
@@ -47,7 +47,7 @@ class Block(nnx.Module):
         return x_MxC + self.mlp(self.norm2(x_MxC), dtype)
 
 
-class VisionTower(nnx.Module):
+class ClipVisionTower(nnx.Module):
     """Vision transformer: square patches, a class token, and a projection of that token."""
 
     def __init__(self, config: VisionConfig, embed_dim: int, rngs: nnx.Rngs):
@@ -57,7 +57,7 @@ class VisionTower(nnx.Module):
         self.class_token = normal(rngs, (width,), width**-0.5)
         self.positions = normal(rngs, (config.grid**2 + 1, width), 0.02)
         self.pre_norm = LayerNorm(width, config.eps)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.blocks = nnx.List([PreNormBlock(config, rngs) for _ in range(config.layers)])
         self.post_norm = LayerNorm(width, config.eps)
         self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs, bias=False)
 
@@ -83,7 +83,7 @@ class VisionTower(nnx.Module):
         return unit_norm(out["projected"]), out
 
 
-class TextTower(nnx.Module):
+class ClipTextTower(nnx.Module):
     """Causal transformer over tokens, pooled at the end of the text."""
 
     def __init__(self, config: ClipTextConfig, embed_dim: int, rngs: nnx.Rngs):
@@ -91,7 +91,7 @@ class TextTower(nnx.Module):
         self.config = config
         self.tokens = normal(rngs, (config.vocab_size, width), 0.02)
         self.positions = normal(rngs, (config.context_length, width), 0.01)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.blocks = nnx.List([PreNormBlock(config, rngs) for _ in range(config.layers)])
         self.final_norm = LayerNorm(width, config.eps)
         self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs, bias=False)
 
@@ -153,7 +153,7 @@ def make_clip(config: ClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     """
     return TwoTowers(
         config,
-        VisionTower(config.vision, config.embed_dim, rngs),
-        TextTower(config.text, config.embed_dim, rngs),
+        ClipVisionTower(config.vision, config.embed_dim, rngs),
+        ClipTextTower(config.text, config.embed_dim, rngs),
         config.logit_scale_init,
     )

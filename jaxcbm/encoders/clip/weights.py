@@ -1,25 +1,25 @@
 """The tensors of a CLIP checkpoint in Hugging Face's naming, and where each of them goes."""
 
-from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, TRANSPOSED, Layout, Row
+from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, TRANSPOSED, Layout, TensorRule
 
 
-def linear_rows(theirs: str, ours: str, layout: Layout = TRANSPOSED) -> list[Row]:
+def linear_rows(theirs: str, ours: str, layout: Layout = TRANSPOSED) -> list[TensorRule]:
     """Weight and bias of a linear layer, or of a convolution that is one over patches."""
     return [
-        Row(f"{theirs}.weight", f"{ours}.kernel", layout),
-        Row(f"{theirs}.bias", f"{ours}.bias", SAME),
+        TensorRule(f"{theirs}.weight", f"{ours}.kernel", layout),
+        TensorRule(f"{theirs}.bias", f"{ours}.bias", SAME),
     ]
 
 
-def norm_rows(theirs: str, ours: str) -> list[Row]:
+def norm_rows(theirs: str, ours: str) -> list[TensorRule]:
     """Scale and bias of a layer norm."""
     return [
-        Row(f"{theirs}.weight", f"{ours}.scale", SAME),
-        Row(f"{theirs}.bias", f"{ours}.bias", SAME),
+        TensorRule(f"{theirs}.weight", f"{ours}.scale", SAME),
+        TensorRule(f"{theirs}.bias", f"{ours}.bias", SAME),
     ]
 
 
-def block_rows(theirs: str, ours: str) -> list[Row]:
+def block_rows(theirs: str, ours: str) -> list[TensorRule]:
     """Every pre-norm block of a tower."""
     theirs, ours = f"{theirs}.encoder.layers.{{}}", f"{ours}.blocks.{{}}"
     return [
@@ -34,20 +34,20 @@ def block_rows(theirs: str, ours: str) -> list[Row]:
     ]
 
 
-CLIP_ROWS: tuple[Row, ...] = (
-    Row("vision_model.embeddings.class_embedding", "vision.class_token", SAME),
-    Row("vision_model.embeddings.patch_embedding.weight", "vision.patch.kernel", PATCH),
-    Row("vision_model.embeddings.position_embedding.weight", "vision.positions", SAME),
+CLIP_ROWS: tuple[TensorRule, ...] = (
+    TensorRule("vision_model.embeddings.class_embedding", "vision.class_token", SAME),
+    TensorRule("vision_model.embeddings.patch_embedding.weight", "vision.patch.kernel", PATCH),
+    TensorRule("vision_model.embeddings.position_embedding.weight", "vision.positions", SAME),
     *norm_rows("vision_model.pre_layrnorm", "vision.pre_norm"),  # spelt so in every checkpoint
     *block_rows("vision_model", "vision"),
     *norm_rows("vision_model.post_layernorm", "vision.post_norm"),
-    Row("visual_projection.weight", "vision.projection.kernel", TRANSPOSED),
-    Row("text_model.embeddings.token_embedding.weight", "text.tokens", SAME),
-    Row("text_model.embeddings.position_embedding.weight", "text.positions", SAME),
+    TensorRule("visual_projection.weight", "vision.projection.kernel", TRANSPOSED),
+    TensorRule("text_model.embeddings.token_embedding.weight", "text.tokens", SAME),
+    TensorRule("text_model.embeddings.position_embedding.weight", "text.positions", SAME),
     *block_rows("text_model", "text"),
     *norm_rows("text_model.final_layer_norm", "text.final_norm"),
-    Row("text_projection.weight", "text.projection.kernel", TRANSPOSED),
-    Row("logit_scale", "logit_scale", SAME),
+    TensorRule("text_projection.weight", "text.projection.kernel", TRANSPOSED),
+    TensorRule("logit_scale", "logit_scale", SAME),
 )
 
 # Counters that older versions stored beside the weights.

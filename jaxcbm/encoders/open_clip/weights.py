@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, Row
+from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, TensorRule
 from jaxcbm.encoders.checkpoint.tensor_files import Tensors
 from jaxcbm.encoders.clip.weights import linear_rows, norm_rows
 
@@ -33,7 +33,7 @@ def open_clip_names(tensors: Tensors) -> Tensors:
             yield f"{split[1]}.{part}_proj.{split[2]}", piece
 
 
-def _blocks(theirs: str, ours: str) -> list[Row]:
+def _blocks(theirs: str, ours: str) -> list[TensorRule]:
     theirs, ours = f"{theirs}.resblocks.{{}}", f"{ours}.blocks.{{}}"
     return [
         *norm_rows(f"{theirs}.ln_1", f"{ours}.norm1"),
@@ -47,20 +47,22 @@ def _blocks(theirs: str, ours: str) -> list[Row]:
     ]
 
 
-OPEN_CLIP_ROWS: tuple[Row, ...] = (
-    Row("visual.class_embedding", "vision.class_token", SAME),
-    Row("visual.conv1.weight", "vision.patch.kernel", PATCH),
-    Row("visual.positional_embedding", "vision.positions", SAME),
+OPEN_CLIP_ROWS: tuple[TensorRule, ...] = (
+    TensorRule("visual.class_embedding", "vision.class_token", SAME),
+    TensorRule("visual.conv1.weight", "vision.patch.kernel", PATCH),
+    TensorRule("visual.positional_embedding", "vision.positions", SAME),
     *norm_rows("visual.ln_pre", "vision.pre_norm"),
     *_blocks("visual.transformer", "vision"),
     *norm_rows("visual.ln_post", "vision.post_norm"),
-    Row("visual.proj", "vision.projection.kernel", SAME),  # width first, unlike a torch linear
-    Row("token_embedding.weight", "text.tokens", SAME),
-    Row("positional_embedding", "text.positions", SAME),
+    TensorRule(
+        "visual.proj", "vision.projection.kernel", SAME
+    ),  # width first, unlike a torch linear
+    TensorRule("token_embedding.weight", "text.tokens", SAME),
+    TensorRule("positional_embedding", "text.positions", SAME),
     *_blocks("transformer", "text"),
     *norm_rows("ln_final", "text.final_norm"),
-    Row("text_projection", "text.projection.kernel", SAME),
-    Row("logit_scale", "logit_scale", SAME),
+    TensorRule("text_projection", "text.projection.kernel", SAME),
+    TensorRule("logit_scale", "logit_scale", SAME),
 )
 
 # A mask that older versions stored, and the sizes in the files that OpenAI published.

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.encoders.clip.model import Block
+from jaxcbm.encoders.clip.model import PreNormBlock
 from jaxcbm.encoders.nn.attention import attend
 from jaxcbm.encoders.nn.layers import (
     LayerNorm,
@@ -64,7 +64,7 @@ class PoolingHead(nnx.Module):
         return x_BxC + self.mlp(self.norm(x_BxC), dtype)
 
 
-class VisionTower(nnx.Module):
+class SiglipVisionTower(nnx.Module):
     """Vision transformer without a class token; its pooled patches are the embedding."""
 
     def __init__(self, config: VisionConfig, rngs: nnx.Rngs):
@@ -72,7 +72,7 @@ class VisionTower(nnx.Module):
         self.config = config
         self.patch = Linear(3 * config.patch_size**2, width, std=0.02, rngs=rngs)
         self.positions = normal(rngs, (config.grid**2, width), width**-0.5)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.blocks = nnx.List([PreNormBlock(config, rngs) for _ in range(config.layers)])
         self.post_norm = LayerNorm(width, config.eps)
         self.head = PoolingHead(config, rngs)
 
@@ -92,7 +92,7 @@ class VisionTower(nnx.Module):
         return unit_norm(out["projected"]), out
 
 
-class TextTower(nnx.Module):
+class SiglipTextTower(nnx.Module):
     """Transformer in which every token sees every other, padding too; pooled at the last one."""
 
     def __init__(self, config: SiglipTextConfig, embed_dim: int, rngs: nnx.Rngs):
@@ -100,7 +100,7 @@ class TextTower(nnx.Module):
         self.config = config
         self.tokens = normal(rngs, (config.vocab_size, width), 0.02)
         self.positions = normal(rngs, (config.context_length, width), 0.01)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.blocks = nnx.List([PreNormBlock(config, rngs) for _ in range(config.layers)])
         self.final_norm = LayerNorm(width, config.eps)
         self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs)
 
@@ -135,8 +135,8 @@ def make_siglip(config: SiglipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     """
     return TwoTowers(
         config,
-        VisionTower(config.vision, rngs),
-        TextTower(config.text, config.embed_dim, rngs),
+        SiglipVisionTower(config.vision, rngs),
+        SiglipTextTower(config.text, config.embed_dim, rngs),
         _LOGIT_SCALE_INIT,
         _LOGIT_BIAS_INIT,
     )

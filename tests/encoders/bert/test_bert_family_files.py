@@ -99,7 +99,7 @@ BREAKAGES = {
     "padding beyond": ("altclip", {"text_config__pad_token_id": 95}, "does not fit vocab_size"),
     "vocabulary": ("altclip", {"text_config__vocab_size": 5000}, "vocab_size 5000"),
     "widths": ("align", {"projection_dim": 24}, "ends in 16 channels but projection_dim is 24"),
-    "temperature": ("align", {"temperature_init_value": 0}, "temperature_init_value 0"),
+    "temperature": ("align", {"temperature_init_value": 0.0}, "temperature_init_value 0"),
     "stages": ("align", {"vision_config__strides": [1, 2]}, "one entry a stage: .*strides 2"),
     "stride": ("align", {"vision_config__strides": [1, 2, 3]}, "strides must be 1 or 2"),
     "activation": ("align", {"vision_config__hidden_act": "elu"}, "unknown activation 'elu'"),
