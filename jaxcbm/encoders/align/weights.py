@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxcbm.encoders.bert.weights import bert_rows
 from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, Layout, TensorRule
-from jaxcbm.encoders.clip.weights import linear_rows
+from jaxcbm.encoders.clip.weights import linear_rows, norm_rows
 
 # A convolution of width one, as a matrix over channels.
 _POINTWISE = Layout(lambda w: np.squeeze(w, (2, 3)).T, lambda w: w.T[..., None, None])
@@ -34,8 +34,7 @@ def _gate_rows(theirs: str, ours: str) -> list[TensorRule]:
 
 def _batch_norm_rows(theirs: str, ours: str) -> list[TensorRule]:
     return [
-        TensorRule(f"{theirs}.weight", f"{ours}.scale", SAME),
-        TensorRule(f"{theirs}.bias", f"{ours}.bias", SAME),
+        *norm_rows(theirs, ours),
         TensorRule(f"{theirs}.running_mean", f"{ours}.mean", SAME),
         TensorRule(f"{theirs}.running_var", f"{ours}.variance", SAME),
     ]

@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxcbm.encoders.bert.config import BertConfig
 from jaxcbm.encoders.nn.attention import Attention
+from jaxcbm.encoders.nn.blocks import run_blocks
 from jaxcbm.encoders.nn.layers import LayerNorm, Mlp, normal
 from jaxcbm.encoders.nn.two_towers import Intermediates
 
@@ -53,18 +54,14 @@ class Bert(nnx.Module):
         self, ids_BxT: jax.Array, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, Intermediates]:
         """Token ids, filled up with the padding id -> float32 [B, T, C], and intermediates."""
-        (batch, tokens), width = ids_BxT.shape, self.config.width
         real_BxT = ids_BxT != self.config.pad_id
         x_BxTxC = jnp.take(self.tokens[...], ids_BxT, axis=0)
         x_BxTxC = x_BxTxC + self.token_types[...][0][None, None]
         x_BxTxC = x_BxTxC + jnp.take(self.positions[...], self._places(real_BxT), axis=0)
-        x_MxC = self.norm(x_BxTxC.reshape(-1, width))
+        x_MxC = self.norm(x_BxTxC.reshape(-1, self.config.width))
 
-        out: Intermediates = {"stem": x_MxC.reshape(batch, tokens, width)}
-        for i, block in enumerate(self.blocks):
-            x_MxC = block(x_MxC, real_BxT, dtype)
-            out[f"block{i:02d}"] = x_MxC.reshape(batch, tokens, width)
-        return x_MxC.reshape(batch, tokens, width), out
+        out: Intermediates = {"stem": x_MxC.reshape(x_BxTxC.shape)}
+        return run_blocks(self.blocks, out["stem"], out, real_BxT, dtype), out
 
     def _places(self, real_BxT: jax.Array) -> jax.Array:
         """Row of the position table for each token."""

@@ -16,14 +16,25 @@ from jaxcbm.errors import UserError
 
 
 class Layout(NamedTuple):
-    """How an array changes on its way in and on its way out."""
+    """How an array changes on its way in and on its way out.
+
+    Attributes:
+        to_ours: from the checkpoint's layout to ours.
+        to_theirs: the inverse.
+    """
 
     to_ours: Callable[[np.ndarray], np.ndarray]
     to_theirs: Callable[[np.ndarray], np.ndarray]
 
 
 class TensorRule(NamedTuple):
-    """One tensor, or one for each layer: their name, our name, and the layout between them."""
+    """One tensor, or one for each layer.
+
+    Attributes:
+        theirs: its name in the checkpoint, with `{}` for the number of a layer.
+        ours: the parameter's path, with as many `{}`.
+        layout: what lies between them.
+    """
 
     theirs: str
     ours: str

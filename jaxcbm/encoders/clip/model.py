@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxcbm.encoders.clip.config import ClipConfig, ClipTextConfig
 from jaxcbm.encoders.nn.attention import Attention
+from jaxcbm.encoders.nn.blocks import run_blocks
 from jaxcbm.encoders.nn.layers import LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
 from jaxcbm.encoders.nn.tower_config import TowerConfig, VisionConfig
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
@@ -74,11 +75,9 @@ class ClipVisionTower(nnx.Module):
         x_BxTxC = x_BxTxC + self.positions[...][None]
 
         out: Intermediates = {"stem": x_BxTxC}
-        x_MxC = self.pre_norm(x_BxTxC.reshape(-1, width))
-        for i, block in enumerate(self.blocks):
-            x_MxC = block(x_MxC, tokens, causal=False, dtype=dtype)
-            out[f"block{i:02d}"] = x_MxC.reshape(batch, tokens, width)
-        out["pooled"] = self.post_norm(x_MxC.reshape(batch, tokens, width)[:, 0])
+        x_BxTxC = self.pre_norm(x_BxTxC.reshape(-1, width)).reshape(batch, tokens, width)
+        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=False, dtype=dtype)
+        out["pooled"] = self.post_norm(x_BxTxC[:, 0])
         out["projected"] = self.projection(out["pooled"], dtype)
         return unit_norm(out["projected"]), out
 
@@ -98,19 +97,14 @@ class ClipTextTower(nnx.Module):
     def __call__(
         self, ids_BxT: jax.Array, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, Intermediates]:
-        (batch, tokens), width = ids_BxT.shape, self.config.width
+        tokens = ids_BxT.shape[1]
         x_BxTxC = jnp.take(self.tokens[...], ids_BxT, axis=0)
         x_BxTxC = x_BxTxC + self.positions[...][None, :tokens]
 
         out: Intermediates = {"stem": x_BxTxC}
-        x_MxC = x_BxTxC.reshape(-1, width)
-        for i, block in enumerate(self.blocks):
-            x_MxC = block(x_MxC, tokens, causal=True, dtype=dtype)
-            out[f"block{i:02d}"] = x_MxC.reshape(batch, tokens, width)
+        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=True, dtype=dtype)
         end_B = end_of_text(ids_BxT, self.config.end_of_text_id)
-        x_BxC = jnp.take_along_axis(
-            x_MxC.reshape(batch, tokens, width), end_B[:, None, None], axis=1
-        )[:, 0]
+        x_BxC = jnp.take_along_axis(x_BxTxC, end_B[:, None, None], axis=1)[:, 0]
         out["pooled"] = self.final_norm(x_BxC)
         out["projected"] = self.projection(out["pooled"], dtype)
         return unit_norm(out["projected"]), out

@@ -21,14 +21,24 @@ _MATRIX = re.compile(r"\.(kernel|matrix)$")
 
 
 class Rule(NamedTuple):
-    """What happens to the parameters in whose path the pattern is found."""
+    """What happens to some parameters.
+
+    Attributes:
+        pattern: regular expression that is found in their paths.
+        action: train them, freeze them, or give them an adapter.
+    """
 
     pattern: str
     action: Action
 
 
 class Trainable(NamedTuple):
-    """Paths that train themselves, and paths that get an adapter; the others stay."""
+    """Parameters that change, by path; the others stay.
+
+    Attributes:
+        train: those that train themselves.
+        lora: those that get an adapter.
+    """
 
     train: tuple[str, ...]
     lora: tuple[str, ...]

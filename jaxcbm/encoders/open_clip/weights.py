@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcbm.encoders.checkpoint.convert import PATCH, SAME, TensorRule
 from jaxcbm.encoders.checkpoint.tensor_files import Tensors
-from jaxcbm.encoders.clip.weights import linear_rows, norm_rows
+from jaxcbm.encoders.clip.weights import block_rows, norm_rows
 
 OPEN_CLIP_WEIGHTS = (
     "open_clip_model.safetensors",
@@ -33,33 +33,22 @@ def open_clip_names(tensors: Tensors) -> Tensors:
             yield f"{split[1]}.{part}_proj.{split[2]}", piece
 
 
-def _blocks(theirs: str, ours: str) -> list[TensorRule]:
-    theirs, ours = f"{theirs}.resblocks.{{}}", f"{ours}.blocks.{{}}"
-    return [
-        *norm_rows(f"{theirs}.ln_1", f"{ours}.norm1"),
-        *linear_rows(f"{theirs}.attn.q_proj", f"{ours}.attn.q"),
-        *linear_rows(f"{theirs}.attn.k_proj", f"{ours}.attn.k"),
-        *linear_rows(f"{theirs}.attn.v_proj", f"{ours}.attn.v"),
-        *linear_rows(f"{theirs}.attn.out_proj", f"{ours}.attn.out"),
-        *norm_rows(f"{theirs}.ln_2", f"{ours}.norm2"),
-        *linear_rows(f"{theirs}.mlp.c_fc", f"{ours}.mlp.up"),
-        *linear_rows(f"{theirs}.mlp.c_proj", f"{ours}.mlp.down"),
-    ]
-
+# What open_clip calls the parts of a block, see `block_rows`.
+_PARTS = ("ln_1", "attn", "ln_2", "mlp.c_fc", "mlp.c_proj")
 
 OPEN_CLIP_ROWS: tuple[TensorRule, ...] = (
     TensorRule("visual.class_embedding", "vision.class_token", SAME),
     TensorRule("visual.conv1.weight", "vision.patch.kernel", PATCH),
     TensorRule("visual.positional_embedding", "vision.positions", SAME),
     *norm_rows("visual.ln_pre", "vision.pre_norm"),
-    *_blocks("visual.transformer", "vision"),
+    *block_rows("visual.transformer.resblocks", "vision", _PARTS),
     *norm_rows("visual.ln_post", "vision.post_norm"),
     TensorRule(
         "visual.proj", "vision.projection.kernel", SAME
     ),  # width first, unlike a torch linear
     TensorRule("token_embedding.weight", "text.tokens", SAME),
     TensorRule("positional_embedding", "text.positions", SAME),
-    *_blocks("transformer", "text"),
+    *block_rows("transformer.resblocks", "text", _PARTS),
     *norm_rows("ln_final", "text.final_norm"),
     TensorRule("text_projection", "text.projection.kernel", SAME),
     TensorRule("logit_scale", "logit_scale", SAME),

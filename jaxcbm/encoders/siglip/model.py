@@ -15,6 +15,7 @@ from flax import nnx
 
 from jaxcbm.encoders.clip.model import PreNormBlock
 from jaxcbm.encoders.nn.attention import attend
+from jaxcbm.encoders.nn.blocks import run_blocks
 from jaxcbm.encoders.nn.layers import (
     LayerNorm,
     Linear,
@@ -84,11 +85,9 @@ class SiglipVisionTower(nnx.Module):
         x_BxTxC = self.patch(rows_MxF, dtype).reshape(-1, grid**2, width)
         x_BxTxC = x_BxTxC + self.positions[...][None]
         out: Intermediates = {"stem": x_BxTxC}
-        x_MxC = x_BxTxC.reshape(-1, width)
-        for i, block in enumerate(self.blocks):
-            x_MxC = block(x_MxC, grid**2, causal=False, dtype=dtype)
-            out[f"block{i:02d}"] = x_MxC.reshape(-1, grid**2, width)
-        out["pooled"] = out["projected"] = self.head(self.post_norm(x_MxC), grid**2, dtype)
+        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, grid**2, causal=False, dtype=dtype)
+        x_MxC = self.post_norm(x_BxTxC.reshape(-1, width))
+        out["pooled"] = out["projected"] = self.head(x_MxC, grid**2, dtype)
         return unit_norm(out["projected"]), out
 
 
@@ -107,15 +106,12 @@ class SiglipTextTower(nnx.Module):
     def __call__(
         self, ids_BxT: jax.Array, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, Intermediates]:
-        tokens, width = ids_BxT.shape[1], self.config.width
+        tokens = ids_BxT.shape[1]
         x_BxTxC = jnp.take(self.tokens[...], ids_BxT, axis=0)
         x_BxTxC = x_BxTxC + self.positions[...][None, :tokens]
         out: Intermediates = {"stem": x_BxTxC}
-        x_MxC = x_BxTxC.reshape(-1, width)
-        for i, block in enumerate(self.blocks):
-            x_MxC = block(x_MxC, tokens, causal=False, dtype=dtype)
-            out[f"block{i:02d}"] = x_MxC.reshape(-1, tokens, width)
-        out["pooled"] = self.final_norm(x_MxC.reshape(-1, tokens, width)[:, -1])
+        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=False, dtype=dtype)
+        out["pooled"] = self.final_norm(x_BxTxC[:, -1])
         out["projected"] = self.projection(out["pooled"], dtype)
         return unit_norm(out["projected"]), out
 

@@ -14,7 +14,7 @@ _HEAD = "vision_model.head"
 SIGLIP_ROWS: tuple[TensorRule, ...] = (
     *linear_rows("vision_model.embeddings.patch_embedding", "vision.patch", PATCH),
     TensorRule("vision_model.embeddings.position_embedding.weight", "vision.positions", SAME),
-    *block_rows("vision_model", "vision"),
+    *block_rows("vision_model.encoder.layers", "vision"),
     *norm_rows("vision_model.post_layernorm", "vision.post_norm"),
     TensorRule(f"{_HEAD}.probe", "vision.head.probe", _PROBE),
     # torch's MultiheadAttention keeps queries, keys and values in one matrix, and so do we.
@@ -26,7 +26,7 @@ SIGLIP_ROWS: tuple[TensorRule, ...] = (
     *linear_rows(f"{_HEAD}.mlp.fc2", "vision.head.mlp.down"),
     TensorRule("text_model.embeddings.token_embedding.weight", "text.tokens", SAME),
     TensorRule("text_model.embeddings.position_embedding.weight", "text.positions", SAME),
-    *block_rows("text_model", "text"),
+    *block_rows("text_model.encoder.layers", "text"),
     *norm_rows("text_model.final_layer_norm", "text.final_norm"),
     *linear_rows("text_model.head", "text.projection"),
     TensorRule("logit_scale", "logit_scale", _ROW_OF_ONE),
