@@ -19,8 +19,8 @@ for step: the tests hold the two against each other, one device against eight, a
 against an undisturbed one, bit for bit. Its order of rows is its own:
 
 - The store is cut into chunks of 256 neighbours (fewer where it is small). An epoch lays them end
-  to end in random order and cuts that tape into up to 64 lanes; every batch takes a few rows of
-  each lane, which are shuffled within a window of `config.training.window` images over all lanes.
+  to end in random order and cuts the sequence into up to 64 streams. A batch interleaves them: it
+  takes a few rows of each, out of a shuffle buffer of `config.training.window` images in all.
 - So reads are a chunk long, a batch mixes 64 distant places, and of every batch a process reads
   only its own rows. The order follows from seed, epoch, batch size and window alone, not from
   files, devices or processes.

@@ -140,8 +140,8 @@ def read(settings: dict[str, Any], process: int) -> dict[str, Any]:
     # A batch that divides the store, so that no row is left out.
     size = max(d for d in range(1, settings["batch"] + 1) if images % d == 0)
     order = StreamOrder(images, size, seed=0, window=settings["window"])
-    lanes = order.lanes * process // settings["processes"]
-    share = Share(lanes, order.lanes * (process + 1) // settings["processes"])
+    streams = order.streams * process // settings["processes"]
+    share = Share(streams, order.streams * (process + 1) // settings["processes"])
     seen, checksum = np.zeros(images, bool), 0
     with timed(seconds, "read"):
         for batch in feature_batches(rows, order, 0, share=share):

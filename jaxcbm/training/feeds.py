@@ -181,10 +181,10 @@ def _add_sums(
 
 
 def _share(order: StreamOrder, mesh: Mesh) -> tuple[Share, int]:
-    """The lanes that hold this process's rows of every batch, and the first row of them."""
+    """The streams that hold this process's rows of every batch, and the first row of them."""
     first, last = (min(row, order.batch) for row in own_rows(order.batch, mesh))
-    lane = min(first // order.part, order.lanes - 1)
-    return Share(lane, max(-(-last // order.part), lane + 1)), lane * order.part
+    stream = min(first // order.part, order.streams - 1)
+    return Share(stream, max(-(-last // order.part), stream + 1)), stream * order.part
 
 
 def _placed(batch: FeatureBatch, first: int, count: int, mesh: Mesh) -> FeatureBatch:

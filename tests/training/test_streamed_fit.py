@@ -16,7 +16,7 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.stream.moments import choose_pivot, sum_moments
-from jaxcbm.data.stream.order import make_tape, window_rows
+from jaxcbm.data.stream.order import shuffle_chunks, window_rows
 from jaxcbm.distributed import preemption
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.load import load_encoder
@@ -63,9 +63,9 @@ def step_by_step(config, train):
     order = feeds.stream_order(plan)
     for epoch in range(config.training.epochs):
         epoch_key, sums = jax.random.fold_in(key, state.step), []
-        tape = make_tape(order, epoch)
+        chunk_order = shuffle_chunks(order, epoch)
         for window in range(-(-order.steps // order.window_steps)):
-            for rows_B in window_rows(tape, window).reshape(-1, order.batch):
+            for rows_B in window_rows(chunk_order, window).reshape(-1, order.batch):
                 batch = take_rows(placed, jnp.asarray(rows_B))
                 state, metrics = step(
                     state, plan=plan, batch=batch, key=jax.random.fold_in(epoch_key, state.step)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxcbm.data.pipeline import map_ahead
 from jaxcbm.data.store.sharded_rows import ShardedRows
-from jaxcbm.data.stream.order import StreamOrder, make_tape, window_rows
+from jaxcbm.data.stream.order import StreamOrder, shuffle_chunks, window_rows
 
 # Rows at a time where the order of the store will do: validation, statistics.
 BLOCK = 8192
@@ -46,11 +46,11 @@ class FeatureBatch(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The lanes of every batch that one process reads; by default all.
+    """The streams of every batch that one process reads; by default all.
 
     Attributes:
-        first: lane, 0 is the first.
-        last: the lane after the last; -1 for the end.
+        first: stream, 0 is the first.
+        last: the stream after the last; -1 for the end.
     """
 
     first: int = 0
@@ -79,11 +79,11 @@ def feature_batches(
     Yields:
         order.steps - first_step batches; their rows are the share of the whole batch, in order.
     """
-    tape = make_tape(order, epoch)
+    chunk_order = shuffle_chunks(order, epoch)
     first_window = first_step // order.window_steps
 
     def read(window: int) -> tuple[np.ndarray, np.ndarray]:
-        wanted_SxLxP = window_rows(tape, window, share.first, share.last)
+        wanted_SxLxP = window_rows(chunk_order, window, share.first, share.last)
         wanted_SxB = wanted_SxLxP.reshape(len(wanted_SxLxP), -1)
         if window == first_window:
             wanted_SxB = wanted_SxB[first_step - window * order.window_steps :]

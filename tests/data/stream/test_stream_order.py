@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxcbm.data.stream.order import StreamOrder, make_tape, window_rows
+from jaxcbm.data.stream.order import StreamOrder, shuffle_chunks, window_rows
 
 
 @st.composite
@@ -17,12 +17,12 @@ def orders(draw):
 
 
 def epoch_of(order, epoch=0, cuts=(0, -1)):
-    """All batches of an epoch, [steps, batch], put together from parts of the lanes."""
-    tape = make_tape(order, epoch)
+    """All batches of an epoch, [steps, batch], put together from parts of the streams."""
+    chunk_order = shuffle_chunks(order, epoch)
     windows = range(-(-order.steps // order.window_steps))
     parts = [
-        np.concatenate([window_rows(tape, window, *lanes) for window in windows])
-        for lanes in itertools.pairwise(cuts)
+        np.concatenate([window_rows(chunk_order, window, *streams) for window in windows])
+        for streams in itertools.pairwise(cuts)
     ]
     return np.concatenate(parts, axis=1).reshape(order.steps, order.batch)
 
@@ -38,8 +38,8 @@ def test_an_epoch_has_every_row_once_but_those_that_fill_no_batch(order, epoch):
 @settings(max_examples=60, deadline=None)
 @given(orders(), st.data())
 def test_the_order_does_not_depend_on_how_lanes_are_shared_between_processes(order, data):
-    cuts = data.draw(st.lists(st.integers(1, order.lanes), max_size=4, unique=True).map(sorted))
-    cuts = sorted({0, *cuts, order.lanes})
+    cuts = data.draw(st.lists(st.integers(1, order.streams), max_size=4, unique=True).map(sorted))
+    cuts = sorted({0, *cuts, order.streams})
     np.testing.assert_array_equal(epoch_of(order, cuts=cuts), epoch_of(order))
 
 
@@ -68,7 +68,7 @@ def test_a_batch_mixes_the_whole_store_also_where_neighbours_are_alike():
 
 def test_rows_are_read_in_runs_as_long_as_a_chunk():
     order = StreamOrder(1_000_000, 512, seed=0, window=131_072)
-    rows = np.sort(window_rows(make_tape(order, 0), 1), axis=None)
+    rows = np.sort(window_rows(shuffle_chunks(order, 0), 1), axis=None)
     runs = 1 + np.count_nonzero(np.diff(rows) > 1)
     assert order.chunk == 256 and len(rows) / runs > 200
 
