@@ -39,11 +39,11 @@ class ConceptSet:
     Make one with `from_file`, `from_phrases` or `from_candidates`, which tidy what they are given.
     Two sets are equal when their phrases are.
 
-    Args:
-      phrases: D short texts, none blank, no two alike but for case and spaces.
-      provenance: where the set comes from; `provenance["dropped"]` counts what was left out.
-      origins: where each phrase comes from; phrases of unknown origin are absent.
-      filters: the filters that ran, oldest first, with what each dropped and why.
+    Attributes:
+        phrases: D short texts, none blank, no two alike but for case and spaces.
+        provenance: where the set comes from; `provenance["dropped"]` counts what was left out.
+        origins: where each phrase comes from; phrases of unknown origin are absent.
+        filters: the filters that ran, oldest first, with what each dropped and why.
 
     >>> ConceptSet.from_phrases(["red crown", "hooked bill", "Red  Crown"]).phrases
     ('red crown', 'hooked bill')
@@ -108,14 +108,14 @@ class ConceptSet:
         """Tidy phrases that are already in memory.
 
         Args:
-          phrases: texts; blank ones and repeats (but for case and spaces) are dropped.
-          provenance: what to remember of their origin; must be fit for JSON.
+            phrases: texts; blank ones and repeats (but for case and spaces) are dropped.
+            provenance: what to remember of their origin; must be fit for JSON.
 
         Returns:
-          A `ConceptSet`, in the order given.
+            A `ConceptSet`, in the order given.
 
         Raises:
-          UserError: no phrase is left, or one is no text or holds control characters.
+            UserError: no phrase is left, or one is no text or holds control characters.
         """
         numbered = [(f"phrase {n}", phrase) for n, phrase in enumerate(phrases, start=1)]
         return _tidy(numbered, dict(provenance or {}), where="the given phrases")
@@ -127,16 +127,16 @@ class ConceptSet:
         """Tidy what sources gave; unlike a file, a source may be wrong here and there.
 
         Args:
-          candidates: phrases with their origins; blank phrases, ones with control characters and
-            ones above 200 letters are dropped, and logged as the filter "tidy". A phrase given
-            twice keeps its first spelling and all its origins.
-          provenance: what to remember of the set as a whole; must be fit for JSON.
+            candidates: phrases with their origins; blank phrases, ones with control characters and
+                ones above 200 letters are dropped, and logged as the filter "tidy". A phrase given
+                twice keeps its first spelling and all its origins.
+            provenance: what to remember of the set as a whole; must be fit for JSON.
 
         Returns:
-          A `ConceptSet`, in the order given.
+            A `ConceptSet`, in the order given.
 
         Raises:
-          UserError: no phrase is left.
+            UserError: no phrase is left.
 
         >>> from jaxcbm.concepts.provenance import Origin
         >>> given = [Candidate("Long tail", Origin("a")), Candidate("long  tail", Origin("b"))]
@@ -156,14 +156,14 @@ class ConceptSet:
         a list of phrases, or what `save` wrote.
 
         Args:
-          source: one of `concept_file.BUILT_IN` ("birds", "cifar100", "cub", ...), or a path that
-            ends in .txt or .json.
+            source: one of `concept_file.BUILT_IN` ("birds", "cifar100", "cub", ...), or a path that
+                ends in .txt or .json.
 
         Returns:
-          A `ConceptSet`; blank lines and repeats are dropped, counted and told in one warning.
+            A `ConceptSet`; blank lines and repeats are dropped, counted and told in one warning.
 
         Raises:
-          UserError: no such file, not UTF-8, not JSON, or no usable phrases in it.
+            UserError: no such file, not UTF-8, not JSON, or no usable phrases in it.
 
         >>> len(ConceptSet.from_file("birds"))
         57
@@ -184,11 +184,11 @@ class ConceptSet:
         """The set that a JSON value describes.
 
         Args:
-          value: a list of phrases, or what `to_json` gave.
-          where: what errors and the provenance call its source.
+            value: a list of phrases, or what `to_json` gave.
+            where: what errors and the provenance call its source.
 
         Raises:
-          UserError: no usable phrases in it.
+            UserError: no usable phrases in it.
 
         >>> ConceptSet.from_json(["red crown"], "by hand").provenance
         {'source': 'by hand'}
@@ -231,16 +231,16 @@ class ConceptSet:
         """The set after a filter, which is logged even if it dropped nothing.
 
         Args:
-          dropped: the reason of each phrase to leave out, by phrase, as spelt here.
-          name: of the filter.
-          settings: its thresholds, fit for JSON.
+            dropped: the reason of each phrase to leave out, by phrase, as spelt here.
+            name: of the filter.
+            settings: its thresholds, fit for JSON.
 
         Returns:
-          A `ConceptSet` of the other phrases, in their order, with one more entry in `filters`.
+            A `ConceptSet` of the other phrases, in their order, with one more entry in `filters`.
 
         Raises:
-          UserError: nothing would be left.
-          ValueError: a dropped phrase is not in the set.
+            UserError: nothing would be left.
+            ValueError: a dropped phrase is not in the set.
 
         >>> concepts = ConceptSet.from_phrases(["tail", "thing"])
         >>> concepts.without({"thing": "says nothing"}, "by hand", {}).phrases
@@ -267,11 +267,11 @@ class ConceptSet:
         """This set's phrases, then those of the others that are new.
 
         Args:
-          others: further sets, in order.
+            others: further sets, in order.
 
         Returns:
-          A `ConceptSet` with the origins of all, the logs of all one after the other, and the
-          provenance of each under `provenance["merged"]`.
+            A `ConceptSet` with the origins of all, the logs of all one after the other, and the
+            provenance of each under `provenance["merged"]`.
 
         >>> a, b = ConceptSet.from_phrases(["tail"]), ConceptSet.from_phrases(["Tail", "fur"])
         >>> a.merge(b).phrases
@@ -300,11 +300,11 @@ class ConceptSet:
         """Write the set, whole or not at all.
 
         Args:
-          path: ends in .json (with provenance, origins and filters) or in .txt (the phrases
-            alone).
+            path: ends in .json (with provenance, origins and filters) or in .txt (the phrases
+                alone).
 
         Raises:
-          UserError: another ending, a full disk, or a phrase that a text file cannot hold.
+            UserError: another ending, a full disk, or a phrase that a text file cannot hold.
         """
         path = Path(path)
         if path.suffix == ".json":

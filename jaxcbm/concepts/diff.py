@@ -9,12 +9,12 @@ from jaxcbm.concepts.filters.log import FilterRun
 class ConceptDiff(NamedTuple):
     """The difference of two concept sets; phrases are the same but for case.
 
-    Args:
-      added: phrases of the second set alone, in its order.
-      removed: phrases of the first set alone, in its order.
-      kept: phrases of both, in the order of the second.
-      reordered: whether the phrases of both stand in another order, which changes the hash.
-      reasons: why a removed phrase went, where a filter of the second set says so.
+    Attributes:
+        added: phrases of the second set alone, in its order.
+        removed: phrases of the first set alone, in its order.
+        kept: phrases of both, in the order of the second.
+        reordered: whether the phrases of both stand in another order, which changes the hash.
+        reasons: why a removed phrase went, where a filter of the second set says so.
     """
 
     added: tuple[str, ...]
@@ -28,12 +28,12 @@ def diff(before: Sequence[str], after: Sequence[str], log: Sequence[FilterRun] =
     """Compare the phrases of two sets.
 
     Args:
-      before: the first set's phrases.
-      after: the second set's phrases.
-      log: the filters that the second set went through.
+        before: the first set's phrases.
+        after: the second set's phrases.
+        log: the filters that the second set went through.
 
     Returns:
-      A `ConceptDiff`.
+        A `ConceptDiff`.
 
     >>> diff(["tail", "fur"], ["fur", "paw"])
     ConceptDiff(added=('paw',), removed=('tail',), kept=('fur',), reordered=False, reasons={})

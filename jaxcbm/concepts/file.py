@@ -30,7 +30,7 @@ def read_concept_file(path: Path) -> str:
     """The text of a .txt or .json file.
 
     Raises:
-      UserError: another ending, no such file, or not UTF-8.
+        UserError: another ending, no such file, or not UTF-8.
     """
     if path.suffix not in (".txt", ".json"):
         raise UserError(

@@ -15,15 +15,15 @@ _FORMS = {"seed": (int, type(None)), "weight": (int, float, type(None))}
 class Origin:
     """One place that gave a phrase; a phrase may have several.
 
-    Args:
-      source: what was asked: "ConceptNet", "language model", "text file", ...
-      query: the question as it was put: a prompt, or the edge of a graph.
-      class_name: the class it was asked about; "" where the source knows no classes.
-      model: the language model that answered.
-      seed: what its sampling started from.
-      time: when the source answered, UTC, ISO 8601.
-      licence: of the phrase, as SPDX names it; "" is unknown.
-      weight: how sure the source is, in its own unit.
+    Attributes:
+        source: what was asked: "ConceptNet", "language model", "text file", ...
+        query: the question as it was put: a prompt, or the edge of a graph.
+        class_name: the class it was asked about; "" where the source knows no classes.
+        model: the language model that answered.
+        seed: what its sampling started from.
+        time: when the source answered, UTC, ISO 8601.
+        licence: of the phrase, as SPDX names it; "" is unknown.
+        weight: how sure the source is, in its own unit.
 
     >>> Origin("ConceptNet", class_name="dog", licence="CC-BY-SA-4.0").licence
     'CC-BY-SA-4.0'
@@ -40,7 +40,12 @@ class Origin:
 
 
 class Candidate(NamedTuple):
-    """A phrase as a source gave it, not yet tidied, and where it comes from."""
+    """A phrase as a source gave it, not yet tidied.
+
+    Attributes:
+        phrase: the text.
+        origin: where it comes from.
+    """
 
     phrase: str
     origin: Origin
@@ -87,11 +92,11 @@ def origins_from_json(value: Mapping[str, Any], where: str) -> dict[str, tuple[O
     """What `origins_to_json` wrote.
 
     Args:
-      value: an object with "origins" and "origins_of", or with neither.
-      where: the file, for the message.
+        value: an object with "origins" and "origins_of", or with neither.
+        where: the file, for the message.
 
     Raises:
-      UserError: they are not of that form.
+        UserError: they are not of that form.
     """
     try:
         rows = [_origin(row) for row in value.get("origins", [])]

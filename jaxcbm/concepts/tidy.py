@@ -12,7 +12,12 @@ MAX_LETTERS = 200
 
 
 class TidyLines(NamedTuple):
-    """The phrases of a file in their order, and how many lines were left out."""
+    """The tidied phrases of a file.
+
+    Attributes:
+        phrases: in their order.
+        blank, duplicates: how many lines were left out.
+    """
 
     phrases: tuple[str, ...]
     blank: int
@@ -20,7 +25,13 @@ class TidyLines(NamedTuple):
 
 
 class TidyCandidates(NamedTuple):
-    """The phrases of sources in their order, what was left out, and where each comes from."""
+    """The tidied phrases of sources.
+
+    Attributes:
+        phrases: in their order.
+        dropped: what was left out, and why.
+        origins: where each phrase comes from.
+    """
 
     phrases: tuple[str, ...]
     dropped: tuple[Dropped, ...]
@@ -31,11 +42,11 @@ def tidy_lines(phrases: Iterable[tuple[str, Any]], where: str) -> TidyLines:
     """Tidy what a person wrote; a line that cannot be a phrase is a fault to tell.
 
     Args:
-      phrases: a place ("line 3") and what stands there.
-      where: the file, for the message.
+        phrases: a place ("line 3") and what stands there.
+        where: the file, for the message.
 
     Raises:
-      UserError: a line is no text or holds a control character, or no phrase is left.
+        UserError: a line is no text or holds a control character, or no phrase is left.
 
     >>> tidy_lines([("line 1", "Tail"), ("line 2", "tail "), ("line 3", "")], "a.txt")
     TidyLines(phrases=('Tail',), blank=1, duplicates=1)
@@ -60,7 +71,7 @@ def tidy_candidates(candidates: Iterable[Candidate]) -> TidyCandidates:
     """Tidy what sources gave; a phrase that cannot be one is dropped with its reason.
 
     Raises:
-      UserError: no phrase is left.
+        UserError: no phrase is left.
 
     >>> from jaxcbm.concepts.provenance import Origin
     >>> tidy_candidates([Candidate("tail", Origin("a")), Candidate("fu\\0r", Origin("a"))]).dropped
@@ -90,7 +101,7 @@ def one_line(phrase: Any, place: str) -> str:
     """The phrase with single spaces; a mark that no reader would see is a fault.
 
     Raises:
-      UserError: no text, or a control character in it.
+        UserError: no text, or a control character in it.
     """
     if not isinstance(phrase, str):
         raise UserError(f"{place} is no text: {phrase!r:.60}")

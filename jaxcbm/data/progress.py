@@ -16,11 +16,11 @@ class ProgressLine:
     first call, so that work found finished does not flatter it.
 
     Args:
-      label: the first word of every line.
-      unit: what is counted.
-      stream: where to write; standard error unless told.
-      patience: seconds before the first word; a job that ends earlier says nothing.
-      clock: seconds, rising.
+        label: the first word of every line.
+        unit: what is counted.
+        stream: where to write; standard error unless told.
+        patience: seconds before the first word; a job that ends earlier says nothing.
+        clock: seconds, rising.
 
     >>> line = ProgressLine("encode", "images", stream=sys.stdout, clock=iter([0.0, 2.0]).__next__)
     >>> line(0, 100); line(100, 100)

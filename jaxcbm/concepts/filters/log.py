@@ -8,7 +8,12 @@ from jaxcbm.errors import UserError
 
 
 class Dropped(NamedTuple):
-    """A phrase that a filter left out, and its reason in words."""
+    """A phrase that a filter left out.
+
+    Attributes:
+        phrase: the text.
+        reason: in words.
+    """
 
     phrase: str
     reason: str
@@ -18,11 +23,11 @@ class Dropped(NamedTuple):
 class FilterRun:
     """One filter, run once over one set.
 
-    Args:
-      name: of the filter.
-      settings: its thresholds, fit for JSON.
-      kept: phrases after it.
-      dropped: every phrase that it left out.
+    Attributes:
+        name: of the filter.
+        settings: its thresholds, fit for JSON.
+        kept: phrases after it.
+        dropped: every phrase that it left out.
 
     >>> FilterRun("length", {"max_letters": 30}, 12, (Dropped("x" * 31, "31 letters"),)).kept
     12
@@ -47,7 +52,7 @@ def filter_runs_from_json(value: Iterable[Mapping[str, Any]], where: str) -> tup
     """The runs in a saved set, oldest first.
 
     Raises:
-      UserError: they are not of the form that `FilterRun.to_json` gives.
+        UserError: they are not of the form that `FilterRun.to_json` gives.
     """
     try:
         return tuple(

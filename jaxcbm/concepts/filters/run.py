@@ -19,7 +19,7 @@ from jaxcbm.errors import UserError
 class Evidence:
     """What filters look at beside the phrases; None where it is not there.
 
-    Args:
+    Attributes:
         texts: unit-norm embeddings of the phrases, float32 [D, E]; those of several text encoders
             joined by `join_embeddings`.
         classes: K names.
@@ -44,7 +44,12 @@ class Evidence:
 
 
 class Step(NamedTuple):
-    """One filter of a pipeline: its name in `FILTERS`, and its thresholds by name."""
+    """One filter of a pipeline.
+
+    Attributes:
+        name: a key of `FILTERS`.
+        settings: its thresholds by name.
+    """
 
     name: str
     settings: Mapping[str, Any] = MappingProxyType({})

@@ -31,10 +31,10 @@ def parse_phrases(answer: str) -> list[str]:
     the enumerations in sentences. Nothing in the answer is obeyed or run.
 
     Args:
-      answer: what the model wrote.
+        answer: what the model wrote.
 
     Returns:
-      Phrases without marks, quotes, leading articles and final stops; none where it has none.
+        Phrases without marks, quotes, leading articles and final stops; none where it has none.
 
     >>> parse_phrases('Sure! {"phrases": ["long tail", "a red bill"]}')
     ['long tail', 'red bill']

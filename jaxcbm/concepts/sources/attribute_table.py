@@ -20,16 +20,16 @@ def from_attribute_table(
     """The attributes of a table in the layout of CUB-200-2011's attributes.txt, as words.
 
     Args:
-      classes: K names; the table does not know them, and every class is offered every attribute.
-      path: lines such as "13 has_bill_shape::hooked", with or without the number.
-      licence: of the table.
+        classes: K names; the table does not know them, and every class is offered every attribute.
+        path: lines such as "13 has_bill_shape::hooked", with or without the number.
+        licence: of the table.
 
     Returns:
-      Candidates in the order of the table; two attributes that would be one phrase say their
-      group as well.
+        Candidates in the order of the table; two attributes that would be one phrase say their
+        group as well.
 
     Raises:
-      UserError: bad class names, no such file, or a line of another layout.
+        UserError: bad class names, no such file, or a line of another layout.
     """
     from jaxcbm.data.sources.cub import phrase_of
 
@@ -57,13 +57,13 @@ def from_painted_birds(classes: Sequence[str]) -> list[Candidate]:
     """What the birds of the built-in dataset look like, by species.
 
     Args:
-      classes: species of the built-in birds.
+        classes: species of the built-in birds.
 
     Returns:
-      The 14 phrases of each species, by class.
+        The 14 phrases of each species, by class.
 
     Raises:
-      UserError: bad class names, or none of them is a species.
+        UserError: bad class names, or none of them is a species.
 
     >>> [candidate.phrase for candidate in from_painted_birds(["barred fernwit"])][:2]
     ['black crown', 'crest swept backwards']

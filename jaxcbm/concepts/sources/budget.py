@@ -12,8 +12,8 @@ class Budget:
     given back, so that the cap holds at every moment.
 
     Args:
-      requests: at most so many, failed ones included; None is no cap.
-      tokens: at most so many, prompts and answers together; None is no cap.
+        requests: at most so many, failed ones included; None is no cap.
+        tokens: at most so many, prompts and answers together; None is no cap.
 
     >>> budget = Budget(requests=2, tokens=100)
     >>> budget.take(60); budget.settle(60, 20); budget.take(80)
@@ -33,10 +33,10 @@ class Budget:
         """Set one request aside.
 
         Args:
-          tokens: the most that it can cost.
+            tokens: the most that it can cost.
 
         Raises:
-          UserError: that is more than is left.
+            UserError: that is more than is left.
         """
         with self._lock:
             if self.requests is not None and self.requests_spent >= self.requests:
@@ -57,8 +57,8 @@ class Budget:
         """Give back what a request did not use.
 
         Args:
-          taken: what `take` set aside.
-          used: what it did cost.
+            taken: what `take` set aside.
+            used: what it did cost.
         """
         with self._lock:
             self.tokens_spent += max(used, 0) - taken

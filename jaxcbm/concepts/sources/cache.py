@@ -17,7 +17,7 @@ class AnswerCache:
     that cannot be read counts as none. Several threads and processes may share a folder.
 
     Args:
-      folder: made when the first answer is kept.
+        folder: made when the first answer is kept.
 
     >>> import tempfile
     >>> cache = AnswerCache(tempfile.mkdtemp())
@@ -33,10 +33,10 @@ class AnswerCache:
         """The answer to a request, or None.
 
         Args:
-          request: what was asked, fit for JSON. It is stored: put no secret in it.
+            request: what was asked, fit for JSON. It is stored: put no secret in it.
 
         Raises:
-          UserError: the folder cannot be read.
+            UserError: the folder cannot be read.
         """
         path = self._path(request)
         try:
@@ -54,11 +54,11 @@ class AnswerCache:
         """Write an answer, whole or not at all.
 
         Args:
-          request: what was asked, fit for JSON.
-          answer: what came, fit for JSON, not None.
+            request: what was asked, fit for JSON.
+            answer: what came, fit for JSON, not None.
 
         Raises:
-          UserError: the disk is full or the folder is not writable.
+            UserError: the disk is full or the folder is not writable.
         """
         text = json.dumps({"request": dict(request), "answer": answer}, ensure_ascii=False)
         path = self._path(request)

@@ -23,7 +23,13 @@ _OPTIONAL = {
 
 
 class Reply(NamedTuple):
-    """What the model wrote, which model it says it is, and what it cost in tokens."""
+    """What a language model answered.
+
+    Attributes:
+        text: what it wrote.
+        model: which model it says it is.
+        tokens: what prompt and answer cost.
+    """
 
     text: str
     model: str
@@ -41,13 +47,13 @@ class ChatClient:
     cut out of whatever the server says.
 
     Args:
-      base_url: up to and with /v1.
-      key_variable: the environment variable that holds the key; unset for servers that need none.
-      timeout: seconds without a byte.
-      budget: what may be spent.
+        base_url: up to and with /v1.
+        key_variable: the environment variable that holds the key; unset for servers that need none.
+        timeout: seconds without a byte.
+        budget: what may be spent.
 
     Raises:
-      UserError: the package openai is not installed, or the URL or the key cannot be one.
+        UserError: the package openai is not installed, or the URL or the key cannot be one.
     """
 
     def __init__(self, base_url: str, key_variable: str, timeout: float, budget: Budget):
@@ -74,11 +80,11 @@ class ChatClient:
         """One try; an optional parameter that the server refuses is left out from then on.
 
         Args:
-          request: model, messages, max_tokens and optional parameters of the chat API.
+            request: model, messages, max_tokens and optional parameters of the chat API.
 
         Raises:
-          Transient: no connection, a time-out, a busy or stumbling server, or half an answer.
-          UserError: the server refuses, or the budget is spent.
+            Transient: no connection, a time-out, a busy or stumbling server, or half an answer.
+            UserError: the server refuses, or the budget is spent.
         """
         for _ in range(len(_OPTIONAL) + 1):
             sent = _without(request, self._left_out)

@@ -18,7 +18,15 @@ _ARTICLES = ("a", "an", "the")
 
 
 class Edge(NamedTuple):
-    """One assertion: `start` has `relation` to `end`; both are URIs such as /c/en/dog/n."""
+    """One assertion of ConceptNet: `start` has `relation` to `end`.
+
+    Attributes:
+        uri: of the assertion.
+        relation: such as /r/HasA.
+        start, end: URIs such as /c/en/dog/n.
+        weight: how sure it is; one person's statement has 1.
+        licence: as SPDX names it.
+    """
 
     uri: str
     relation: str
@@ -74,7 +82,7 @@ def checked_relations(relations: Sequence[str]) -> tuple[str, ...]:
     """Relation names, each once.
 
     Raises:
-      UserError: none, or something that is no name.
+        UserError: none, or something that is no name.
     """
     if not relations or isinstance(relations, str):
         raise UserError(f"the relations are {relations!r}: give a list such as {list(RELATIONS)}")
@@ -88,7 +96,7 @@ def checked_language(language: str) -> str:
     """A language code as ConceptNet writes it.
 
     Raises:
-      UserError: it is none.
+        UserError: it is none.
     """
     if not re.fullmatch(r"[a-z]{2,3}(_[a-z]+)?", language):
         raise UserError(f"{language!r:.60} is no language code: give en, de, zh, ...")
@@ -123,7 +131,13 @@ def candidate_of(edge: Edge, term: str, name: str, source: str, time: str) -> Ca
 
 
 class Hit(NamedTuple):
-    """What an edge says of the class at `place`."""
+    """What an edge says of a class.
+
+    Attributes:
+        place: of the class in the list.
+        edge: the assertion.
+        candidate: the phrase that it gives.
+    """
 
     place: int
     edge: Edge
@@ -154,7 +168,7 @@ def tell_unknown(names: Sequence[str], classes: int, word_by_word: bool) -> None
     """Warn of classes that ConceptNet says nothing about.
 
     Raises:
-      UserError: it says nothing of any.
+        UserError: it says nothing of any.
     """
     hint = "" if word_by_word else " (ask word by word to find more)"
     if len(names) == classes:

@@ -21,7 +21,7 @@ from jaxcbm.concepts.sources.conceptnet import (
     words_of,
 )
 from jaxcbm.concepts.sources.json_requests import checked_base_url, get_json
-from jaxcbm.concepts.sources.retries import Patience, Transient, patiently
+from jaxcbm.concepts.sources.retries import RetryPolicy, Transient, with_retries
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
 
@@ -47,7 +47,7 @@ def from_conceptnet_api(
     minimum_weight: float = 1.0,
     requests_per_second: float = 1.0,
     timeout: float = 30.0,
-    patience: Patience = Patience(),  # noqa: B008 - frozen: a shared default cannot change
+    retry_policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen: a shared default cannot change
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Ask ConceptNet's API what it knows of each class.
@@ -55,35 +55,37 @@ def from_conceptnet_api(
     Every page is kept in the cache; a stopped run continues and asks nothing twice.
 
     Args:
-      classes: K names; each is looked up whole.
-      cache: where pages are kept.
-      base_url: of the API; your own server's, or the public one.
-      relations: which edges count. Of PartOf and AtLocation both ends do: a class's parts, and
-        what is found at it.
-      language: of the names and the phrases, a code such as "en".
-      word_by_word: whether a name that is not known whole is looked up word by word; the phrases
-        may then be about something else ("fox" for "fox sparrow").
-      minimum_weight: edges below it are left out; one person's statement has weight 1.
-      requests_per_second: at most so many; the public server allows 3,600 an hour.
-      timeout: seconds without a byte.
-      patience: how often a busy server is asked again.
-      progress: told the classes done and K.
+        classes: K names; each is looked up whole.
+        cache: where pages are kept.
+        base_url: of the API; your own server's, or the public one.
+        relations: which edges count. Of PartOf and AtLocation both ends do: a class's parts, and
+            what is found at it.
+        language: of the names and the phrases, a code such as "en".
+        word_by_word: whether a name that is not known whole is looked up word by word; the phrases
+            may then be about something else ("fox" for "fox sparrow").
+        minimum_weight: edges below it are left out; one person's statement has weight 1.
+        requests_per_second: at most so many; the public server allows 3,600 an hour.
+        timeout: seconds without a byte.
+        retry_policy: how often a busy server is asked again.
+        progress: told the classes done and K.
 
     Returns:
-      Candidates by class, relation and falling weight, the same as from the dump's edges.
+        Candidates by class, relation and falling weight, the same as from the dump's edges.
 
     Raises:
-      UserError: bad class names or settings, no answer from the server, or nothing known.
+        UserError: bad class names or settings, no answer from the server, or nothing known.
 
     Reference:
-      Speer, Chin and Havasi, ConceptNet 5.5, 2017, arXiv 1612.03975.
+        Speer, Chin and Havasi, ConceptNet 5.5, 2017, arXiv 1612.03975.
     """
     names = checked_classes(classes)
     relations, language = checked_relations(relations), checked_language(language)
     base_url = checked_base_url(base_url)
     if not requests_per_second > 0:
         raise UserError(f"requests_per_second is {requests_per_second}: give more than 0")
-    ask = functools.partial(_page, base_url, cache, _Pause(requests_per_second), timeout, patience)
+    ask = functools.partial(
+        _page, base_url, cache, _Pause(requests_per_second), timeout, retry_policy
+    )
 
     def hits_of(place: int, term: str) -> list[Hit]:
         edges = (
@@ -145,7 +147,7 @@ def _page(
     cache: AnswerCache,
     pause: Callable[[], None],
     timeout: float,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     path: str,
 ) -> _Page:
     request = {"source": "ConceptNet API", "base_url": base_url, "path": path}
@@ -157,7 +159,7 @@ def _page(
         pause()
         return _read_page(get_json(base_url + path, timeout))
 
-    page = patiently(ask, patience, base_url)
+    page = with_retries(ask, retry_policy, base_url)
     cache.keep(request, {"edges": page.edges, "next": page.next, "time": page.time})
     return page
 

@@ -49,25 +49,25 @@ def from_conceptnet_dump(
     (conceptnet-assertions-5.7.0.csv.gz, 0.5 GB) take a minute or two.
 
     Args:
-      classes: K names; each is looked up whole.
-      path: the dump, gzipped or not. A line has five columns with tabs between: the edge's URI, the
-        relation, the start, the end, and JSON with weight and licence.
-      relations: which edges count. Of PartOf and AtLocation both ends do: a class's parts, and
-        what is found at it.
-      language: of the names and the phrases, a code such as "en".
-      word_by_word: whether a name that is not known whole is looked up word by word.
-      minimum_weight: edges below it are left out; one person's statement has weight 1.
-      progress: told the bytes of the file that are read, and how many there are.
+        classes: K names; each is looked up whole.
+        path: the dump, gzipped or not. A line has five columns with tabs between: the edge's URI,
+            the relation, the start, the end, and JSON with weight and licence.
+        relations: which edges count. Of PartOf and AtLocation both ends do: a class's parts, and
+            what is found at it.
+        language: of the names and the phrases, a code such as "en".
+        word_by_word: whether a name that is not known whole is looked up word by word.
+        minimum_weight: edges below it are left out; one person's statement has weight 1.
+        progress: told the bytes of the file that are read, and how many there are.
 
     Returns:
-      Candidates by class, relation and falling weight, the same as from the API.
+        Candidates by class, relation and falling weight, the same as from the API.
 
     Raises:
-      UserError: bad class names or settings, no such file, another format, a file that ends early,
-        or nothing known.
+        UserError: bad class names or settings, no such file, another format, a file that ends
+            early, or nothing known.
 
     Reference:
-      Speer, Chin and Havasi, ConceptNet 5.5, 2017, arXiv 1612.03975.
+        Speer, Chin and Havasi, ConceptNet 5.5, 2017, arXiv 1612.03975.
     """
     names = checked_classes(classes)
     relations, language = checked_relations(relations), checked_language(language)

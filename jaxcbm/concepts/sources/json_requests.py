@@ -22,7 +22,7 @@ def checked_base_url(url: str) -> str:
     It is written to caches and provenance, so that it may hold no name, password or query.
 
     Raises:
-      UserError: not http or https, no host, or something that may be a secret.
+        UserError: not http or https, no host, or something that may be a secret.
 
     >>> checked_base_url("http://localhost:8000/v1/")
     'http://localhost:8000/v1'
@@ -46,12 +46,12 @@ def get_json(url: str, timeout: float) -> Any:
     """What a server has at a URL.
 
     Args:
-      url: http or https.
-      timeout: seconds without a byte.
+        url: http or https.
+        timeout: seconds without a byte.
 
     Raises:
-      Transient: no connection, a time-out, a busy or stumbling server, or half an answer.
-      UserError: the server refuses.
+        Transient: no connection, a time-out, a busy or stumbling server, or half an answer.
+        UserError: the server refuses.
     """
     headers = {"Accept": "application/json", "User-Agent": _AGENT}
     request = urllib.request.Request(url, headers=headers)

@@ -13,7 +13,7 @@ from jaxcbm.concepts.sources.budget import Budget
 from jaxcbm.concepts.sources.cache import AnswerCache
 from jaxcbm.concepts.sources.chat_client import ChatClient
 from jaxcbm.concepts.sources.questions import QUESTIONS, SCHEMA, messages
-from jaxcbm.concepts.sources.retries import Patience, patiently
+from jaxcbm.concepts.sources.retries import RetryPolicy, with_retries
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
 
@@ -45,7 +45,7 @@ def from_language_model(
     licence: str = "",
     key_variable: str = KEY_VARIABLE,
     timeout: float = 120.0,
-    patience: Patience = Patience(),  # noqa: B008 - frozen: a shared default cannot change
+    retry_policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen: a shared default cannot change
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """Ask every question about every class.
@@ -54,29 +54,29 @@ def from_language_model(
     read from the environment and reaches no file, log or record.
 
     Args:
-      classes: K names.
-      cache: where answers are kept.
-      base_url: up to and with /v1: a hosted service, vLLM, Ollama, llama.cpp, ...
-      model: as the server names it.
-      questions: texts by name.
-      count: phrases wanted for each question.
-      temperature: of the sampling, 0 or more; 0 repeats itself best.
-      seed: of the sampling, where the server has one.
-      max_tokens: of an answer.
-      concurrency: requests under way at once.
-      budget: what this run may spend; no cap unless given.
-      licence: of what the model says, as its terms have it.
-      key_variable: the environment variable that holds the key; unset where none is needed.
-      timeout: seconds without a byte.
-      patience: how often a busy server is asked again.
-      progress: told the questions answered and how many there are.
+        classes: K names.
+        cache: where answers are kept.
+        base_url: up to and with /v1: a hosted service, vLLM, Ollama, llama.cpp, ...
+        model: as the server names it.
+        questions: texts by name.
+        count: phrases wanted for each question.
+        temperature: of the sampling, 0 or more; 0 repeats itself best.
+        seed: of the sampling, where the server has one.
+        max_tokens: of an answer.
+        concurrency: requests under way at once.
+        budget: what this run may spend; no cap unless given.
+        licence: of what the model says, as its terms have it.
+        key_variable: the environment variable that holds the key; unset where none is needed.
+        timeout: seconds without a byte.
+        retry_policy: how often a busy server is asked again.
+        progress: told the questions answered and how many there are.
 
     Returns:
-      Candidates by class and question, in the order of the answers.
+        Candidates by class and question, in the order of the answers.
 
     Raises:
-      UserError: bad class names or settings, no answer from the server, a refusal, a spent budget,
-        or not one phrase.
+        UserError: bad class names or settings, no answer from the server, a refusal, a spent
+            budget, or not one phrase.
     """
     names = checked_classes(classes)
     for name, value, least in (
@@ -104,7 +104,7 @@ def from_language_model(
         chat = messages(questions[question], name, count)
         for place in range(_SEEDS):
             request = {**settings, "messages": chat, "seed": seed + place}
-            found = _ask(client, cache, request, patience, stop)
+            found = _ask(client, cache, request, retry_policy, stop)
             if parse_phrases(found.text):
                 break
         return found
@@ -134,7 +134,7 @@ def _ask(
     client: ChatClient,
     cache: AnswerCache,
     request: Mapping[str, Any],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     stop: threading.Event,
 ) -> _Answer:
     entry = {"source": "language model", "base_url": client.base_url, **request}
@@ -146,7 +146,7 @@ def _ask(
                 raise UserError("stopped")
             return client.ask(request)
 
-        reply = patiently(ask, patience, client.base_url, sleep=stop.wait)
+        reply = with_retries(ask, retry_policy, client.base_url, sleep=stop.wait)
         kept = {"text": reply.text, "model": reply.model, "time": utc_now(), "tokens": reply.tokens}
         cache.keep(entry, kept)
     return _Answer(kept["text"], kept["model"], kept["time"], request["seed"])

@@ -15,15 +15,15 @@ def from_concept_file(
     """The phrases of a concept file or a built-in set.
 
     Args:
-      classes: K names; the file does not know them.
-      path: what `ConceptSet.from_file` reads.
-      licence: of the file, where it does not say so itself.
+        classes: K names; the file does not know them.
+        path: what `ConceptSet.from_file` reads.
+        licence: of the file, where it does not say so itself.
 
     Returns:
-      Candidates in the order of the file, with the origins that a .json file holds.
+        Candidates in the order of the file, with the origins that a .json file holds.
 
     Raises:
-      UserError: bad class names, or a file that `ConceptSet.from_file` refuses.
+        UserError: bad class names, or a file that `ConceptSet.from_file` refuses.
 
     >>> from_concept_file(["wren"], "birds")[0].origin.source
     'built-in birds'
@@ -46,17 +46,17 @@ def from_vocabulary(
     """The words of a list, most frequent first as such lists are.
 
     Args:
-      classes: K names; the list does not know them.
-      path: a word or phrase a line; what follows a tab (a count) is left out, and so are lines
-        that start with #.
-      limit: take so many words from the top; None takes all.
-      licence: of the list.
+        classes: K names; the list does not know them.
+        path: a word or phrase a line; what follows a tab (a count) is left out, and so are lines
+            that start with #.
+        limit: take so many words from the top; None takes all.
+        licence: of the list.
 
     Returns:
-      Candidates in the order of the list.
+        Candidates in the order of the list.
 
     Raises:
-      UserError: bad class names, no such file, an empty one, or a limit below 1.
+        UserError: bad class names, no such file, an empty one, or a limit below 1.
     """
     checked_classes(classes)
     if limit is not None and limit < 1:
@@ -78,7 +78,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file that are not blank, with their numbers, one at a time.
 
     Raises:
-      UserError: no such file, or not UTF-8.
+        UserError: no such file, or not UTF-8.
     """
     number = 0
     try:

@@ -18,8 +18,8 @@ class Transient(Exception):
     """A failure that may pass.
 
     Args:
-      reason: in words.
-      retry_after: seconds that the server asked to wait, if it did.
+        reason: in words.
+        retry_after: seconds that the server asked to wait, if it did.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None):
@@ -28,14 +28,14 @@ class Transient(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often a server is asked again.
 
-    Args:
-      attempts: tries in all, at least 1.
-      first_wait: seconds before the second try; every further wait is twice as long, and each is
-        varied by a quarter so that several askers do not return together.
-      longest_wait: seconds; a server that asks for more ends the run.
+    Attributes:
+        attempts: tries in all, at least 1.
+        first_wait: seconds before the second try; every further wait is twice as long, and each is
+            varied by a quarter so that several askers do not return together.
+        longest_wait: seconds; a server that asks for more ends the run.
     """
 
     attempts: int = 6
@@ -47,53 +47,53 @@ class Patience:
             raise UserError(f"{self} is impossible: attempts >= 1, waits >= 0")
 
 
-def patiently(
+def with_retries(
     ask: Callable[[], T],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     where: str,
     sleep: Callable[[float], object] = time.sleep,
 ) -> T:
     """What `ask` returns, asking again while it raises `Transient`.
 
     Args:
-      ask: one try.
-      patience: how often and how long.
-      where: whom it asks, for the message.
-      sleep: waits that many seconds.
+        ask: one try.
+        retry_policy: how often and how long.
+        where: whom it asks, for the message.
+        sleep: waits that many seconds.
 
     Raises:
-      UserError: the last try failed too, or the server wants a longer wait than patience has.
+        UserError: the last try failed too, or the server wants a longer wait than is allowed.
 
-    >>> patiently(lambda: 3, Patience(), "http://localhost")
+    >>> with_retries(lambda: 3, RetryPolicy(), "http://localhost")
     3
     """
-    wait = patience.first_wait
-    for attempt in range(1, patience.attempts + 1):
+    wait = retry_policy.first_wait
+    for attempt in range(1, retry_policy.attempts + 1):
         try:
             return ask()
         except Transient as failure:
-            if attempt == patience.attempts:
+            if attempt == retry_policy.attempts:
                 raise UserError(
                     f"no answer from {where} in {attempt} tries, at last: {failure} (what was "
                     "answered is kept; the same command continues)"
                 ) from None
             asked = failure.retry_after
-            if asked is not None and asked > patience.longest_wait:
+            if asked is not None and asked > retry_policy.longest_wait:
                 raise UserError(
                     f"{where} asks to wait {asked:.0f} s ({failure}): run the same command later; "
                     "what was answered is kept"
                 ) from None
-            usual = min(wait, patience.longest_wait) * random.uniform(0.75, 1.25)
+            usual = min(wait, retry_policy.longest_wait) * random.uniform(0.75, 1.25)
             sleep(usual if asked is None else asked)
             wait *= 2
-    raise AssertionError("a patience of no attempts")
+    raise AssertionError("a retry policy of no attempts")
 
 
 def retry_after_seconds(value: str | None, now: datetime | None = None) -> float | None:
     """The seconds that a Retry-After header asks for; None if it says nothing we understand.
 
     Reference:
-      RFC 9110, section 10.2.3: seconds, or a date.
+        RFC 9110, section 10.2.3: seconds, or a date.
 
     >>> retry_after_seconds("2"), retry_after_seconds("soon"), retry_after_seconds(None)
     (2.0, None, None)

@@ -20,14 +20,14 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Class names that can be asked about, with single spaces, NFC.
 
     Args:
-      classes: K names.
+        classes: K names.
 
     Returns:
-      The K names in their order.
+        The K names in their order.
 
     Raises:
-      UserError: none, a blank one, one given twice (but for case and spaces), one that holds
-        control characters, or one above 120 letters.
+        UserError: none, a blank one, one given twice (but for case and spaces), one that holds
+            control characters, or one above 120 letters.
 
     >>> checked_classes(["great  grey shrike", "wren"])
     ('great grey shrike', 'wren')

@@ -38,12 +38,12 @@ def paint_background(scene: Scene, side: int, perch_y: float) -> Image.Image:
     """Everything behind the bird.
 
     Args:
-      scene: where it is.
-      side: of the square picture, in pixels.
-      perch_y: the height at which the bird's feet stand, in pixels.
+        scene: where it is.
+        side: of the square picture, in pixels.
+        perch_y: the height at which the bird's feet stand, in pixels.
 
     Returns:
-      An RGB picture.
+        An RGB picture.
     """
     texture = Image.fromarray(_gradient(scene))
     image = texture.resize((side, side), Image.Resampling.BICUBIC)
@@ -139,8 +139,8 @@ def paint_leaves(canvas: Canvas, scene: Scene) -> None:
     """The leaves in front of the bird; each hides a little of it.
 
     Args:
-      canvas: painted on in place.
-      scene: where the leaves hang.
+        canvas: painted on in place.
+        scene: where the leaves hang.
     """
     side = canvas.image.size[0]
     for i, (x, y, length, angle) in enumerate(scene.leaves_Lx4):

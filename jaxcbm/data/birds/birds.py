@@ -42,19 +42,19 @@ def load_birds(
     captions tell what is painted, not what is typical.
 
     Args:
-      split: "train", "valid" or "test"; no two share a picture.
-      seed: another seed, other pictures of the same species.
-      images_per_class: 60, 15 and 30 by default.
-      size: of the square pictures, in pixels.
-      workers: processes that paint; the result is the same for any number. A script that asks for
-        more than one needs the `if __name__ == "__main__":` guard of multiprocessing.
+        split: "train", "valid" or "test"; no two share a picture.
+        seed: another seed, other pictures of the same species.
+        images_per_class: 60, 15 and 30 by default.
+        size: of the square pictures, in pixels.
+        workers: processes that paint; the result is the same for any number. A script that asks for
+            more than one needs the `if __name__ == "__main__":` guard of multiprocessing.
 
     Returns:
-      An `ImageSet` with annotations over `species.PHRASES` and six captions an image, in the
-      order of the classes.
+        An `ImageSet` with annotations over `species.PHRASES` and six captions an image, in the
+        order of the classes.
 
     Raises:
-      UserError: no such split.
+        UserError: no such split.
 
     >>> birds = load_birds("test", images_per_class=1)
     >>> len(birds), birds.classes[0], birds.annotations.shape
@@ -78,14 +78,14 @@ def random_birds(n: int, *, seed: int, size: int = 64, workers: int = 1) -> Imag
     Every combination of attributes differs in at least two of them from every species.
 
     Args:
-      n: how many.
-      seed: another seed, other birds.
-      size: of the square pictures, in pixels.
-      workers: processes that paint; the result is the same for any number. A script that asks for
-        more than one needs the `if __name__ == "__main__":` guard of multiprocessing.
+        n: how many.
+        seed: another seed, other birds.
+        size: of the square pictures, in pixels.
+        workers: processes that paint; the result is the same for any number. A script that asks for
+            more than one needs the `if __name__ == "__main__":` guard of multiprocessing.
 
     Returns:
-      An `ImageSet` with annotations, six captions an image, and labels of -1.
+        An `ImageSet` with annotations, six captions an image, and labels of -1.
 
     >>> random_birds(2, seed=0).captions[0][0]
     '...'

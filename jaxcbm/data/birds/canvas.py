@@ -25,10 +25,10 @@ def curve(points_Nx2: np.ndarray) -> np.ndarray:
     """A smooth closed curve through points.
 
     Args:
-      points_Nx2: float [N, 2], in order around the shape.
+        points_Nx2: float [N, 2], in order around the shape.
 
     Returns:
-      float [6 N, 2]; every sixth row is one of the points.
+        float [6 N, 2]; every sixth row is one of the points.
 
     >>> curve(np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 2.0]]))[6]
     array([2., 0.])
@@ -39,7 +39,12 @@ def curve(points_Nx2: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where a point of the bird lies in the picture: pixels = matrix @ point + shift."""
+    """Where a point of the bird lies in the picture: pixels = matrix @ point + shift.
+
+    Attributes:
+        matrix: float [2, 2].
+        shift: float [2], in pixels.
+    """
 
     matrix: np.ndarray
     shift: np.ndarray
@@ -89,10 +94,10 @@ class Canvas:
         """Paint shapes where they lie inside an outline.
 
         Args:
-          outline_Nx2: what the shapes are clipped to, in pixels.
-          shapes: polygons [N, 2], or centres [2] of dots.
-          colour: their colour.
-          dots: the radius of the dots, in pixels.
+            outline_Nx2: what the shapes are clipped to, in pixels.
+            shapes: polygons [N, 2], or centres [2] of dots.
+            colour: their colour.
+            dots: the radius of the dots, in pixels.
         """
         # Layers as small as the outline: a whole picture would cost more than all the painting.
         low = np.maximum(np.floor(outline_Nx2.min(axis=0)), 0).astype(int)

@@ -24,12 +24,12 @@ def write_captions(values: Values, rng: np.random.Generator, count: int = 6) -> 
     """Describe a bird several times, each time by 1 to 5 of its attributes in a random order.
 
     Args:
-      values: what is drawn.
-      rng: the only source of chance.
-      count: of the captions; a third of them are bare phrases or lists of phrases.
+        values: what is drawn.
+        rng: the only source of chance.
+        count: of the captions; a third of them are bare phrases or lists of phrases.
 
     Returns:
-      `count` texts.
+        `count` texts.
 
     >>> write_captions((0,) * 14, np.random.default_rng(0), count=2)
     ('short thick bill', 'a plain face, black legs and a short thick bill on a bird')
@@ -41,11 +41,11 @@ def describe(values: Values, names: Sequence[str] | None = None) -> str:
     """One sentence that names attributes in their usual order: a class prompt for zero-shot.
 
     Args:
-      values: what a bird of the species typically looks like.
-      names: of the attributes to name; all of them when None.
+        values: what a bird of the species typically looks like.
+        names: of the attributes to name; all of them when None.
 
     Returns:
-      The sentence.
+        The sentence.
 
     >>> describe((0,) * 14, ["crown", "tail", "size"])
     'a small bird with a red crown and a forked tail'

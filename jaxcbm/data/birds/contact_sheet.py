@@ -20,13 +20,13 @@ def contact_sheet(rows: int, columns: int, *, size: int = 64, seed: int = 0) -> 
     """Typical birds of the species in alphabetical order, each in a scene of its own.
 
     Args:
-      rows: of pictures.
-      columns: of pictures; after the last species the first comes again.
-      size: of each picture, in pixels.
-      seed: of the scenes.
+        rows: of pictures.
+        columns: of pictures; after the last species the first comes again.
+        size: of each picture, in pixels.
+        seed: of the scenes.
 
     Returns:
-      An RGB picture, size * columns wide and size * rows high.
+        An RGB picture, size * columns wide and size * rows high.
 
     >>> contact_sheet(2, 3, size=32).size
     (96, 64)

@@ -14,23 +14,23 @@ BACKGROUNDS = ("sky", "foliage", "water", "reeds", "snow")
 class Scene:
     """The nuisances of one picture.
 
-    Args:
-      background: one of `BACKGROUNDS`.
-      facing: 1 to the right, -1 to the left.
-      tilt: of the whole body, radians, positive is tail up.
-      head_turn: of the head about the neck, radians.
-      zoom: multiplies the size of the bird.
-      offset: of the bird from the middle, in parts of the picture.
-      jitter_Px3: shifts of the bird's colours, in 0 .. 255, one a painted part.
-      brightness: multiplies the picture.
-      cast_3: multiplies its channels.
-      shade: strength of a soft shadow that falls across the picture, 0 .. 1.
-      shade_angle: where that shadow comes from, radians.
-      noise_TxT: smooth noise, for soft textures, about -1 .. 1.
-      picks: uniform in 0 .. 1, what a background draws its details from.
-      leaves_Lx4: leaves before the bird: x and y in parts of the picture, length, angle.
-      grain: strength of the pixel noise, in 0 .. 255.
-      grain_seed: of that noise.
+    Attributes:
+        background: one of `BACKGROUNDS`.
+        facing: 1 to the right, -1 to the left.
+        tilt: of the whole body, radians, positive is tail up.
+        head_turn: of the head about the neck, radians.
+        zoom: multiplies the size of the bird.
+        offset: of the bird from the middle, in parts of the picture.
+        jitter_Px3: shifts of the bird's colours, in 0 .. 255, one a painted part.
+        brightness: multiplies the picture.
+        cast_3: multiplies its channels.
+        shade: strength of a soft shadow that falls across the picture, 0 .. 1.
+        shade_angle: where that shadow comes from, radians.
+        noise_TxT: smooth noise, for soft textures, about -1 .. 1.
+        picks: uniform in 0 .. 1, what a background draws its details from.
+        leaves_Lx4: leaves before the bird: x and y in parts of the picture, length, angle.
+        grain: strength of the pixel noise, in 0 .. 255.
+        grain_seed: of that noise.
     """
 
     background: str
@@ -55,10 +55,10 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     """Draw a scene.
 
     Args:
-      rng: the only source of chance.
+        rng: the only source of chance.
 
     Returns:
-      A `Scene`.
+        A `Scene`.
 
     >>> sample_scene(np.random.default_rng(3)).background
     'sky'

@@ -18,11 +18,11 @@ Values = tuple[int, ...]
 class Attribute:
     """One way in which birds differ.
 
-    Args:
-      name: the column in species.csv.
-      values: short words for the values.
-      phrases: what each value is called in concept sets and captions.
-      articles: what stands before each phrase in a sentence ("a ", "an " or nothing).
+    Attributes:
+        name: the column in species.csv.
+        values: short words for the values.
+        phrases: what each value is called in concept sets and captions.
+        articles: what stands before each phrase in a sentence ("a ", "an " or nothing).
     """
 
     name: str
@@ -76,7 +76,12 @@ PHRASES = tuple(phrase for attribute in ATTRIBUTES for phrase in attribute.phras
 
 @dataclass(frozen=True)
 class Species:
-    """A class of the quick start: its name and what its birds typically look like."""
+    """A class of the quick start.
+
+    Attributes:
+        name: of the species.
+        values: what its birds typically look like, attribute by attribute.
+    """
 
     name: str
     values: Values
@@ -100,10 +105,10 @@ def one_hot(values_NxM: np.ndarray) -> np.ndarray:
     """Which phrases are true of birds.
 
     Args:
-      values_NxM: int [N, M], the value positions of the M attributes.
+        values_NxM: int [N, M], the value positions of the M attributes.
 
     Returns:
-      float32 [N, A] of zeros and ones over `PHRASES`; each row has M ones.
+        float32 [N, A] of zeros and ones over `PHRASES`; each row has M ones.
 
     >>> one_hot(np.zeros((1, len(ATTRIBUTES)), int)).sum()
     np.float32(14.0)
@@ -116,10 +121,10 @@ def distance_to_species(values_NxM: np.ndarray) -> np.ndarray:
     """In how many attributes birds differ from each species.
 
     Args:
-      values_NxM: int [N, M].
+        values_NxM: int [N, M].
 
     Returns:
-      int [N, 48].
+        int [N, 48].
 
     >>> distance_to_species(np.array([all_species()[3].values]))[0, 3]
     np.int64(0)

@@ -30,13 +30,13 @@ def load_captioned_folder(root: Path | str) -> ImageSet:
     are left out, with a warning.
 
     Args:
-      root: the folder.
+        root: the folder.
 
     Returns:
-      An `ImageSet` in alphabetical order of the paths, with captions, no classes, and labels -1.
+        An `ImageSet` in alphabetical order of the paths, with captions, no classes, and labels -1.
 
     Raises:
-      UserError: no such folder, no captioned pictures, or a line that cannot be used.
+        UserError: no such folder, no captioned pictures, or a line that cannot be used.
     """
     root = Path(root)
     if not root.is_dir():

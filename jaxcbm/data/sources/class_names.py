@@ -109,7 +109,7 @@ def built_in(dataset: str) -> tuple[str, ...] | None:
     """The names that come with the library, or None where a dataset's are not among them.
 
     Args:
-      dataset: as TFDS calls it; a version or a configuration may follow, as in "cifar10:3.0.2".
+        dataset: as TFDS calls it; a version or a configuration may follow, as in "cifar10:3.0.2".
 
     >>> built_in("cifar10:3.0.2")[:2], len(built_in("cifar100")), built_in("mnist")
     (('airplane', 'automobile'), 100, None)
@@ -124,17 +124,18 @@ def class_names(
     """Names of a dataset's classes: those given, else those that come with the library.
 
     Args:
-      dataset: as TFDS calls it.
-      count: K, its classes.
-      own: what the builder calls them; empty where it has placeholders.
-      given: lines of a class file: K names in the order of the labels, or, for datasets whose
-        labels are WordNet identifiers, lines such as "n01440764 tench, Tinca tinca" in any order.
+        dataset: as TFDS calls it.
+        count: K, its classes.
+        own: what the builder calls them; empty where it has placeholders.
+        given: lines of a class file: K names in the order of the labels, or, for datasets whose
+            labels are WordNet identifiers, lines such as "n01440764 tench, Tinca tinca" in any
+            order.
 
     Returns:
-      K names in the order of the labels.
+        K names in the order of the labels.
 
     Raises:
-      UserError: another number of names, another order than the builder's, or no names at all.
+        UserError: another number of names, another order than the builder's, or no names at all.
     """
     if own and all(map(is_synset, own)):
         return _of_synsets(dataset, own, given)
@@ -167,12 +168,12 @@ def check_names(dataset: str, names: Sequence[str], own: Mapping[int, str]) -> N
     """Compare names with what the builder calls some or all of its classes.
 
     Args:
-      dataset: to speak of it.
-      names: K names.
-      own: the builder's word for the class at each position.
+        dataset: to speak of it.
+        names: K names.
+        own: the builder's word for the class at each position.
 
     Raises:
-      UserError: they differ at a position.
+        UserError: they differ at a position.
     """
     for label, word in sorted(own.items()):
         if _key(word) != _key(names[label]):
@@ -187,7 +188,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     """Lines of a class file, or the noun synsets of a WordNet `data.noun`, as `class_names` takes.
 
     Raises:
-      UserError: no such file, or no text in it.
+        UserError: no such file, or no text in it.
     """
     if not path.is_file():
         raise UserError(f"no such file of class names: {path}")

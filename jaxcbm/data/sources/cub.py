@@ -28,10 +28,10 @@ _FILENAME_KEY = "image/filename"
 class CubAttributes:
     """What annotators said of every photograph of CUB-200-2011.
 
-    Args:
-      values: float32 [N, A]: 1 present, 0 absent, NaN unknown.
-      phrases: what each of the A columns says.
-      rows: the row of each photograph, by its name "CLASS/FILE".
+    Attributes:
+        values: float32 [N, A]: 1 present, 0 absent, NaN unknown.
+        phrases: what each of the A columns says.
+        rows: the row of each photograph, by its name "CLASS/FILE".
     """
 
     values: np.ndarray
@@ -43,19 +43,19 @@ def read_cub_attributes(folder: Path, *, minimum_certainty: int = 3) -> CubAttri
     """Read the attribute files of CUB-200-2011; about five seconds.
 
     Args:
-      folder: CUB_200_2011, or the folder that its archive was unpacked into.
-      minimum_certainty: answers less certain are unknown: 2 keeps guesses, 3 what is "probably"
-        so, 4 only what is "definitely" so. What was not visible is always unknown.
+        folder: CUB_200_2011, or the folder that its archive was unpacked into.
+        minimum_certainty: answers less certain are unknown: 2 keeps guesses, 3 what is "probably"
+            so, 4 only what is "definitely" so. What was not visible is always unknown.
 
     Returns:
-      `CubAttributes` of 11,788 photographs and 312 attributes, in the published data.
+        `CubAttributes` of 11,788 photographs and 312 attributes, in the published data.
 
     Raises:
-      UserError: a file is missing or is not in its published form.
+        UserError: a file is missing or is not in its published form.
 
     Reference:
-      Wah, Branson, Welinder, Perona and Belongie, The Caltech-UCSD Birds-200-2011 Dataset,
-      CNS-TR-2011-001.
+        Wah, Branson, Welinder, Perona and Belongie, The Caltech-UCSD Birds-200-2011 Dataset,
+        CNS-TR-2011-001.
     """
     if minimum_certainty not in (2, 3, 4):
         raise UserError(
@@ -116,14 +116,14 @@ def with_attributes(images: ImageSet, attributes: CubAttributes) -> ImageSet:
     """Annotate the images of TFDS's caltech_birds2011, which knows each photograph's file name.
 
     Args:
-      images: N images from `load_tfds("caltech_birds2011", ...)`.
-      attributes: what `read_cub_attributes` gave.
+        images: N images from `load_tfds("caltech_birds2011", ...)`.
+        attributes: what `read_cub_attributes` gave.
 
     Returns:
-      The same images with float32 [N, A] annotations.
+        The same images with float32 [N, A] annotations.
 
     Raises:
-      UserError: another dataset, or a photograph that the attribute files do not have.
+        UserError: another dataset, or a photograph that the attribute files do not have.
     """
     source = images.source
     if not isinstance(source, TfdsImages) or (
@@ -151,14 +151,14 @@ def class_votes(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
     all unknown. Afterwards annotations say nothing about an image that its label does not say.
 
     Args:
-      train: annotated images, which vote.
-      test: annotated images, which do not.
+        train: annotated images, which vote.
+        test: annotated images, which do not.
 
     Returns:
-      Both with float32 [N, A] annotations that are the same for all images of a class.
+        Both with float32 [N, A] annotations that are the same for all images of a class.
 
     Reference:
-      Koh et al., Concept Bottleneck Models, 2020, arXiv 2007.04612.
+        Koh et al., Concept Bottleneck Models, 2020, arXiv 2007.04612.
     """
     votes_KxA = majority(train.annotations, train.labels, len(train.classes))
     return (
@@ -171,12 +171,12 @@ def majority(annotations_NxA: np.ndarray | None, labels_N: np.ndarray, classes: 
     """The answer that most images of each class have.
 
     Args:
-      annotations_NxA: float32 of 1, 0 and NaN.
-      labels_N: int32, -1 where the class is unknown.
-      classes: K.
+        annotations_NxA: float32 of 1, 0 and NaN.
+        labels_N: int32, -1 where the class is unknown.
+        classes: K.
 
     Returns:
-      float32 [K, A]: 1, 0, or NaN where the known answers are tied or there are none.
+        float32 [K, A]: 1, 0, or NaN where the known answers are tied or there are none.
 
     >>> nan = np.nan
     >>> annotations = np.array([[1, 0], [1, nan], [0, 1], [0, nan]], np.float32)

@@ -32,17 +32,17 @@ def load_fashion_mnist(split: str, folder: str | Path | None = None) -> ImageSet
     """Read a split of Fashion-MNIST.
 
     Args:
-      split: "train" (60,000 images) or "test" (10,000).
-      folder: where the IDX .gz files are; Debian's place by default.
+        split: "train" (60,000 images) or "test" (10,000).
+        folder: where the IDX .gz files are; Debian's place by default.
 
     Returns:
-      An `ImageSet` of grey 28 x 28 images; the train split has captions, see `captions_of`.
+        An `ImageSet` of grey 28 x 28 images; the train split has captions, see `captions_of`.
 
     Raises:
-      UserError: no such split, a missing file, or a file that is not what it should be.
+        UserError: no such split, a missing file, or a file that is not what it should be.
 
     Reference:
-      Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, arXiv 1708.07747.
+        Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, arXiv 1708.07747.
     """
     if split not in _PREFIXES:
         raise UserError(f"fashion_mnist has no split {split!r}: choose train or test")
@@ -70,14 +70,14 @@ def read_idx(path: Path, magic: int) -> np.ndarray:
     """Read one gzipped IDX file of unsigned bytes.
 
     Args:
-      path: the .gz file.
-      magic: the number the file must begin with; its last byte counts the dimensions.
+        path: the .gz file.
+        magic: the number the file must begin with; its last byte counts the dimensions.
 
     Returns:
-      uint8, in the shape the file declares.
+        uint8, in the shape the file declares.
 
     Raises:
-      UserError: the file is missing, broken, or of another kind.
+        UserError: the file is missing, broken, or of another kind.
     """
     try:
         data = gzip.decompress(path.read_bytes())
@@ -187,10 +187,10 @@ def captions_of(name: str) -> tuple[str, ...]:
     """What may be written under any photograph of a class.
 
     Args:
-      name: one of `CLASSES`.
+        name: one of `CLASSES`.
 
     Returns:
-      Texts with the name of the class, and texts that only say what can be seen.
+        Texts with the name of the class, and texts that only say what can be seen.
 
     >>> captions_of("ankle boot")[:2]
     ('ankle boot', 'a photo of an ankle boot')

@@ -35,16 +35,16 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
     """Download a dataset and write it as array_record; one that is there already is left alone.
 
     Args:
-      name: as TFDS calls it, such as "cifar100" or "places365_small".
-      data_dir: where to write; TFDS's own folder unless given.
-      manual_dir: where the files lie that TFDS may not download for you (ImageNet's archives).
+        name: as TFDS calls it, such as "cifar100" or "places365_small".
+        data_dir: where to write; TFDS's own folder unless given.
+        manual_dir: where the files lie that TFDS may not download for you (ImageNet's archives).
 
     Returns:
-      The builder, prepared.
+        The builder, prepared.
 
     Raises:
-      UserError: an unknown dataset, a package or a file that is missing, no network, or a folder
-        that holds the dataset in another format.
+        UserError: an unknown dataset, a package or a file that is missing, no network, or a folder
+            that holds the dataset in another format.
     """
     import tensorflow_datasets as tfds
 

@@ -20,11 +20,11 @@ from jaxcbm.errors import UserError
 class TfdsImages:
     """Images of a TFDS split, as the encoded bytes that it holds, decoded with Pillow.
 
-    Args:
-      records: gives a dict of features at each position; images not decoded.
-      image_key: the feature that is the image.
-      digests: uint8 [N, 32], SHA-256 of the encoded bytes.
-      prefix: names are `prefix/position`.
+    Attributes:
+        records: gives a dict of features at each position; images not decoded.
+        image_key: the feature that is the image.
+        digests: uint8 [N, 32], SHA-256 of the encoded bytes.
+        prefix: names are `prefix/position`.
     """
 
     records: Sequence[dict[str, Any]]
@@ -67,22 +67,22 @@ def load_tfds(
     """Read a split of a dataset that `prepare_tfds` or `tfds build` has prepared.
 
     Args:
-      name: the dataset, such as "cifar10" or "caltech101:3.0.2"; also one that TFDS does not know
-        but that lies prepared in `data_dir`.
-      split: "train", "test", "train[:50%]", ...
-      data_dir: where it was prepared; TFDS's own folder unless given.
-      image_key: the feature that is the image.
-      label_key: the feature that is the class.
-      file_format: what it was prepared as; random access needs "array_record".
-      class_names: K names in the order of the labels, or lines of WordNet identifiers and names;
-        they go before the names that come with the library and before the builder's.
+        name: the dataset, such as "cifar10" or "caltech101:3.0.2"; also one that TFDS does not know
+            but that lies prepared in `data_dir`.
+        split: "train", "test", "train[:50%]", ...
+        data_dir: where it was prepared; TFDS's own folder unless given.
+        image_key: the feature that is the image.
+        label_key: the feature that is the class.
+        file_format: what it was prepared as; random access needs "array_record".
+        class_names: K names in the order of the labels, or lines of WordNet identifiers and names;
+            they go before the names that come with the library and before the builder's.
 
     Returns:
-      An `ImageSet` in the dataset's own order.
+        An `ImageSet` in the dataset's own order.
 
     Raises:
-      UserError: an unknown or unprepared dataset, no such split or feature, no class names, or
-        names that are in another order than the builder's.
+        UserError: an unknown or unprepared dataset, no such split or feature, no class names, or
+            names that are in another order than the builder's.
     """
     builder = _open_builder(name, data_dir, file_format)
     _check_features(builder, name, image_key, label_key)

@@ -40,13 +40,13 @@ def read_data_noun(path: Path) -> tuple[str, ...]:
     """Every noun of WordNet, as lines such as "n01440764 tench, Tinca tinca".
 
     Args:
-      path: WordNet's `data.noun`: a line a synset, with its offset and its words.
+        path: WordNet's `data.noun`: a line a synset, with its offset and its words.
 
     Raises:
-      UserError: the file is something else.
+        UserError: the file is something else.
 
     Reference:
-      The format is described in WordNet's manual page wndb(5WN).
+        The format is described in WordNet's manual page wndb(5WN).
     """
     lines = []
     with path.open(encoding="latin-1") as file:
@@ -66,15 +66,15 @@ def synset_names(synsets: Sequence[str], lines: Iterable[str]) -> tuple[str, ...
     """The first word of each synset; where two have the same, what tells them apart.
 
     Args:
-      synsets: K identifiers such as "n01440764".
-      lines: "n01440764 tench, Tinca tinca", in any order; there may be more than asked for.
+        synsets: K identifiers such as "n01440764".
+        lines: "n01440764 tench, Tinca tinca", in any order; there may be more than asked for.
 
     Returns:
-      K names, all different.
+        K names, all different.
 
     Raises:
-      UserError: an identifier is missing (another version of WordNet has others), or two classes
-        would have one name.
+        UserError: an identifier is missing (another version of WordNet has others), or two classes
+            would have one name.
 
     >>> synset_names(["n01443537"], ["n01440764 tench, Tinca tinca", "n01443537 goldfish"])
     ('goldfish',)

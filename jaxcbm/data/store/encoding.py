@@ -20,16 +20,16 @@ Progress = Callable[[int, int], None]
 class EncodingJob:
     """One set of images on its way through one encoder into one folder.
 
-    Args:
-      source: N images.
-      encoder: a `DualEncoder`.
-      digests: uint8 [N, 32], content of the images; zeros for those in `lost`.
-      lost: the images whose bytes cannot even be read, and why.
-      folder: where the shards lie; a path, here or remote.
-      dtype: how embeddings are stored.
-      shard_size: images a shard; the last may have fewer.
-      batch_size: images a step of the encoder.
-      threads: threads that decode.
+    Attributes:
+        source: N images.
+        encoder: a `DualEncoder`.
+        digests: uint8 [N, 32], content of the images; zeros for those in `lost`.
+        lost: the images whose bytes cannot even be read, and why.
+        folder: where the shards lie; a path, here or remote.
+        dtype: how embeddings are stored.
+        shard_size: images a shard; the last may have fewer.
+        batch_size: images a step of the encoder.
+        threads: threads that decode.
     """
 
     source: ImageSource
@@ -91,10 +91,10 @@ def encode_shards(
     """Encode and write the missing shards, one after the other; yields each when it is whole.
 
     Args:
-      job: what to encode.
-      missing: which shards.
-      done: how many images need no encoding.
-      report: told how many images are done.
+        job: what to encode.
+        missing: which shards.
+        done: how many images need no encoding.
+        report: told how many images are done.
     """
     wanted = [index for number in missing for index in job.positions(number)]
     total = done + len(wanted)

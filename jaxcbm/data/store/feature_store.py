@@ -55,22 +55,22 @@ def encode(
     warning, and in the store's skipped.jsonl; each is tried again the next time.
 
     Args:
-      images: N images.
-      encoder: a `DualEncoder`.
-      root: folder of stores, here or gs://; this one becomes `root/KEY`.
-      shard_size: images a file, the unit that is written whole and that a stopped run repeats.
-      batch_size: images a step of the encoder.
-      dtype: "float32", "bfloat16" or "float16", how the embeddings are stored.
-      progress: called with images done and images in all; a line on standard error unless given.
-      decode_threads: threads that decode ahead of the encoder; one a core unless given.
+        images: N images.
+        encoder: a `DualEncoder`.
+        root: folder of stores, here or gs://; this one becomes `root/KEY`.
+        shard_size: images a file, the unit that is written whole and that a stopped run repeats.
+        batch_size: images a step of the encoder.
+        dtype: "float32", "bfloat16" or "float16", how the embeddings are stored.
+        progress: called with images done and images in all; a line on standard error unless given.
+        decode_threads: threads that decode ahead of the encoder; one a core unless given.
 
     Returns:
-      `Features` with the readable images in the order of `images`; rows stay on disk.
+        `Features` with the readable images in the order of `images`; rows stay on disk.
 
     Raises:
-      Preempted: asked to stop between two shards, in a program that listens for it.
-      UserError: no image can be read, an image changed meanwhile, the disk is full, or the
-        encoder gives numbers that are not finite.
+        Preempted: asked to stop between two shards, in a program that listens for it.
+        UserError: no image can be read, an image changed meanwhile, the disk is full, or the
+            encoder gives numbers that are not finite.
     """
     if dtype not in _DTYPES:
         raise UserError(f"unknown feature dtype {dtype!r}: choose one of {', '.join(_DTYPES)}")

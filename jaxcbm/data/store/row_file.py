@@ -18,11 +18,11 @@ _NEAR = 16
 class RowFile:
     """A read-only [n, E] array that stays on disk.
 
-    Args:
-      path: of the .npy file.
-      offset: bytes before the first row.
-      shape: (n, E).
-      dtype: of a number, of the width that was written.
+    Attributes:
+        path: of the .npy file.
+        offset: bytes before the first row.
+        shape: (n, E).
+        dtype: of a number, of the width that was written.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class RowFile:
         """Read a file's header.
 
         Raises:
-          ValueError: no .npy file of format 1.0 with rows in C order.
+            ValueError: no .npy file of format 1.0 with rows in C order.
         """
         with path.open("rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
@@ -62,7 +62,7 @@ class RowFile:
         """The rows from `start` up to `stop`, [stop - start, E].
 
         Raises:
-          OSError: the file is shorter than it was, or gone.
+            OSError: the file is shorter than it was, or gone.
         """
         with self._open() as file:
             return self._read(file, start, stop)

@@ -16,9 +16,9 @@ class ShardedRows:
     Indexing by a slice, a position, or an array of positions gives a NumPy array of those rows;
     `np.asarray` gives all of them. What is asked for costs memory, what is not does not.
 
-    Args:
-      shards: arrays or files [n, E] of one dtype.
-      order: int64 [N], which row of the concatenated shards stands where; None: all, in order.
+    Attributes:
+        shards: arrays or files [n, E] of one dtype.
+        order: int64 [N], which row of the concatenated shards stands where; None: all, in order.
 
     >>> rows = ShardedRows((np.zeros((2, 3)), np.ones((1, 3))))
     >>> rows.shape, rows[2].tolist(), rows.take([2, 0]).shape

@@ -29,9 +29,9 @@ _ABANDONED_SECONDS = 3600.0
 class Shard:
     """Embeddings of the readable images among a run of consecutive images.
 
-    Args:
-      rows: [n, E], on disk.
-      skipped: offset within the run and reason, for each image that could not be read.
+    Attributes:
+        rows: [n, E], on disk.
+        skipped: offset within the run and reason, for each image that could not be read.
     """
 
     rows: RowFile
@@ -44,7 +44,7 @@ def write_shard(
     """Write one shard: the array first, then the record that makes it count.
 
     Raises:
-      UserError: the disk is full or the folder cannot be written.
+        UserError: the disk is full or the folder cannot be written.
     """
     content = _npy(rows)
     digest = hashlib.sha256(content).hexdigest()
@@ -60,16 +60,17 @@ def read_shard(
     """Open one shard, if it is there and every byte is what was written.
 
     Args:
-      folder: the store.
-      number: which shard.
-      images: how many images it covers.
-      width: E.
-      dtype: what the rows were written as.
-      verify: False reads its size and shape alone, where another process of this run has just read
-        every byte. A copy of a remote object is this machine's own and is read all the same.
+        folder: the store.
+        number: which shard.
+        images: how many images it covers.
+        width: E.
+        dtype: what the rows were written as.
+        verify: False reads its size and shape alone, where another process of this run has just
+            read every byte. A copy of a remote object is this machine's own and is read all the
+            same.
 
     Returns:
-      The shard, or None where it is missing, cut off, changed or of another shape.
+        The shard, or None where it is missing, cut off, changed or of another shape.
     """
     try:
         record = json.loads(read_whole(_record_path(folder, number)))

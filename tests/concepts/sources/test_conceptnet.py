@@ -17,11 +17,11 @@ from jaxcbm.concepts.sources.cache import AnswerCache
 from jaxcbm.concepts.sources.conceptnet import term_of
 from jaxcbm.concepts.sources.conceptnet_api import from_conceptnet_api
 from jaxcbm.concepts.sources.conceptnet_dump import from_conceptnet_dump
-from jaxcbm.concepts.sources.retries import Patience
+from jaxcbm.concepts.sources.retries import RetryPolicy
 from jaxcbm.errors import UserError
 
 DOG = ["tail", "four legs", "wet nose", "é tag", "animal", "canine", "pack", "paw", "loyal", "bone"]
-QUICK = {"requests_per_second": 1e6, "timeout": 0.3, "patience": Patience(8, 0.001)}
+QUICK = {"requests_per_second": 1e6, "timeout": 0.3, "retry_policy": RetryPolicy(8, 0.001)}
 
 
 @pytest.fixture
@@ -239,13 +239,13 @@ def test_bad_class_names_are_refused_before_anything_is_asked(
         ({"relations": ["Has A"]}, "no relation of ConceptNet"),
         ({"language": "en/../de"}, "no language code"),
         ({"requests_per_second": 0}, "requests_per_second is 0"),
-        ({"patience": "none"}, ""),
+        ({"retry_policy": "none"}, ""),
     ],
 )
 def test_bad_settings_are_refused(server, tmp_path, settings, message):
-    if settings.get("patience"):
+    if settings.get("retry_policy"):
         with pytest.raises(UserError, match="attempts >= 1"):
-            Patience(attempts=0)
+            RetryPolicy(attempts=0)
         return
     with pytest.raises(UserError, match=message) as caught:
         cache = AnswerCache(tmp_path)
@@ -256,7 +256,7 @@ def test_bad_settings_are_refused(server, tmp_path, settings, message):
 def test_an_unreachable_server_is_one_line(tmp_path):
     with loopback() as gone:
         url = gone.url
-    settings = {**QUICK, "patience": Patience(2, 0.001)}
+    settings = {**QUICK, "retry_policy": RetryPolicy(2, 0.001)}
     with pytest.raises(UserError, match=r"no answer from http://127.* in 2 tries, .*refused") as e:
         from_conceptnet_api(["dog"], AnswerCache(tmp_path), base_url=url, **settings)
     assert "\n" not in str(e.value) and list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from jaxcbm.concepts.sources.budget import Budget
 from jaxcbm.concepts.sources.cache import AnswerCache
 from jaxcbm.concepts.sources.language_model import from_language_model
 from jaxcbm.concepts.sources.questions import QUESTIONS, messages
-from jaxcbm.concepts.sources.retries import Patience
+from jaxcbm.concepts.sources.retries import RetryPolicy
 from jaxcbm.errors import UserError
 
 pytest.importorskip("openai", reason="the extra llm is not installed")
@@ -28,7 +28,7 @@ KEY = "sk-test-0123456789abcdef-SECRET"
 CLASSES = ["dog", "great grey shrike", "Тир 鳥"]
 SMALL = {"one": "What has it?"}
 # The first request of a process builds the client's types, which takes a moment.
-QUICK = {"timeout": 0.4, "patience": Patience(8, 0.001)}
+QUICK = {"timeout": 0.4, "retry_policy": RetryPolicy(8, 0.001)}
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_an_unreachable_server_is_one_line(tmp_path):
     with loopback() as gone:
         pass
     with pytest.raises(UserError, match=r"no answer from http://127.* in 2 tries") as caught:
-        ask(gone, tmp_path, patience=Patience(2, 0.001))
+        ask(gone, tmp_path, retry_policy=RetryPolicy(2, 0.001))
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
 
 

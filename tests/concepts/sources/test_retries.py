@@ -4,11 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jaxcbm.concepts.sources.retries import Patience, Transient, patiently, retry_after_seconds
+from jaxcbm.concepts.sources.retries import (
+    RetryPolicy,
+    Transient,
+    retry_after_seconds,
+    with_retries,
+)
 from jaxcbm.errors import UserError
 
 
-def run(failures, patience=Patience()) -> tuple[list[float], str]:  # noqa: B008 - frozen
+def run(failures, retry_policy=RetryPolicy()) -> tuple[list[float], str]:  # noqa: B008 - frozen
     waits: list[float] = []
     failures = list(failures)
 
@@ -17,11 +22,11 @@ def run(failures, patience=Patience()) -> tuple[list[float], str]:  # noqa: B008
             raise failures.pop(0)
         return "answer"
 
-    return waits, patiently(ask, patience, "http://host", waits.append)
+    return waits, with_retries(ask, retry_policy, "http://host", waits.append)
 
 
 def test_waits_double_within_a_quarter_and_have_an_end():
-    waits, answer = run([Transient("busy")] * 5, Patience(6, first_wait=1.0, longest_wait=4.0))
+    waits, answer = run([Transient("busy")] * 5, RetryPolicy(6, first_wait=1.0, longest_wait=4.0))
     assert answer == "answer" and len(waits) == 5
     assert all(0.75 * w <= wait <= 1.25 * w for w, wait in zip((1, 2, 4, 4, 4), waits, strict=True))
 
@@ -32,7 +37,7 @@ def test_the_servers_own_wish_counts():
 
 def test_the_last_failure_and_too_long_a_wait_are_told():
     with pytest.raises(UserError, match="no answer from http://host in 3 tries, at last: HTTP 503"):
-        run([Transient("HTTP 503")] * 3, Patience(3))
+        run([Transient("HTTP 503")] * 3, RetryPolicy(3))
     with pytest.raises(UserError, match="http://host asks to wait 121 s"):
         run([Transient("HTTP 429", 121.0)])
 
