@@ -110,7 +110,7 @@ def train_one(name: str, seed: int, rate: float | None, *, quick: bool) -> dict[
         model = load_model(workdir)
         timing = Path(workdir) / "finetune" / "timing.jsonl"
         steps = [line["value"] for line in read_metrics(timing)] if timing.exists() else []
-    tuned = {} if model.tuned is None else model.tuned.arrays
+    finetuned = {} if model.finetuned is None else model.finetuned.arrays
     test = metrics["test"]
     return {
         "seed": seed,
@@ -121,7 +121,7 @@ def train_one(name: str, seed: int, rate: float | None, *, quick: bool) -> dict[
         "concept_fidelity": test["concept_fidelity"],
         "nec": test["nec"],
         "trainable_bottleneck": sum(int(np.size(x)) for x in model.params.values()),
-        "trainable_encoder": sum(int(x.size) for x in tuned.values()),
+        "trainable_encoder": sum(int(x.size) for x in finetuned.values()),
         # The first epoch compiles.
         "seconds_a_step": statistics.median(steps[1:] or steps) if steps else None,
         "seconds": round(seconds, 1),
@@ -136,9 +136,9 @@ def render(result: dict[str, Any]) -> str:
         "",
         "The quick start's birds with `jaxcbm/tiny` (configs/finetune_birds.py): the bottleneck is",
         "fitted on frozen features first; then what the row names trains together with it, and the",
-        "sparse head is solved on features from the tuned encoder. Top-1 and concept AUC are of",
-        "the test split; learning rate, epoch and head were chosen on validation. Mean over seeds,",
-        "and the lowest to the highest where there are several.",
+        "sparse head is solved on features from the finetuned encoder. Top-1 and concept AUC are",
+        "of the test split; learning rate, epoch and head were chosen on validation. Mean over",
+        "seeds, and the lowest to the highest where there are several.",
         "",
         "| encoder | top-1 | concept AUC | fidelity | numbers trained | s a step | peak MiB |",
         "|---|---|---|---|---|---|---|",

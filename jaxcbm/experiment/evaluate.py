@@ -36,7 +36,7 @@ def run(workdir: Path | str) -> dict[str, Any]:
         raise UserError(f"no run in {workdir}: start one with `jaxcbm train --workdir={workdir}`")
     experiment = read_experiment(json.loads(file.read_text(encoding="utf-8")))
     model = load_model(workdir)
-    prepared = prepare(experiment, workdir, tuned=model.tuned)
+    prepared = prepare(experiment, workdir, finetuned=model.finetuned)
     return evaluate_model(model, experiment, prepared, workdir)
 
 

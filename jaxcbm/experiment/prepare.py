@@ -14,8 +14,8 @@ from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.processes import agree, is_distributed
 from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.finetuned import FinetunedWeights, apply_finetuned
 from jaxcbm.encoders.finetune.trainable import rules_of, trainable
-from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.protocol import check_overlap, pooled_split, stratified_split
@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
     """Everything a fit or an evaluation starts from.
 
     Attributes:
-        encoder: frozen, or tuned.
+        encoder: frozen, or finetuned.
         concepts: the phrases.
         splits: features by that encoder.
         pictures: images to be explained.
@@ -76,7 +76,7 @@ def require_frozen(experiment: Experiment, command: str) -> None:
 def prepare(
     config: Experiment | Named,
     workdir: Path | str,
-    tuned: Tuned | None = None,
+    finetuned: FinetunedWeights | None = None,
     changes: Changes | None = None,
 ) -> Prepared:
     """Load the encoder and the data, encode once, split, and check that no image is in two splits.
@@ -84,7 +84,7 @@ def prepare(
     Args:
         config: the name or path of a config file, nested dicts, or an `Experiment`.
         workdir: for the feature store.
-        tuned: what training has changed of the encoder; None takes it as it is.
+        finetuned: what training has changed of the encoder; None takes it as it is.
         changes: path of a field -> its new value.
 
     Raises:
@@ -98,7 +98,7 @@ def prepare(
     rules = rules_of(how.train, how.rules, how.lora)
     if how.train != "frozen":
         trainable(encoder.params, rules)  # a mistake shows before hours of encoding
-    encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
+    encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     agree("their concepts", concepts.content_hash)
     store = as_path(experiment.features) if experiment.features else Path(workdir) / "features"
     train_images, test_images = load_dataset(experiment.data)

@@ -72,7 +72,7 @@ def run(
 def fit_finetuned(
     experiment: Experiment, prepared: Prepared, workdir: Path
 ) -> tuple[Model, Prepared]:
-    """Train the encoder too; the sparse head is solved on features from the tuned one."""
+    """Train the encoder too; the sparse head is solved on features from the finetuned one."""
     how, splits = experiment.encoder, prepared.splits
     recipe = Recipe(
         encoder=prepared.encoder,
@@ -86,7 +86,7 @@ def fit_finetuned(
     pictures = prepared.train_pictures
     parts = ImageSplit(pictures, splits.train), ImageSplit(pictures, splits.valid)
     model = finetune_splits(*parts, recipe, workdir)
-    prepared = prepare(experiment, workdir, tuned=model.tuned)
+    prepared = prepare(experiment, workdir, finetuned=model.finetuned)
     if experiment.sparse_head.enabled:
         train, valid = prepared.splits.train, prepared.splits.valid
         model = sparsify(model, train, valid, experiment.sparse_head)[0]

@@ -19,7 +19,12 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned, load_tuned, save_tuned
+from jaxcbm.encoders.finetune.finetuned import (
+    FinetunedWeights,
+    apply_finetuned,
+    load_finetuned,
+    save_finetuned,
+)
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
@@ -27,7 +32,7 @@ from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.texts import Texts
 
 FORMAT = 1
-TUNED_FILE = "encoder.safetensors"
+FINETUNED_FILE = "encoder.safetensors"
 ENCODER_FOLDER = "encoder"
 
 
@@ -63,8 +68,8 @@ class Model:
         concept_embeddings: C, float32 [D, E], unit norm.
         classes: K names.
         encoder_name: what to load the encoder by.
-        encoder_hash: SHA-256 of its content, of the tuned one's if it was tuned; another encoder
-            is refused.
+        encoder_hash: SHA-256 of its content, of the finetuned one's if it was finetuned; another
+            encoder is refused.
         logit_scale: s of psi = s C e + b.
         logit_bias: b.
         encoder: the encoder itself; loaded by name when first needed if None.
@@ -72,7 +77,8 @@ class Model:
             own.
         encoder_folder: a copy of the encoder that lies beside the model; None: load it by name.
         metrics: how the head was chosen.
-        tuned: what end-to-end training changed of the encoder of that name; None if it is frozen.
+        finetuned: what end-to-end training changed of the encoder of that name; None if it is
+            frozen.
     """
 
     config: BottleneckConfig
@@ -89,7 +95,7 @@ class Model:
     encoder_image_size: int = 0
     encoder_folder: Path | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    tuned: Tuned | None = None
+    finetuned: FinetunedWeights | None = None
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -100,7 +106,7 @@ class Model:
             f"layer: {config.objective}, {config.variant}, {config.parameterisation}; "
             f"sampler: {config.sampler}",
             f"encoder: {self.encoder_name} ({self.encoder_hash[:8]}), "
-            f"{'frozen' if self.tuned is None else 'tuned'}",
+            f"{'frozen' if self.finetuned is None else 'finetuned'}",
         ]
         if "chosen_top1" in self.metrics:
             lines.append(f"validation top-1: {self.metrics['chosen_top1']:.1%}")
@@ -129,7 +135,9 @@ class Model:
         if encoder is None:
             size = self.encoder_image_size or None
             encoder = load_encoder(self.encoder_folder or self.encoder_name, image_size=size)
-            encoder = encoder if self.tuned is None else apply_tuned(encoder, self.tuned)
+            encoder = (
+                encoder if self.finetuned is None else apply_finetuned(encoder, self.finetuned)
+            )
         if encoder.content_hash != self.encoder_hash:
             raise UserError(
                 f"encoder {self.encoder_name}: its content is not what this model was trained on "
@@ -248,7 +256,7 @@ class Model:
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
-        The frozen encoder is stored as its name and content hash, not as a copy; what was tuned
+        The frozen encoder is stored as its name and content hash, not as a copy; what was finetuned
         of it, as `encoder.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
@@ -275,8 +283,8 @@ class Model:
                 {name: np.ascontiguousarray(value) for name, value in tensors.items()},
                 temporary / "model.safetensors",
             )
-            if self.tuned is not None:
-                save_tuned(temporary / TUNED_FILE, self.tuned)
+            if self.finetuned is not None:
+                save_finetuned(temporary / FINETUNED_FILE, self.finetuned)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -287,18 +295,18 @@ def make_model(
     config: BottleneckConfig,
     params: Mapping[str, Any],
     input_map: InputMap,
-    tuned: Tuned | None = None,
+    finetuned: FinetunedWeights | None = None,
 ) -> Model:
     """A model around fitted weights.
 
     Args:
-        encoder: what the weights were fitted on, tuned or not.
+        encoder: what the weights were fitted on, finetuned or not.
         concepts: the D phrases, with their origins.
         texts: their embeddings by this encoder, and the classes.
         config: structure of the bottleneck.
         params: of the bottleneck.
         input_map: image embeddings -> what the Concept Bottleneck Layer reads.
-        tuned: what end-to-end training changed of the encoder.
+        finetuned: what end-to-end training changed of the encoder.
     """
     return Model(
         config=config,
@@ -313,7 +321,7 @@ def make_model(
         logit_scale=texts.scale,
         logit_bias=texts.bias,
         encoder=encoder,
-        tuned=tuned,
+        finetuned=finetuned,
     )
 
 
@@ -336,12 +344,14 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
     if header.get("format") != FORMAT:
         raise UserError(f"{place}: written by another version of jaxcbm; train it again")
     tensors = load_file(place / "model.safetensors")
-    tuned = load_tuned(place / TUNED_FILE) if (place / TUNED_FILE).exists() else None
+    finetuned = (
+        load_finetuned(place / FINETUNED_FILE) if (place / FINETUNED_FILE).exists() else None
+    )
     # Files from before this was stored hold models of a checkpoint's own size.
     image_size = header["encoder"].get("image_size", 0)
     if encoder is not None:
         encoder = load_encoder(encoder, image_size=image_size or None)
-        encoder = encoder if tuned is None else apply_tuned(encoder, tuned)
+        encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     kernel: Any = tensors.get("input_map.kernel")
     bias: Any = tensors["input_map.bias"]
     return Model(
@@ -363,5 +373,5 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         logit_scale=header["logit_scale"],
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
-        tuned=tuned,
+        finetuned=finetuned,
     )

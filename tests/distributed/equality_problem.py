@@ -138,14 +138,14 @@ def searched(mesh: MeshConfig) -> Flat:
     }
 
 
-def tuned(mesh: MeshConfig, folder: Path, workdir: Path) -> Flat:
+def finetuned(mesh: MeshConfig, folder: Path, workdir: Path) -> Flat:
     """End-to-end training: adapters on both towers and whole parameters of the image tower."""
     rules = r"^vision\..*\.(q|out|up|down)\.kernel=lora; ^text\.projection=lora; ^vision\.=train"
     recipe = make_recipe(folder, "rules", rules)
     recipe = recipe._replace(config=replace(recipe.config, mesh=mesh))
     model = finetune_splits(*make_splits(recipe.encoder), recipe, workdir)
-    assert model.tuned is not None
-    return {**model.params, **model.tuned.arrays}
+    assert model.finetuned is not None
+    return {**model.params, **model.finetuned.arrays}
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def main(port: str, process: str, encoder: str, folder: str) -> None:
     keep("sweep 8x1", problem.swept(data, towers))
     keep("path 8x1", problem.path(data))
     keep("search 8x1", problem.searched(data))
-    keep("tune 4x2", problem.tuned(MeshConfig(4, 2), towers, here / "tune"))
+    keep("tune 4x2", problem.finetuned(MeshConfig(4, 2), towers, here / "tune"))
 
     with problem.stop_at(2):
         problem.fitted(both, towers, here / "stopped", **even)
@@ -56,8 +56,8 @@ def main(port: str, process: str, encoder: str, folder: str) -> None:
     barrier("copied")
     keep("resumed even 2x4", problem.fitted(both, towers, here / "stopped", **even))
     with problem.stop_at(7):  # two epochs of the frozen part, and five steps
-        problem.tuned(MeshConfig(4, 2), towers, here / "tune stopped")
-    keep("resumed tune 4x2", problem.tuned(MeshConfig(4, 2), towers, here / "tune stopped"))
+        problem.finetuned(MeshConfig(4, 2), towers, here / "tune stopped")
+    keep("resumed tune 4x2", problem.finetuned(MeshConfig(4, 2), towers, here / "tune stopped"))
     np.savez(
         here / f"process{process}.npz",
         **{f"{name}|{key}": value for name, part in found.items() for key, value in part.items()},

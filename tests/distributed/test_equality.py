@@ -52,7 +52,7 @@ def solve(tiny_encoder_folder, tmp_path_factory):
         "sweep": lambda mesh: problem.swept(mesh, towers),
         "path": problem.path,
         "search": problem.searched,
-        "tune": lambda mesh: problem.tuned(mesh, towers, tmp_path_factory.mktemp("tune")),
+        "tune": lambda mesh: problem.finetuned(mesh, towers, tmp_path_factory.mktemp("tune")),
     }
 
     def solve(name, mesh=ALONE):

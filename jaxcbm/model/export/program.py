@@ -9,7 +9,7 @@ import numpy as np
 from jax import export
 
 from jaxcbm.bottleneck.scores import InputMap, apply_map
-from jaxcbm.encoders.finetune.tuned import group
+from jaxcbm.encoders.finetune.finetuned import group
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model
 

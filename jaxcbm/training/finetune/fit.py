@@ -21,9 +21,9 @@ from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch
 from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.finetuned import FinetunedWeights, apply_finetuned
 from jaxcbm.encoders.finetune.lora import LoraConfig, init_lora
 from jaxcbm.encoders.finetune.trainable import Rule, Trainable, trainable
-from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model, make_model
 from jaxcbm.model.texts import Texts, embed_words
@@ -284,15 +284,15 @@ def _live_text(ids_DxT: Any, concepts_DxE: Any, inputs: Inputs) -> LiveText:
 def _model(best: dict[str, np.ndarray], fixed: Fixed, recipe: Recipe) -> Model:
     encoder = recipe.encoder
     arrays = {k: v for k, v in best.items() if k.split(".")[0] in ("encoder", "lora")}
-    tuned = Tuned(encoder.name, encoder.content_hash, recipe.lora, arrays)
-    tuned_encoder = apply_tuned(encoder, tuned)
-    texts = embed_words(tuned_encoder, recipe.concepts, recipe.classes)
+    finetuned = FinetunedWeights(encoder.name, encoder.content_hash, recipe.lora, arrays)
+    finetuned_encoder = apply_finetuned(encoder, finetuned)
+    texts = embed_words(finetuned_encoder, recipe.concepts, recipe.classes)
     return make_model(
-        tuned_encoder,
+        finetuned_encoder,
         recipe.concepts,
         texts,
         recipe.config.bottleneck,
         {path: value for path, value in best.items() if path not in arrays},
         live_maps(fixed, texts.concepts_DxE)[0],
-        tuned,
+        finetuned,
     )

@@ -25,8 +25,8 @@ from jaxcbm.bottleneck.model import Bottleneck, Params
 from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.data.pixel_batches import Batch
 from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.finetuned import group
 from jaxcbm.encoders.finetune.lora import LoraConfig, with_lora
-from jaxcbm.encoders.finetune.tuned import group
 from jaxcbm.encoders.nn.remat import rematerialise
 from jaxcbm.flat_params import merge_flat
 from jaxcbm.training import step

@@ -5,9 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcbm.encoders.finetune.finetuned import (
+    FinetunedWeights,
+    apply_finetuned,
+    load_finetuned,
+    save_finetuned,
+)
 from jaxcbm.encoders.finetune.lora import LoraConfig, init_lora, merge_lora, with_lora
 from jaxcbm.encoders.finetune.trainable import Rule, rules_of, trainable
-from jaxcbm.encoders.finetune.tuned import Tuned, apply_tuned, load_tuned, save_tuned
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.nn.matmul import AdaptedKernel, matmul
 from jaxcbm.errors import UserError
@@ -138,12 +143,12 @@ def test_dropout_needs_a_key_and_keeps_the_mean(encoder):
 def test_saved_alone_it_loads_the_same_and_is_small(encoder, tmp_path):
     adapters = {f"lora.{k}": np.asarray(v) for k, v in adapters_for(encoder).items()}
     whole = {"encoder.vision.post_norm.bias": np.full(32, 0.25, np.float32)}
-    tuned = Tuned(encoder.name, encoder.content_hash, CONFIG, adapters | whole)
-    save_tuned(tmp_path / "encoder.safetensors", tuned)
-    again = load_tuned(tmp_path / "encoder.safetensors")
-    assert again[:3] == tuned[:3]
+    finetuned = FinetunedWeights(encoder.name, encoder.content_hash, CONFIG, adapters | whole)
+    save_finetuned(tmp_path / "encoder.safetensors", finetuned)
+    again = load_finetuned(tmp_path / "encoder.safetensors")
+    assert again[:3] == finetuned[:3]
     assert (tmp_path / "encoder.safetensors").stat().st_size < 40_000
-    one, other = apply_tuned(encoder, tuned), apply_tuned(encoder, again)
+    one, other = apply_finetuned(encoder, finetuned), apply_finetuned(encoder, again)
     assert one.content_hash == other.content_hash != encoder.content_hash
     np.testing.assert_array_equal(other.params["vision.post_norm.bias"], 0.25)
     np.testing.assert_array_equal(one.embed_pixels(PIXELS), other.embed_pixels(PIXELS))
@@ -151,20 +156,20 @@ def test_saved_alone_it_loads_the_same_and_is_small(encoder, tmp_path):
 
 
 def test_it_is_refused_by_another_encoder(encoder, tmp_path):
-    tuned = Tuned(encoder.name, "0" * 64, CONFIG, {})
-    with pytest.raises(UserError, match="is not what was tuned"):
-        apply_tuned(encoder, tuned)
+    finetuned = FinetunedWeights(encoder.name, "0" * 64, CONFIG, {})
+    with pytest.raises(UserError, match="is not what was finetuned"):
+        apply_finetuned(encoder, finetuned)
     strange = {
         "lora.vision.q.kernel.a": np.zeros((2, 1)),
         "lora.vision.q.kernel.b": np.zeros((1, 2)),
     }
     with pytest.raises(UserError, match=r"which .* lacks"):
-        apply_tuned(encoder, tuned._replace(base_hash=encoder.content_hash, arrays=strange))
-    with pytest.raises(UserError, match="no tuned encoder"):
-        load_tuned(tmp_path / "none.safetensors")
+        apply_finetuned(encoder, finetuned._replace(base_hash=encoder.content_hash, arrays=strange))
+    with pytest.raises(UserError, match="no finetuned encoder"):
+        load_finetuned(tmp_path / "none.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(b"cut")
     with pytest.raises(UserError, match="damaged"):
-        load_tuned(tmp_path / "cut.safetensors")
+        load_finetuned(tmp_path / "cut.safetensors")
 
 
 def test_the_first_rule_that_matches_wins_and_the_rest_is_frozen(encoder):

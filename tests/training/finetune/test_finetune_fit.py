@@ -56,7 +56,7 @@ def test_only_adapted_kernels_change_and_the_rest_is_the_same_to_the_bit(
     model, before = fitted[0], load_encoder(tiny_encoder_folder).params
     after = model.encoder.params
     changed = {path for path in before if not np.array_equal(after[path], before[path])}
-    adapted = {name[5:-2] for name in model.tuned.arrays if name.endswith(".a")}
+    adapted = {name[5:-2] for name in model.finetuned.arrays if name.endswith(".a")}
     assert changed == adapted and len(adapted) == 8
     assert all(path.startswith("vision.") and path.endswith(".kernel") for path in changed)
 

@@ -19,8 +19,8 @@ from jaxcbm.errors import UserError
 _FORMAT = "jaxcbm tuned encoder 1"
 
 
-class Tuned(NamedTuple):
-    """The difference between a tuned encoder and the one it started from.
+class FinetunedWeights(NamedTuple):
+    """The difference between a finetuned encoder and the one it started from.
 
     Attributes:
         base_name: what that one was loaded by.
@@ -35,25 +35,25 @@ class Tuned(NamedTuple):
     arrays: Mapping[str, np.ndarray]
 
 
-def apply_tuned(encoder: DualEncoder, tuned: Tuned) -> DualEncoder:
-    """The tuned encoder, adapters merged: an encoder like any other.
+def apply_finetuned(encoder: DualEncoder, finetuned: FinetunedWeights) -> DualEncoder:
+    """The finetuned encoder, adapters merged: an encoder like any other.
 
     Args:
         encoder: the one that the tuning started from.
-        tuned: what changed.
+        finetuned: what changed.
 
     Raises:
         UserError: another encoder.
     """
-    if encoder.content_hash != tuned.base_hash:
+    if encoder.content_hash != finetuned.base_hash:
         raise UserError(
-            f"encoder {encoder.name} is not what was tuned ({encoder.content_hash[:12]} instead of "
-            f"{tuned.base_hash[:12]}): restore {tuned.base_name} or train again"
+            f"encoder {encoder.name} is not what was finetuned ({encoder.content_hash[:12]} "
+            f"instead of {finetuned.base_hash[:12]}): restore {finetuned.base_name} or train again"
         )
-    replaced, adapters = (group(tuned.arrays, name) for name in ("encoder", "lora"))
+    replaced, adapters = (group(finetuned.arrays, name) for name in ("encoder", "lora"))
     _check(encoder, replaced, adapters)
     params = {**encoder.params, **{path: jnp.asarray(value) for path, value in replaced.items()}}
-    return replace(encoder, params=merge_lora(params, adapters, tuned.lora))
+    return replace(encoder, params=merge_lora(params, adapters, finetuned.lora))
 
 
 def group(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -66,27 +66,27 @@ def group(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {k.removeprefix(start): value for k, value in arrays.items() if k.startswith(start)}
 
 
-def save_tuned(path: Path | str, tuned: Tuned) -> None:
+def save_finetuned(path: Path | str, finetuned: FinetunedWeights) -> None:
     """Write one safetensors file: adapters of rank 8 on a ViT-B are a few megabytes."""
     said = {
         "format": _FORMAT,
-        "base_name": tuned.base_name,
-        "base_hash": tuned.base_hash,
-        "lora": json.dumps(asdict(tuned.lora)),
+        "base_name": finetuned.base_name,
+        "base_hash": finetuned.base_hash,
+        "lora": json.dumps(asdict(finetuned.lora)),
     }
-    arrays = {name: np.ascontiguousarray(value) for name, value in tuned.arrays.items()}
+    arrays = {name: np.ascontiguousarray(value) for name, value in finetuned.arrays.items()}
     with atomic_file(path) as temporary:
         save_file(arrays, temporary, metadata=said)
 
 
-def load_tuned(path: Path | str) -> Tuned:
-    """Read what `save_tuned` wrote.
+def load_finetuned(path: Path | str) -> FinetunedWeights:
+    """Read what `save_finetuned` wrote.
 
     Raises:
         UserError: no such file, a damaged one, or some other safetensors file.
     """
     if not Path(path).is_file():
-        raise UserError(f"no tuned encoder at {path}")
+        raise UserError(f"no finetuned encoder at {path}")
     try:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata() or {}
@@ -95,9 +95,9 @@ def load_tuned(path: Path | str) -> Tuned:
     except SafetensorError as error:
         raise UserError(f"{path}: incomplete or damaged ({error}); train again") from error
     if said.get("format") != _FORMAT:
-        raise UserError(f"{path}: not a tuned encoder of this version of jaxcbm")
+        raise UserError(f"{path}: not a finetuned encoder of this version of jaxcbm")
     lora = LoraConfig(**json.loads(said["lora"]))
-    return Tuned(said["base_name"], said["base_hash"], lora, arrays)
+    return FinetunedWeights(said["base_name"], said["base_hash"], lora, arrays)
 
 
 def _check(
@@ -105,7 +105,7 @@ def _check(
 ) -> None:
     for path in (*replaced, *adapted_paths(adapters)):
         if path not in encoder.params:
-            raise UserError(f"the tuned encoder has {path}, which {encoder.name} lacks")
+            raise UserError(f"the finetuned encoder has {path}, which {encoder.name} lacks")
         shape = encoder.params[path].shape
         found = (
             replaced[path].shape
@@ -113,4 +113,4 @@ def _check(
             else (adapters[f"{path}.a"].shape[0], adapters[f"{path}.b"].shape[1])
         )
         if found != shape:
-            raise UserError(f"the tuned {path} is {found}, that of {encoder.name} is {shape}")
+            raise UserError(f"the finetuned {path} is {found}, that of {encoder.name} is {shape}")
