@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.pixel_batches import Pictures, pixel_batches, rows_in_order, shuffled_rows
-from jaxcbm.data.sources.folder import load_folder
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 
 
 def pictures(folder, threads):
-    return Pictures(load_folder(folder), Preprocess.square(16), None, threads)
+    return Pictures(ImageSet.from_folder(folder), Preprocess.square(16), None, threads)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
