@@ -62,7 +62,7 @@ def of_features(images: ImageSet, features: Features) -> ImageSet:
     if missing := rows.count(-1):
         raise UserError(
             f"{missing} of {len(rows)} features belong to none of the {len(images)} images: encode "
-            "these images (protocol=pooled draws from test images too, which no encoder may train on)"
+            "these images (protocol=pooled takes test images too, which no encoder may train on)"
         )
     return images.select(rows)
 
