@@ -1,8 +1,10 @@
-"""Strict numerics and eight simulated devices, before the first call into jax."""
+"""Strict numerics, eight simulated devices and quick compiling, before the first call into jax."""
 
 # ruff: noqa: E402 - the environment is set before anything imports jax
 
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
@@ -10,6 +12,15 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ.setdefault("NPROC", "16")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Programs here are tiny and run a few times, so compiling is most of the time. What runs in the
+# workers of xdist and in processes that a test starts inherits both settings: programs are
+# optimised little, and what one process has compiled the others of this session read.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+_COMPILED = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _COMPILED = tempfile.mkdtemp(prefix="jaxcbm-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import jax
 
@@ -24,6 +35,20 @@ from flax import nnx
 
 # Remaking goldens needs torch; the tests do not.
 collect_ignore_glob = ["goldens/make_*.py"]
+
+
+def pytest_unconfigure() -> None:
+    """Remove the compiled programs: only the process that made the folder knows it."""
+    if _COMPILED is not None:
+        shutil.rmtree(_COMPILED, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Compile as outside the tests: for modules that read what the compiler made."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import equality_problem as problem
-import jax
 import numpy as np
 import pytest
 
@@ -30,13 +29,6 @@ IN_TWO_PROCESSES = {
     "tune 4x2": "tune",
     "resumed tune 4x2": "tune",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +108,7 @@ def test_two_processes_compute_what_one_device_does(pair, solve, name):
         same(found[name], alone)
 
 
+@pytest.mark.slow
 def test_both_processes_have_the_whole_result_to_the_bit(pair):
     first, second = pair[1]
     assert first.keys() == second.keys() == IN_TWO_PROCESSES.keys()
@@ -123,12 +116,14 @@ def test_both_processes_have_the_whole_result_to_the_bit(pair):
         same(first[name], second[name], atol=0.0)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_two_processes_come_to_the_same_bits(pair):
     for found in pair[1]:
         same(found["even 2x4"], found["resumed even 2x4"], atol=0.0)
         same(found["tune 4x2"], found["resumed tune 4x2"], atol=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh", [MODEL, ALONE], ids=["1x8", "1x1"])
 def test_a_checkpoint_of_two_processes_goes_on_anywhere(pair, solve, tiny_encoder_folder, mesh):
     folder = pair[0] / f"elsewhere{mesh.data}x{mesh.model}"

@@ -2,7 +2,7 @@
 
 Four signals by default; twenty, as a measurement, with
 
-    JAXCBM_FAULT_ROUNDS=20 python -m pytest tests/distributed/test_faults.py
+    JAXCBM_FAULT_ROUNDS=20 python -m pytest -m slow tests/distributed/test_faults.py
 """
 
 import itertools
@@ -26,6 +26,7 @@ from jaxcbm.experiment.config_file import read_config
 ROOT = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("JAXCBM_FAULT_ROUNDS", "4"))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
+pytestmark = pytest.mark.slow
 SHARDS = 9  # 36 pictures, four a shard
 
 

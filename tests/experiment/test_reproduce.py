@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -28,13 +27,6 @@ ROWS = [DEFAULT, "Post-hoc CBM, text vectors", "linear probe", "zero-shot, templ
 def command(workdir, *more):
     config = ROOT / "configs" / "quickstart.py"
     return ["-q", "reproduce", f"--config={config}", f"--workdir={workdir}", *SETTINGS, *more]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

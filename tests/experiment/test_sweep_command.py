@@ -5,7 +5,6 @@ import shlex
 from itertools import product
 from pathlib import Path
 
-import jax
 import pytest
 
 from jaxcbm.cli import main
@@ -17,13 +16,6 @@ from jaxcbm.training.sweep.sweep import Outcome
 
 ROOT = Path(__file__).parents[2]
 GRID = ("--grid.training.cbl.learning_rate=1e-4,1e-2", "--grid.training.seed=0,1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -110,6 +110,7 @@ def test_one_and_eight_devices_give_the_same_parameters(layer, batch):
         np.testing.assert_array_equal(inputs.layer.bias, others.layer.bias)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_parameters_and_share_the_reading(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))

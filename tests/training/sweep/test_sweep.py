@@ -99,14 +99,6 @@ def check_alone(outcome, config=CONFIG):
         np.testing.assert_allclose(value, progress.best[path], atol=1e-5, err_msg=path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    """Most of the time here would go into optimising programs that run for milliseconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 OBJECTIVES = {
     "bottleneck.objective": ("gumbel", "l1", "sigmoid"),
     RATES: (1e-3, 1e-2),
