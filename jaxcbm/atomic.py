@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +14,22 @@ from typing import Any
 from jaxcbm.errors import UserError
 
 
+# What is wrong with a place that a user named, rather than with this program.
+_THE_PLACE = (
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
 def _explain(error: OSError, path: Path) -> UserError | OSError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return UserError(f"no space left while writing {path}: free some and run again")
-    if error.errno in (errno.EACCES, errno.EROFS):
+    if error.errno in _THE_PLACE:
         return UserError(f"cannot write {path}: {error.strerror}")
     return error
 
@@ -26,9 +38,13 @@ def _explain(error: OSError, path: Path) -> UserError | OSError:
 def atomic_file(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place if the block succeeds.
 
+    It has the extension of `path`, and is an empty file: whatever the block makes of it, the result
+    has the permissions that this user's new files have.
+
     Raises:
         UserError: the disk is full or the place is not writable. Nothing is left behind.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_file(Path(folder) / "a.txt") as temporary:
     ...         _ = temporary.write_text("whole")
@@ -37,10 +53,15 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     # Threads share a process id, and so do hosts whose containers start alike.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    token = f"{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{token}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        usual = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        # safetensors, for one, writes a file of its own that nobody else may read.
+        temporary.chmod(usual)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
@@ -52,19 +73,24 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it replaces `path` if the block succeeds."""
+    """Give a temporary folder beside `path`; it replaces `path` if the block succeeds.
+
+    What is in it then has the permissions that this user's new files have.
+
+    Raises:
+        UserError: as for `atomic_file`.
+    """
     path = Path(path)
+    token = f"{os.getpid()}.{secrets.token_hex(4)}"
+    temporary, retired = (path.with_name(f".{path.name}.{token}.{end}") for end in ("tmp", "old"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise _explain(error, path) from error
-    try:
+        temporary.mkdir(parents=True)
+        usual = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, retired / path.name)
+        for inner in temporary.rglob("*"):
+            inner.chmod(usual if inner.is_dir() else usual & 0o666)
+        if path.is_dir():
+            os.replace(path, retired)
             os.replace(temporary, path)
             shutil.rmtree(retired)
         else:

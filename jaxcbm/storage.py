@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxcbm.atomic import atomic_file
 from jaxcbm.errors import UserError
+from jaxcbm.extras import import_extra
 
 
 def as_path(place: str | os.PathLike) -> Any:
@@ -28,8 +29,7 @@ def as_path(place: str | os.PathLike) -> Any:
     text = os.fspath(place)
     if "://" not in text:
         return Path(text)
-    from etils import epath
-
+    epath = import_extra("etils.epath", "jaxcbm[gcs]", text)
     try:
         return epath.Path(text)
     except KeyError as error:
@@ -104,5 +104,5 @@ def cache_folder() -> Path:
 
 def _explain(path: Any, error: Exception) -> UserError:
     if isinstance(error, ImportError):
-        return UserError(f"{path} needs another package ({error}): pip install 'jaxcbm[tpu]'")
+        return UserError(f"{path} needs another package ({error}): pip install 'jaxcbm[gcs]'")
     return UserError(f"cannot write {path}: {error}")

@@ -1,27 +1,29 @@
-"""JSON to frozen dataclasses and back, where every mistake names its place in the file."""
+"""JSON and settings to frozen dataclasses and back; every mistake names its place in the file."""
 
 import dataclasses
+import inspect
 import math
+import re
 import types
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from jaxcbm.errors import UserError
 
 T = TypeVar("T")
 
 
-def from_json(kind: type[T], value: Any, place: str) -> T:
-    """Build a (nested) frozen dataclass from parsed JSON.
+def from_json(kind: type[T], value: Any, place: str, *, null_is_nan: bool = False) -> T:
+    """Build a (nested) frozen dataclass from parsed JSON or from the settings of an experiment.
 
     Fields may be str, int, float, bool, Literal, tuple[X, ...], dict[str, X], another dataclass, or
-    any of these with `| None`. A null where a float belongs is NaN. Fields without a default are
-    required; unknown ones are refused.
+    any of these with `| None`. Fields without a default are required; unknown ones are refused.
 
     Args:
         kind: the dataclass.
-        value: what `json.loads` gave.
+        value: what `json.loads` gave, or nested mappings; parts may be of their dataclass already.
         place: begins every message, such as the file's name.
+        null_is_nan: read a null where a float belongs as NaN, as `to_json` writes it.
 
     Raises:
         UserError: the place of the value within the file, what it is, and what it should be.
@@ -36,7 +38,52 @@ def from_json(kind: type[T], value: Any, place: str) -> T:
     ...
     jaxcbm.errors.UserError: a.json: xs[1] must be a number, not '2'
     """
-    return _read_object(kind, value, place, "")
+    return _read_object(kind, value, _Place(place, "", null_is_nan))
+
+
+class Setting(NamedTuple):
+    """One field of a nested dataclass.
+
+    Attributes:
+        name: dotted, from the outermost dataclass.
+        kind: its type in words, for a literal what it may be.
+        meaning: from the dataclass's `Attributes:`; "" where they do not mention it.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+
+
+def settings_of(kind: type, prefix: str = "") -> Iterator[Setting]:
+    """Every field of a dataclass and of those in it, in their order.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Size:
+    ...     '''How large.
+    ...
+    ...     Attributes:
+    ...         unit: of the number.
+    ...     '''
+    ...     unit: Literal["m", "ft"] = "m"
+    >>> list(settings_of(Size))
+    [Setting(name='unit', kind="'m' or 'ft'", meaning='of the number.')]
+    """
+    hints, meanings = get_type_hints(kind), _meanings(kind)
+    for field in dataclasses.fields(kind):
+        name, hint = f"{prefix}{field.name}", hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from settings_of(hint, f"{name}.")  # pyright: ignore[reportArgumentType]
+        else:
+            yield Setting(name, _described(hint), meanings.get(field.name, ""))
+
+
+def _meanings(kind: type) -> dict[str, str]:
+    """What `Attributes:` says of each field, on one line."""
+    _, _, text = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    entries = re.split(r"^ {4}(?=\w+:)", text.split("\n\n")[0], flags=re.MULTILINE)[1:]
+    pairs = (entry.partition(":") for entry in entries)
+    return {name: " ".join(said.split()) for name, _, said in pairs}
 
 
 def to_json(value: Any) -> Any:
@@ -57,62 +104,91 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def _read_object(kind: type[T], value: Any, file: str, place: str) -> T:
-    if not isinstance(value, dict):
-        raise _wrong(file, place, "an object", value)
+class _Place(NamedTuple):
+    """Where a value stands: the file, the path in it, and whether a null there may be NaN."""
+
+    file: str
+    path: str
+    null_is_nan: bool
+
+    def field(self, name: str) -> "_Place":
+        return self._replace(path=f"{self.path}.{name}" if self.path else name)
+
+    def item(self, key: Any) -> "_Place":
+        return self._replace(path=f"{self.path}[{key!r}]")
+
+    def wrong(self, expected: str, value: Any) -> UserError:
+        shown = ascii(value)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        place = self.path or "the file"
+        return UserError(f"{self.file}: {place} must be {expected}, not {shown}")
+
+
+def _read_object(kind: type[T], value: Any, at: _Place) -> T:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise at.wrong(_NAMES[dict], value)
     hints = get_type_hints(kind)
-    prefix = f"{place}." if place else ""
     for name in value:
         if name not in hints:
-            raise UserError(f"{file}: {prefix}{name} is unknown (there are {', '.join(hints)})")
+            known = ", ".join(hints)
+            raise UserError(f"{at.file}: {at.field(name).path} is unknown (there are {known})")
     for field in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]
         needed = field.default is field.default_factory is dataclasses.MISSING
         if needed and field.name not in value:
-            raise UserError(f"{file}: {prefix}{field.name} is missing")
-    return kind(**{k: _read(hints[k], item, file, prefix + k) for k, item in value.items()})
+            raise UserError(f"{at.file}: {at.field(field.name).path} is missing")
+    return kind(**{name: _read(hints[name], item, at.field(name)) for name, item in value.items()})
 
 
-def _read(hint: Any, value: Any, file: str, place: str) -> Any:
+def _read(hint: Any, value: Any, at: _Place) -> Any:
     origin, choices = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return None if value is None else _read(choices[0], value, file, place)
-    if origin is Literal:
-        if value not in choices:
-            raise _wrong(file, place, " or ".join(map(repr, choices)), value)
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _wrong(file, place, "a list", value)
-        return tuple(_read(choices[0], x, file, f"{place}[{i}]") for i, x in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise _wrong(file, place, "an object", value)
-        return {key: _read(choices[1], x, file, f"{place}[{key!r}]") for key, x in value.items()}
+        return None if value is None else _read(choices[0], value, at)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_read(choices[0], x, at.item(i)) for i, x in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _read(choices[1], x, at.item(key)) for key, x in value.items()}
     if dataclasses.is_dataclass(hint):
-        return _read_object(hint, value, file, place)  # pyright: ignore[reportArgumentType]
+        return _read_object(hint, value, at)  # pyright: ignore[reportArgumentType]
     if hint is float:
-        return _number(value, file, place)
-    if type(value) is not hint:
-        raise _wrong(file, place, _NAMES[hint], value)
+        return _number(value, at)
+    if value not in choices if origin is Literal else type(value) is not hint:
+        raise at.wrong(_described(hint), value)
     return value
 
 
-def _number(value: Any, file: str, place: str) -> float:
-    if value is None:
+def _number(value: Any, at: _Place) -> float:
+    if value is None and at.null_is_nan:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong(file, place, "a number", value)
+        raise at.wrong(_NAMES[float], value)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    return number if math.isfinite(number) else math.nan
+    if math.isfinite(number):
+        return number
+    if at.null_is_nan:
+        return math.nan
+    raise at.wrong(_NAMES[float], value)
 
 
-_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
+def _described(hint: Any) -> str:
+    """A type in words: "a number", "a list", or what a literal may be."""
+    origin, choices = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return f"{_described(choices[0])} or nothing"
+    if origin is Literal:
+        return " or ".join(map(repr, choices))
+    return _NAMES[origin or hint]
 
 
-def _wrong(file: str, place: str, expected: str, value: Any) -> UserError:
-    shown = ascii(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    return UserError(f"{file}: {place or 'the file'} must be {expected}, not {shown}")
+_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+    dict: "an object",
+}

@@ -1,14 +1,14 @@
 """Where a phrase comes from: the record that stays with it through every filter."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import from_json
 
 Origins = Mapping[str, tuple["Origin", ...]]
-_FORMS = {"seed": (int, type(None)), "weight": (int, float, type(None))}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def origins_from_json(value: Mapping[str, Any], where: str) -> dict[str, tuple[O
         UserError: they are not of that form.
     """
     try:
-        rows = [_origin(row) for row in value.get("origins", [])]
+        rows = [from_json(Origin, row, f"{where}: origins") for row in value.get("origins", [])]
         of = value.get("origins_of", {}).items()
         return {phrase: tuple(rows[_index(number)] for number in numbers) for phrase, numbers in of}
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -107,16 +107,6 @@ def origins_from_json(value: Mapping[str, Any], where: str) -> dict[str, tuple[O
             f'{where}: "origins" and "origins_of" do not fit together ({error}): remove both, or '
             "save the set again"
         ) from error
-
-
-def _origin(row: Mapping[str, Any]) -> Origin:
-    known = {field.name for field in fields(Origin)}
-    for name, value in row.items():
-        if name not in known:
-            raise ValueError(f"unknown field {name!r}")
-        if isinstance(value, bool) or not isinstance(value, _FORMS.get(name, str)):
-            raise ValueError(f"{name} is {value!r:.40}")
-    return Origin(**row)
 
 
 def _index(number: Any) -> int:

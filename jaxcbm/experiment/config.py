@@ -13,14 +13,9 @@ from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.encoders.finetune.trainable import Mode
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config_file import read_config
-from jaxcbm.training.config import (
-    FitConfig,
-    MeshConfig,
-    SparseHeadConfig,
-    TrainingConfig,
-    from_mapping,
-)
+from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
 from jaxcbm.training.finetune.config import FinetuneConfig
+from jaxcbm.typed_json import from_json
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ def read_experiment(config: Any, changes: Changes | None = None, kind: type = Ex
         raise UserError(f"a {type(config).__name__} is no config: give a name, a path or a dict")
     for path, value in (changes or {}).items():
         config = _with_field(config, path, value)
-    return from_mapping(kind, config)
+    return from_json(kind, config, "config")
 
 
 def _with_field(values: Mapping[str, Any], path: str, value: Any) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from absl import logging
@@ -19,6 +20,7 @@ from jaxcbm.experiment.config import Changes, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.training.config import MeshConfig
 from jaxcbm.training.pretrain import PretrainConfig, pretrain
+from jaxcbm.typed_json import from_json
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,18 @@ class PairsConfig:
 
 @dataclass(frozen=True)
 class ArchitectureConfig:
-    """Sizes of the two towers; see `ClipConfig.tiny`."""
+    """Sizes of the two towers; see `ClipConfig.tiny`.
+
+    Attributes:
+        image_size: height and width of the pictures, in pixels.
+        patch_size: height and width of a patch, in pixels.
+        width: of the blocks of both towers.
+        layers: blocks of the image tower.
+        text_layers: blocks of the text tower.
+        context_length: most tokens of a caption.
+        embed_dim: E, the size of an embedding.
+        vocab_size: most tokens of the tokenizer, which is learned from the captions.
+    """
 
     image_size: int = 64
     patch_size: int = 8
@@ -58,13 +71,21 @@ class ArchitectureConfig:
 
 @dataclass(frozen=True)
 class PretrainExperiment:
-    """A whole pre-training: pairs, architecture, training, placement."""
+    """A whole pre-training.
+
+    Attributes:
+        pairs: where image-caption pairs come from.
+        architecture: sizes of the two towers.
+        training: how long and with which loss.
+        mesh: devices.
+        weights_dtype: of the saved weights: `float16` or `float32`.
+    """
 
     pairs: PairsConfig = field(default_factory=PairsConfig)
     architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     training: PretrainConfig = field(default_factory=PretrainConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    weights_dtype: str = "float16"
+    weights_dtype: Literal["float16", "float32"] = "float16"
 
 
 def run(

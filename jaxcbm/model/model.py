@@ -30,6 +30,7 @@ from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.texts import Texts
+from jaxcbm.typed_json import from_json
 
 FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
@@ -355,7 +356,7 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
     kernel: Any = tensors.get("input_map.kernel")
     bias: Any = tensors["input_map.bias"]
     return Model(
-        config=BottleneckConfig(**header["config"]),
+        config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
         params={
             name.removeprefix("params."): value
             for name, value in tensors.items()

@@ -1,14 +1,9 @@
 """The settings of a fit, as frozen dataclasses; config files are converted to these once."""
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Literal
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.errors import UserError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,12 @@ class SparseHeadConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices along the batch (-1: all that are left) and along the concepts."""
+    """How devices are laid out.
+
+    Attributes:
+        data: devices along the batch; -1 for all that are left.
+        model: devices along the concepts.
+    """
 
     data: int = -1
     model: int = 1
@@ -108,45 +108,16 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """Everything `fit` needs besides data, encoder and concepts."""
+    """Everything `fit` needs besides data, encoder and concepts.
+
+    Attributes:
+        bottleneck: the model.
+        training: the loop.
+        sparse_head: the elastic-net head.
+        mesh: devices.
+    """
 
     bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sparse_head: SparseHeadConfig = field(default_factory=SparseHeadConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
-
-
-def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "config") -> T:
-    """Build a (nested) frozen dataclass from a mapping, refusing unknown and ill-typed fields.
-
-    Raises:
-        UserError: names the field and, for a literal, what it may be.
-
-    >>> from_mapping(MeshConfig, {"data": 2}).data
-    2
-    >>> from_mapping(MeshConfig, {"dta": 2})
-    Traceback (most recent call last):
-    ...
-    jaxcbm.errors.UserError: config.dta: unknown field (there are data, model)
-    """
-    hints = get_type_hints(kind)
-    kwargs = {}
-    for name, value in values.items():
-        place = f"{where}.{name}"
-        if name not in hints:
-            raise UserError(f"{place}: unknown field (there are {', '.join(hints)})")
-        kwargs[name] = _convert(hints[name], value, place)
-    return kind(**kwargs)
-
-
-def _convert(hint: Any, value: Any, place: str) -> Any:
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_mapping(hint, value, place) if not isinstance(value, hint) else value
-    choices = getattr(hint, "__args__", None)
-    if choices and value not in choices:
-        raise UserError(f"{place}: {value!r} is not one of {', '.join(map(repr, choices))}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, float, bool, str) and type(value) is not hint:
-        raise UserError(f"{place}: expected {hint.__name__}, got {value!r}")
-    return value

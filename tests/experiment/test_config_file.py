@@ -6,7 +6,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import read_config, settle_workdir
 from jaxcbm.experiment.pretrain import PretrainExperiment
-from jaxcbm.training.config import from_mapping
+from jaxcbm.typed_json import from_json
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -19,7 +19,7 @@ def test_every_shipped_config_is_an_experiment(name):
 
 def test_the_shipped_pre_training_is_one():
     config = read_config(str(CONFIGS / "pretrain_tiny.py"))
-    assert from_mapping(PretrainExperiment, config).training.steps > 0
+    assert from_json(PretrainExperiment, config, "config").training.steps > 0
 
 
 def test_overrides_are_typed():

@@ -10,6 +10,7 @@ from jaxcbm.concepts.sources.json_requests import checked_base_url
 from jaxcbm.concepts.sources.retries import Transient, retry_after_seconds
 from jaxcbm.concepts.tidy import printable
 from jaxcbm.errors import UserError
+from jaxcbm.extras import import_extra
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 # Servers differ in what they know. Each of these can go, by the words that a refusal names it with.
@@ -57,12 +58,7 @@ class ChatClient:
     """
 
     def __init__(self, base_url: str, key_variable: str, timeout: float, budget: Budget):
-        try:
-            import openai
-        except ImportError:
-            raise UserError(
-                'asking a language model needs the package openai: pip install "jaxcbm[llm]"'
-            ) from None
+        openai = import_extra("openai", "jaxcbm[llm]", "asking a language model")
         self.base_url = checked_base_url(base_url)
         self.key_variable = key_variable
         self.budget = budget

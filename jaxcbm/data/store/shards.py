@@ -98,7 +98,7 @@ def sweep_abandoned(folder: Path) -> None:
     """
     if is_remote(folder):
         return
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*.tmp*"):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()

@@ -1,7 +1,6 @@
 """A dual encoder as a folder in Hugging Face's layout, which transformers reads as well."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from jaxcbm.atomic import atomic_folder
 from jaxcbm.encoders.checkpoint.convert import to_theirs
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.encoders.image.preprocess import Preprocess
@@ -42,20 +42,13 @@ def save_encoder(
     tensors = {
         name: _narrow(name, array, np.dtype(dtype)) for name, array in to_theirs(params, rows)
     }
-    folder = Path(folder)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as aside:
         for name in TOKENIZER_FILES:
             if (Path(tokenizer_folder) / name).is_file():
                 shutil.copyfile(Path(tokenizer_folder) / name, aside / name)
         _write_json(aside / "config.json", {**content, "dtype": dtype})
         _write_json(aside / "preprocessor_config.json", preprocess.to_hf())
         save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})
-        _put_in_place(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _narrow(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -64,15 +57,6 @@ def _narrow(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         raise ValueError(f"{name} has values beyond {limit} and cannot be stored as {dtype}")
     # A transposed view would be written as it lies in memory.
     return np.array(array, dtype, order="C")
-
-
-def _put_in_place(aside: Path, folder: Path) -> None:
-    """Rename a finished folder over an older one, which cannot be done in a single step."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    aside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

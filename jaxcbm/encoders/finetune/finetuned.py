@@ -15,6 +15,7 @@ from jaxcbm.atomic import atomic_file
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.lora import LoraConfig, adapted_paths, merge_lora
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import from_json
 
 _FORMAT = "jaxcbm tuned encoder 1"
 
@@ -96,7 +97,7 @@ def load_finetuned(path: Path | str) -> FinetunedWeights:
         raise UserError(f"{path}: incomplete or damaged ({error}); train again") from error
     if said.get("format") != _FORMAT:
         raise UserError(f"{path}: not a finetuned encoder of this version of jaxcbm")
-    lora = LoraConfig(**json.loads(said["lora"]))
+    lora = from_json(LoraConfig, json.loads(said["lora"]), str(path))
     return FinetunedWeights(said["base_name"], said["base_hash"], lora, arrays)
 
 

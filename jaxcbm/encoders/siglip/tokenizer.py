@@ -5,7 +5,6 @@ Gemma's vocabulary, only lower-cases. transformers does the first in a slow clas
 second in one of several classes, so both are done here. A special token's name in a text is text.
 """
 
-import importlib
 import json
 import string
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from jaxcbm.encoders.siglip.config import SiglipConfig
 from jaxcbm.encoders.tokenizer import Tokenizer, check_vocabulary, files_digest, require_files
 from jaxcbm.errors import UserError
+from jaxcbm.extras import import_extra
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _BLANK = "\u2581"  # how sentencepiece writes a blank
@@ -144,12 +144,7 @@ Reader = tuple[Callable[[str], list[int]], int, Callable[[str], int | None]]
 
 def _read_sentencepiece(folder: Path, unknown: str) -> Reader:
     path = folder / "spiece.model"
-    try:
-        sentencepiece: Any = importlib.import_module("sentencepiece")
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading it needs the package sentencepiece; pip install 'jaxcbm[siglip]'"
-        ) from error
+    sentencepiece = import_extra("sentencepiece", "jaxcbm[siglip]", str(path))
     try:
         model = sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError) as error:

@@ -58,7 +58,7 @@ def read_result(path: Path | str) -> ResultFile:
             f"{path}: version {value.get('version')!r} of the format, but this jaxcbm reads "
             f"{VERSION}; write the result file again"
         )
-    result = from_json(ResultFile, value, str(path))
+    result = from_json(ResultFile, value, str(path), null_is_nan=True)
     _check(result, str(path))
     return result
 

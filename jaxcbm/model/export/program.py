@@ -11,6 +11,7 @@ from jax import export
 from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.encoders.finetune.finetuned import group
 from jaxcbm.errors import UserError
+from jaxcbm.extras import import_extra
 from jaxcbm.model.model import Model
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -44,8 +45,9 @@ def make_program(model: Model, platforms: Sequence[str] = PLATFORMS) -> Program:
         platforms: of "cpu", "cuda", "rocm" and "tpu".
 
     Raises:
-        UserError: an unknown platform.
+        UserError: an unknown platform, or the extra `export` is missing.
     """
+    import_extra("flatbuffers", "jaxcbm[export]", "jaxcbm export")
     if unknown := sorted(set(platforms) - {*PLATFORMS, "rocm"}):
         raise UserError(f"unknown platform {unknown[0]!r}; give some of {', '.join(PLATFORMS)}")
     weights, size = _weights(model), model.loaded_encoder.image_size

@@ -339,7 +339,7 @@ def test_the_key_reaches_no_file_log_or_record(server, tmp_path, monkeypatch, ca
 
 def test_the_package_is_asked_for_when_it_is_missing(server, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(UserError, match=r'pip install "jaxcbm\[llm\]"'):
+    with pytest.raises(UserError, match=r"pip install 'jaxcbm\[llm\]'"):
         ask(server, tmp_path)
 
 

@@ -75,7 +75,7 @@ def store(root: Path, encoder: FakeEncoder | None = None, **options):
 
 def contents(root: Path) -> dict[str, bytes]:
     """Every file of a store; temporary files of the dead are not part of it."""
-    files = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".tmp"]
+    files = [path for path in root.rglob("*") if path.is_file() and ".tmp" not in path.name]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
@@ -264,7 +264,7 @@ def test_a_place_that_is_a_file(tmp_path):
 
 def test_leftovers_of_the_dead_are_swept_and_the_living_are_left_alone(tmp_path):
     folder = tmp_path / store(tmp_path).key
-    old, new = folder / ".shard-00001.npy.1.tmp", folder / ".shard-00002.npy.2.tmp"
+    old, new = folder / ".shard-00001.1.tmp.npy", folder / ".shard-00002.2.tmp.npy"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (1, 1))

@@ -93,7 +93,7 @@ def test_without_the_package_that_speaks_to_it(bucket, monkeypatch):
         raise ImportError("Please install gcsfs to access Google Storage")
 
     monkeypatch.setattr(backend._FileSystemSpecBackend, "fs", missing)
-    with pytest.raises(UserError, match=r"install gcsfs.*jaxcbm\[tpu\]"):
+    with pytest.raises(UserError, match=r"install gcsfs.*jaxcbm\[gcs\]"):
         store(array_images(3), FakeEncoder())
 
 
