@@ -1,7 +1,7 @@
 """How accuracy, ANEC and concept AUC move with each concept filter on and off.
 
-python -m benchmarks.concept_filters --config=configs/quickstart.py
-python -m benchmarks.concept_filters --config=configs/fashion_mnist.py
+python -m benchmarks.concept_filters --config=quickstart
+python -m benchmarks.concept_filters --config=fashion_mnist
 python -m benchmarks.concept_filters --render
 
 Each run adds its dataset to the result file and writes the page anew. A pool of candidates holds
@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.report import table
 from jaxcbm.atomic import atomic_file, write_json
-from jaxcbm.commands.concept_evidence import TextSpaces, gather
+from jaxcbm.commands.concepts.evidence import TextSpaces, gather
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.filters.run import Step, filter_concepts
 from jaxcbm.evaluation.metrics import evaluate_prediction

@@ -40,13 +40,13 @@ class Asked(NamedTuple):
 
 
 def _train(name: str, concepts: int, topology: str, *flags: str) -> Asked:
-    flags = (f"--topology={topology}", "--stage=train", f"--concepts={concepts}", *flags)
+    flags = (f"--topology={topology}", "--stage=train", f"--concept-count={concepts}", *flags)
     return Asked("train", name, (*flags, "--batch-size=4096", *_LARGE))
 
 
 def _tune(name: str, topology: str, batch: int, mode: str, *flags: str) -> Asked:
-    flags = (f"--topology={topology}", "--stage=tune", f"--batch-size={batch}", *flags)
-    flags = (*flags, f"--config.encoder.train={mode}", "--concepts=4751", *_LARGE)
+    flags = (f"--topology={topology}", "--stage=finetune", f"--batch-size={batch}", *flags)
+    flags = (*flags, f"--config.encoder.train={mode}", "--concept-count=4751", *_LARGE)
     return Asked("finetune", name, flags)
 
 
@@ -59,9 +59,11 @@ PLANS = (
     ),
     _train("train-4751", 4751, "v5e-16"),
     _train("train-4751-residual", 4751, "v5e-16", _RESIDUAL, "--search=1"),
-    _train("train-65536", 65536, "v5e-16", "--model=4", "--search=1"),
+    _train("train-65536", 65536, "v5e-16", "--config.mesh.model=4", "--search=1"),
     _train("train-65536-residual-whole", 65536, "v5e-16", _RESIDUAL, "--search=3"),
-    _train("train-65536-residual", 65536, "v5e-16", _RESIDUAL, "--model=16", "--search=1"),
+    _train(
+        "train-65536-residual", 65536, "v5e-16", _RESIDUAL, "--config.mesh.model=16", "--search=1"
+    ),
     _tune("tune-lora-v5p-64", "v5p-64", 1024, "lora", "--search=1"),
     _tune("tune-full-v5p-64", "v5p-64", 1024, "full", "--search=0"),
     _tune("tune-full-v5e-16", "v5e-16", 1024, "full", "--search=2"),
@@ -90,7 +92,7 @@ SCALING = (
                 f"--topology=v5e-{chips}",
                 "--stage=train",
                 "--search=0",
-                "--concepts=4751",
+                "--concept-count=4751",
                 f"--batch-size={4096 if kind == 'strong' else 256 * chips}",
                 *_BASE,
             ),
@@ -130,8 +132,8 @@ def main() -> None:
 def _plan(asked: Asked, file: Path) -> None:
     """One plan in a process of its own: jax settles its devices once."""
     print(asked.name, "...", flush=True)
-    flags = ("--config=configs/imagenet.py", *asked.flags)
-    command = [sys.executable, "-m", "jaxcbm.cli", "--quiet", "plan", *flags, f"--json={file}"]
+    flags = ("--config=imagenet", *asked.flags)
+    command = [sys.executable, "-m", "jaxcbm", "--quiet", "plan", *flags, f"--output={file}"]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
         sys.exit(f"{asked.name}: {done.stderr.strip().splitlines()[-1]}")

@@ -13,7 +13,7 @@ Written by `python -m benchmarks.plans` (`pip install "jaxcbm[plan]"`, no TPU); 
 `jaxcbm plan` compiles the very programs that `jaxcbm encode` and `jaxcbm train` run, for a slice
 that is not there, and counts what came out:
 
-    jaxcbm plan --config=configs/imagenet.py --topology=v5e-16 --stage=encode \\
+    jaxcbm plan --config=imagenet --topology=v5e-16 --stage=encode \\
         --config.encoder.name=openai/clip-vit-large-patch14 --config.encoder.dtype=bfloat16
 
 - **Topologies**: `v5e-N` and `v6e-N` count chips. `v4-N` and `v5p-N` count TensorCores as the

@@ -1,8 +1,8 @@
 """CIFAR-10 through TFDS with OpenAI's CLIP ViT-B/32; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.sources.prepare_tfds --name=cifar10 --data_dir=data
-    jaxcbm train --config=configs/cifar10.py --workdir=runs/cifar10
+    python -m jaxcbm.data.sources.prepare_tfds --name=cifar10 --data-dir=data
+    jaxcbm train --config=cifar10 --workdir=runs/cifar10
 
 Preparing downloads 170 MB and takes about 2 minutes; only it needs TensorFlow, and data/ can be
 copied to where there is none. Encoding 60,000 images takes about 50 minutes at 20 images a

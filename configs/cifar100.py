@@ -1,8 +1,8 @@
 """CIFAR-100 through TFDS with OpenAI's CLIP ViT-B/32; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.sources.prepare_tfds --name=cifar100 --data_dir=data
-    jaxcbm train --config=configs/cifar100.py --workdir=runs/cifar100
+    python -m jaxcbm.data.sources.prepare_tfds --name=cifar100 --data-dir=data
+    jaxcbm train --config=cifar100 --workdir=runs/cifar100
 
 Preparing downloads 170 MB and takes about 2 minutes; only it needs TensorFlow, and data/ can be
 copied to where there is none. Encoding 60,000 images takes about 50 minutes at 20 images a

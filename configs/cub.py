@@ -1,8 +1,8 @@
 """CUB-200-2011 through TFDS with OpenAI's CLIP ViT-B/32 and its attributes; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.sources.prepare_tfds --name=caltech_birds2011 --data_dir=data
-    jaxcbm train --config=configs/cub.py --workdir=runs/cub \
+    python -m jaxcbm.data.sources.prepare_tfds --name=caltech_birds2011 --data-dir=data
+    jaxcbm train --config=cub --workdir=runs/cub \
         --config.data.attributes=$(echo data/downloads/extracted/*/CUB_200_2011)
 
 TFDS has no attributes of these birds, but keeps the archive that has them, unpacked, under

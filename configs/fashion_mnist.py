@@ -1,7 +1,7 @@
 """Fashion-MNIST: 70,000 photographs from Debian's package dataset-fashion-mnist.
 
     apt-get install dataset-fashion-mnist
-    jaxcbm train --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
+    jaxcbm train --config=fashion_mnist --workdir=runs/fashion_mnist
 
 Expected time and metrics: docs/report/report.md.
 """

@@ -1,6 +1,6 @@
 r"""The quick start's birds, and the encoder trains too: adapters of rank 8 on attention.
 
-    jaxcbm train --config=configs/finetune_birds.py --workdir=runs/finetune_birds
+    jaxcbm train --config=finetune_birds --workdir=runs/finetune_birds
 
 What trains is one setting; what no rule matches stays frozen, bit for bit:
 

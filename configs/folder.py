@@ -1,6 +1,6 @@
 """Any directory of class folders, any encoder, any text file of phrases.
 
-    jaxcbm train --config=configs/folder.py --workdir=runs/mine --config.data.root=pictures \
+    jaxcbm train --config=folder --workdir=runs/mine --config.data.root=pictures \
         --config.concepts=phrases.txt --config.encoder.name=openai/clip-vit-base-patch32
 
 `pictures/` holds one folder a class, or train/ and test/ with one folder a class each; without

@@ -3,8 +3,8 @@
     pip install 'jaxcbm[tf]'
     apt-get install wordnet-base
     python -m jaxcbm.data.sources.prepare_tfds --name=imagenet2012 \
-        --data_dir=data --manual_dir=archives
-    jaxcbm train --config=configs/imagenet.py --workdir=runs/imagenet
+        --data-dir=data --manual-dir=archives
+    jaxcbm train --config=imagenet --workdir=runs/imagenet
 
 archives/ holds ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, which image-net.org gives
 after registration. TFDS calls the classes by WordNet identifiers; their names come from WordNet

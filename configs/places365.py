@@ -1,8 +1,8 @@
 """Places365 (256 x 256) through TFDS with OpenAI's CLIP ViT-B/32; needs a network once.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.sources.prepare_tfds --name=places365_small --data_dir=data
-    jaxcbm train --config=configs/places365.py --workdir=runs/places365
+    python -m jaxcbm.data.sources.prepare_tfds --name=places365_small --data-dir=data
+    jaxcbm train --config=places365 --workdir=runs/places365
 
 Its test split has no labels: the official validation split is the test here, and validation is
 taken out of train. Preparing downloads 29 GB, writes as much, and takes hours; data/ can be copied

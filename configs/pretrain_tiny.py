@@ -1,6 +1,6 @@
 """The small encoder that comes with the library (`jaxcbm/tiny`).
 
-    jaxcbm pretrain --config=configs/pretrain_tiny.py --workdir=runs/pretrain_tiny
+    jaxcbm pretrain --config=pretrain_tiny --workdir=runs/pretrain_tiny
 
 Needs Debian's package dataset-fashion-mnist. About 50 minutes on two CPU cores; minutes on a GPU.
 It resumes after a kill. Its birds have none of the species that the quick start classifies, nor

@@ -1,6 +1,6 @@
 """48 species of drawn birds, the built-in encoder, a sparse concept bottleneck; no download.
 
-    jaxcbm train --config=configs/quickstart.py --workdir=runs/quickstart
+    jaxcbm train --config=quickstart --workdir=runs/quickstart
 
 Expected time and metrics: docs/report/report.md.
 """

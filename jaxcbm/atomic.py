@@ -13,7 +13,6 @@ from typing import Any
 
 from jaxcbm.errors import UserError
 
-
 # What is wrong with a place that a user named, rather than with this program.
 _THE_PLACE = (
     errno.EACCES,

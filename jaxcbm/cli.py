@@ -7,42 +7,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcbm import __version__
 from jaxcbm.commands import (
-    concept_arguments,
-    model_arguments,
-    plan_arguments,
-    serving_arguments,
-    study_arguments,
+    bench,
+    concepts,
+    config,
+    encode,
+    evaluate,
+    explain,
+    export,
+    plan,
+    predict,
+    pretrain,
+    report,
+    reproduce,
+    search,
+    sweep,
+    train,
 )
+from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
 
-COMMANDS = (
-    model_arguments.add_train,
-    model_arguments.add_evaluate,
-    model_arguments.add_predict,
-    model_arguments.add_explain,
-    model_arguments.add_encode,
-    model_arguments.add_pretrain,
-    study_arguments.add_reproduce,
-    study_arguments.add_report,
-    study_arguments.add_sweep,
-    study_arguments.add_search,
-    concept_arguments.add_concepts,
-    serving_arguments.add_export,
-    serving_arguments.add_bench,
-    plan_arguments.add_plan,
-)
+# In the order in which --help lists them.
+COMMANDS = (train, evaluate, predict, explain, config, encode, search, sweep, reproduce, report)
+COMMANDS += (concepts, pretrain, export, bench, plan)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of every command and its flags."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="jaxcbm", description="Image classifiers that explain every decision by concepts."
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print results only")
+    parser.add_argument("--version", action="version", version=f"jaxcbm {__version__}")
+    add_quiet(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in COMMANDS:
-        add(commands)
+    for command in COMMANDS:
+        command.add(commands)
     return parser
 
 
@@ -51,6 +51,7 @@ def _set_up_logging(quiet: bool) -> None:
 
     from absl import flags, logging
 
+    # What transformers warns of is about models that we do not take from it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # absl and the libraries on it warn about flags that nobody parsed; we parse our own.
     flags.FLAGS.mark_as_parsed()
@@ -84,7 +85,7 @@ def _compute(args: argparse.Namespace, overrides: Sequence[str]) -> int:
         if args.distributed:
             joint_run.agree_on(vars(args), config)
         with preemption.listening():
-            args.function(args, config)
+            args.run(args, config)
 
     try:
         if args.distributed:
@@ -99,8 +100,8 @@ def _compute(args: argparse.Namespace, overrides: Sequence[str]) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 on a mistake the user can mend, 143 when asked to stop."""
+def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The flags of a command, and the overrides of its config."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     args.command = " ".join(["jaxcbm", *(sys.argv[1:] if argv is None else argv)])
@@ -111,11 +112,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown argument {rest[0]}")
     if not args.distributed and (args.coordinator, args.processes, args.process) != (None,) * 3:
         parser.error("--coordinator, --processes and --process go with --distributed")
-    _set_up_logging(args.quiet)
+    return args, rest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 on a mistake the user can mend, 143 when asked to stop."""
     try:
+        args, rest = _parse(argv)
+        _set_up_logging(args.quiet)
         if args.computes:
             return _compute(args, rest)
-        args.function(args, _read_config(args, rest))
+        args.run(args, _read_config(args, rest))
     except UserError as error:
         print(f"jaxcbm: error: {error}", file=sys.stderr)
         return 2

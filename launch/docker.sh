@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the image for a kind of machine and run a command of jaxcbm in it:
-#   launch/docker.sh cpu train --config=configs/quickstart.py --workdir=runs/quickstart
-#   launch/docker.sh cuda encode --config=configs/imagenet.py --output=runs/features
+#   launch/docker.sh cpu train --config=quickstart --workdir=runs/quickstart
+#   launch/docker.sh cuda encode --config=imagenet --output=runs/features
 # KIND is cpu, cuda (needs NVIDIA's container toolkit) or tpu (on a TPU VM). runs/ and data/ of the
 # current folder are the container's. IMAGE=name builds under another name; BUILD=0 skips the build;
 # PUSH=1 pushes instead of running. DRY_RUN=1 prints what it would do.

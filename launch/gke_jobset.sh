@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run on a TPU slice of a GKE cluster that has JobSet installed and a node pool of this topology:
 #   export IMAGE=us-docker.pkg.dev/my-project/jaxcbm/jaxcbm:tpu DATA_BUCKET=my-data RUNS_CLAIM=runs
-#   launch/gke_jobset.sh --config=configs/imagenet.py --workdir=runs/imagenet \
+#   launch/gke_jobset.sh --config=imagenet --workdir=runs/imagenet \
 #       --config.features=gs://my-bucket/features
 #   kubectl logs --follow --selector=jobset.sigs.k8s.io/jobset-name=jaxcbm --prefix
 #   kubectl delete jobset jaxcbm     # SIGTERM: all save the same step and stop

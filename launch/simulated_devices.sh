@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Rehearse a run on eight simulated CPU devices, before a real slice is paid for:
-#   launch/simulated_devices.sh --config=configs/quickstart.py --workdir=runs/rehearsal
+#   launch/simulated_devices.sh --config=quickstart --workdir=runs/rehearsal
 # DEVICES=4 takes another number; --config.mesh.model=2 splits the concepts over two of them.
 # DRY_RUN=1 prints what it would do.
 set -euo pipefail

@@ -7,7 +7,7 @@
 #   launch/tpu_vm.sh create        # ask for the slice; SPOT=1 (the default) takes spare capacity
 #   launch/tpu_vm.sh status        # until it says ACTIVE
 #   launch/tpu_vm.sh install       # the image, runs/ and data/ on every host
-#   launch/tpu_vm.sh train --config=configs/imagenet.py --workdir=runs/imagenet \
+#   launch/tpu_vm.sh train --config=imagenet --workdir=runs/imagenet \
 #       --config.features=gs://my-bucket/features
 #   launch/tpu_vm.sh logs          # of host 0; ending it leaves the run alone
 #   launch/tpu_vm.sh stop          # SIGTERM on every host: all save the same step and stop

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rehearse a pod on one machine: two processes of four simulated CPU devices each, started with the
 # flags that a cluster without a scheduler needs:
-#   launch/two_processes.sh --config=configs/quickstart.py --workdir=runs/rehearsal
+#   launch/two_processes.sh --config=quickstart --workdir=runs/rehearsal
 # DEVICES=2 takes another number of devices a process, PORT=1234 a fixed port for the coordinator.
 # SIGTERM and Ctrl-C reach both, which then save the same step and stop; running the same command
 # again continues. DRY_RUN=1 prints what it would do.

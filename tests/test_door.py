@@ -7,11 +7,11 @@ from PIL import Image
 
 import jaxcbm
 from jaxcbm.bottleneck import search
-from jaxcbm.training.config import from_mapping
+from jaxcbm.typed_json import from_json
 
 PHRASES = ["an amber glow", "a blue tint", "a coral hue"]
-QUICK = from_mapping(
-    jaxcbm.FitConfig, {"training": {"epochs": 2}, "sparse_head": {"path_length": 4}}
+QUICK = from_json(
+    jaxcbm.FitConfig, {"training": {"epochs": 2}, "sparse_head": {"path_length": 4}}, "QUICK"
 )
 
 

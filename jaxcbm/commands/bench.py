@@ -1,83 +1,81 @@
 """`jaxcbm bench`: how fast this machine is, before a long run is planned on it."""
 
-import platform
-from collections.abc import Sequence
-from pathlib import Path
+import argparse
 from typing import Any
 
-import jax
-from absl import logging
-
-import jaxcbm
-from jaxcbm.atomic import write_json
-from jaxcbm.encoders.load import load_encoder
-from jaxcbm.errors import UserError
-from jaxcbm.experiment.speed import (
-    QUICK,
-    Sizes,
-    Speed,
-    encode_speed,
-    predict_speed,
-    random_encoder,
-    train_speed,
-)
+from jaxcbm.commands.command import add_command, output_file
 
 NAMES = ("encode", "train", "predict")
 
 
-def run(
-    only: Sequence[str] = NAMES,
-    *,
-    encoder: str | None = None,
-    dtype: str = "float32",
-    quick: bool = False,
-    output: Path | None = None,
-) -> dict[str, Any]:
-    """Measure, and write the numbers as JSON if asked to.
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "bench",
+        run,
+        "measure how fast this machine encodes, trains and predicts, on all its devices",
+        "jaxcbm bench --only=encode --encoder=openai/clip-vit-large-patch14 --dtype=bfloat16",
+    )
+    parser.add_argument(
+        "--only", action="append", choices=NAMES, help="one of the three; may come again"
+    )
+    parser.add_argument("--encoder", help="a folder or a name (default: ViT-B/32, random weights)")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16"),
+        help="of the inputs of the encoder's matrix products (default: float32)",
+    )
+    parser.add_argument("--quick", action="store_true", help="toy sizes: does everything run?")
+    parser.add_argument("--output", type=output_file(".json"), help="a .json file for the numbers")
 
-    Args:
-        only: of "encode", "train" and "predict".
-        encoder: as `load_encoder` takes it; None is ViT-B/32 with random weights.
-        dtype: of the encoder's matrix products.
-        quick: toy sizes, which show that everything runs and not how fast.
-        output: a .json file.
 
-    Raises:
-        UserError: no such measurement or encoder.
-    """
-    if unknown := [name for name in only if name not in NAMES]:
-        raise UserError(f"--only={unknown[0]}: give one of {', '.join(NAMES)}")
-    sizes = QUICK if quick else Sizes()
-    tower = load_encoder(encoder, dtype) if encoder else random_encoder(small=quick, dtype=dtype)
+def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
+    """Measure, print the numbers, and write them if asked to."""
+    from absl import logging
+
+    from jaxcbm.atomic import write_json
+    from jaxcbm.encoders.load import load_encoder
+    from jaxcbm.experiment import speed
+
+    sizes = speed.QUICK if args.quick else speed.Sizes()
+    encoder = (
+        load_encoder(args.encoder, args.dtype)
+        if args.encoder
+        else speed.random_encoder(small=args.quick, dtype=args.dtype)
+    )
     measure = {
-        "encode": lambda: encode_speed(tower, sizes),
-        "train": lambda: train_speed(tower.embed_dim, sizes),
-        "predict": lambda: predict_speed(tower, sizes),
+        "encode": lambda: speed.encode_speed(encoder, sizes),
+        "train": lambda: speed.train_speed(encoder.embed_dim, sizes),
+        "predict": lambda: speed.predict_speed(encoder, sizes),
     }
-    speeds: list[Speed] = []
-    for name in only:
+    speeds = []
+    for name in args.only or NAMES:
         logging.info("measuring %s", name)
-        speeds += measure[name]()
-    found = {"speeds": [speed._asdict() for speed in speeds], "machine": _machine()}
-    if output is not None:
-        write_json(output, found)
-    return found
+        speeds += [each._asdict() for each in measure[name]()]
+    machine = _machine()
+    if args.output is not None:
+        write_json(args.output, {"speeds": speeds, "machine": machine})
+    print(_table(speeds))
+    print(f"on {machine['devices']} x {machine['device']}, jax {machine['jax']}")
 
 
-def table(found: dict[str, Any]) -> str:
-    """The numbers as aligned lines, and what they were measured on."""
-    rows = [
-        (speed["name"], f"{speed['value']:,.1f} {speed['unit']}", speed["what"])
-        for speed in found["speeds"]
-    ]
+def _table(speeds: list[dict[str, Any]]) -> str:
+    rows = [(s["name"], f"{s['value']:,.1f} {s['unit']}", s["what"]) for s in speeds]
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]}" for row in rows]
-    machine = found["machine"]
-    on = f"{machine['devices']} x {machine['device']}, jax {machine['jax']}"
-    return "\n".join([*lines, f"on {on}"])
+    return "\n".join(
+        f"{name:<{widths[0]}}  {value:>{widths[1]}}  {what}" for name, value, what in rows
+    )
 
 
 def _machine() -> dict[str, Any]:
+    import platform
+
+    import jax
+
+    import jaxcbm
+
     return {
         "device": jax.devices()[0].device_kind,
         "platform": jax.default_backend(),

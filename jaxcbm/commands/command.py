@@ -1,17 +1,33 @@
-"""What the parsers of all commands share."""
+"""What the flags of all commands share: a parser, the flags that several have, and types."""
 
 import argparse
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-_CONFIG_HELP = "a Python file with get_config(); see configs/. Override with --config.a.b=VALUE"
+from jaxcbm.errors import UserError
+
+QUICK = "--config=quickstart --workdir=runs/quickstart"
+_CONFIG_HELP = (
+    "a config by name (`jaxcbm config` lists them), or a Python file with get_config(). Override "
+    "with --config.a.b=VALUE"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose user's mistakes are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it as any other mistake is said."""
+        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def add_command(
-    commands: Any, name: str, function: Callable | None, help: str, example: str
+    commands: Any, name: str, run: Callable | None, help: str, example: str
 ) -> argparse.ArgumentParser:
-    """A parser for `jaxcbm name`, which calls `function(args, config)`."""
+    """A parser for `jaxcbm name`, which calls `run(args, config)`."""
     parser = commands.add_parser(
         name,
         help=help,
@@ -20,19 +36,25 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(function=function, config=None, grid=None, computes=False)
+    add_quiet(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(run=run, config=None, grid=None, computes=False)
     parser.set_defaults(distributed=False, coordinator=None, processes=None, process=None)
     return parser
 
 
+def add_quiet(parser: argparse.ArgumentParser, **options: Any) -> None:
+    """The flag that leaves progress out; it stands before or after the command."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print results only", **options)
+
+
 def add_config(parser: Any, **options: Any) -> None:
     """The flag that names an experiment."""
-    parser.add_argument("--config", metavar="FILE", help=_CONFIG_HELP, **options)
+    parser.add_argument("--config", metavar="NAME", help=_CONFIG_HELP, **options)
 
 
-def add_workdir(parser: argparse.ArgumentParser, help: str) -> None:
+def add_workdir(parser: argparse.ArgumentParser, help: str, *, required: bool = True) -> None:
     """The flag that names the folder of a run."""
-    parser.add_argument("--workdir", required=True, type=_local_folder, help=help)
+    parser.add_argument("--workdir", required=required, type=_local_folder, help=help)
 
 
 def add_distributed(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +68,66 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
         "folders that all share. Cloud TPU, GKE, SLURM and Open MPI say the rest; elsewhere give:",
     )
     group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
-    group.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    group.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+    group.add_argument("--processes", type=count(1), metavar="N", help="how many there are")
+    group.add_argument("--process", type=count(0), metavar="I", help="which one this is, from 0")
+
+
+def count(least: int) -> Callable[[str], int]:
+    """The type of a flag that counts something.
+
+    >>> count(1)("3")
+    3
+    >>> count(1)("-1")
+    Traceback (most recent call last):
+    ...
+    argparse.ArgumentTypeError: '-1' is no whole number of at least 1
+    """
+
+    def read(text: str) -> int:
+        if not text.strip().removeprefix("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return int(text)
+
+    return read
+
+
+def number(text: str, least: float = -math.inf) -> float:
+    """The type of a flag that measures something: a number, and not nan."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        bound = f" of at least {least:g}" if math.isfinite(least) else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no number{bound}")
+    return value
+
+
+def amount(text: str) -> float:
+    """The type of a flag that measures something which is never negative."""
+    return number(text, 0.0)
+
+
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """The type of a flag that names a file to write.
+
+    It is looked at before anything is computed: its extension, and whether it can be written. A
+    folder that is not there is made when the file is written.
+    """
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in suffixes:
+            known = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
+            raise argparse.ArgumentTypeError(f"{text}: the extension must be {known}")
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a folder: name a file in it")
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise argparse.ArgumentTypeError(f"{text}: nothing can be written in {nearest}")
+        return path
+
+    return read
 
 
 def _local_folder(text: str) -> Path:

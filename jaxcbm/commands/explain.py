@@ -1,29 +1,48 @@
 """`jaxcbm explain`: one picture beside its signed contributions."""
 
+import argparse
 from pathlib import Path
+from typing import Any
 
-from jaxcbm.atomic import atomic_file
-from jaxcbm.commands.predict import find_images
-from jaxcbm.data.image_source import FileImages, UnreadableImage
-from jaxcbm.errors import UserError
-from jaxcbm.model.explanation import Explanation
-from jaxcbm.model.model import load_model
+from jaxcbm.commands.command import add_command, add_workdir, count, output_file
 
 
-def run(
-    workdir: Path, image: str, output: Path, k: int = 10, target: str | None = None
-) -> Explanation:
-    """Explain one picture and write the explanation as .png or .html."""
-    if output.suffix not in (".png", ".html"):
-        raise UserError(f"--output={output}: the extension must be .png or .html")
-    file = find_images(image)[0]
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "explain",
+        run,
+        "draw one picture beside the concepts that decided its class",
+        "jaxcbm explain --workdir=runs/quickstart --images=bird.png --output=why.html",
+    )
+    add_workdir(parser, "a finished run, or a model")
+    parser.add_argument(
+        "--images", required=True, help="the picture: of a folder or a glob, the first"
+    )
+    parser.add_argument(
+        "--output", required=True, type=output_file(".png", ".html"), help=".png or .html"
+    )
+    parser.add_argument(
+        *("-k", "--top"), type=count(1), default=10, help="contributions to show (default: 10)"
+    )
+    parser.add_argument("--target", help="the class to explain (default: the predicted one)")
+
+
+def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
+    """Explain, write the page or the picture, and say the class."""
+    from jaxcbm.atomic import atomic_file
+    from jaxcbm.data.image_source import FileImages, UnreadableImage
+    from jaxcbm.errors import UserError
+    from jaxcbm.experiment.predict import find_images
+    from jaxcbm.model.model import load_model
+
+    file = find_images(args.images)[0]
     try:
         picture = FileImages((file,), root=Path()).load(0)
     except UnreadableImage as error:
         raise UserError(f"{file}: {error}") from error
-    explanation = load_model(workdir).explain(picture, k=k, target=target)
-    with atomic_file(output) as temporary:
-        aside = temporary.with_name(f".{output.stem}.aside{output.suffix}")
-        explanation.save(aside)
-        aside.replace(temporary)
-    return explanation
+    explanation = load_model(args.workdir).explain(picture, k=args.top, target=args.target)
+    with atomic_file(args.output) as temporary:
+        explanation.save(temporary)
+    print(f"{explanation.target} ({explanation.probability:.0%}): {args.output}")

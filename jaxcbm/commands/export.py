@@ -1,20 +1,42 @@
 """`jaxcbm export`: a folder that serves a finished model elsewhere."""
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import Any
 
-from jaxcbm.model.export.folder import export_model
-from jaxcbm.model.export.program import PLATFORMS
-from jaxcbm.model.model import load_model
+from jaxcbm.commands.command import add_command, add_workdir
 
 
-def run(
-    workdir: Path,
-    output: Path,
-    *,
-    with_encoder: bool = False,
-    platforms: Sequence[str] = PLATFORMS,
-) -> list[Path]:
-    """Export the model of a work directory; returns the files that were written."""
-    export_model(load_model(workdir), output, with_encoder=with_encoder, platforms=platforms)
-    return sorted(path for path in output.rglob("*") if path.is_file())
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "export",
+        run,
+        "write a finished model as a folder that another machine serves, with jaxcbm or jax alone",
+        "jaxcbm export --workdir=runs/quickstart --output=runs/birds --with-encoder",
+    )
+    add_workdir(parser, "a finished run, or a model")
+    parser.add_argument("--output", required=True, type=Path, help="a folder that is not there yet")
+    parser.add_argument(
+        "--with-encoder",
+        action="store_true",
+        help="add the encoder's own files, so that load_model needs no hub",
+    )
+    parser.add_argument(
+        "--platforms",
+        default="cpu,cuda,tpu",
+        help="what the compiled program runs on, commas between (default: cpu,cuda,tpu)",
+    )
+
+
+def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
+    """Export, and list the files."""
+    from jaxcbm.model.export.folder import export_model
+    from jaxcbm.model.model import load_model
+
+    platforms = args.platforms.split(",")
+    model = load_model(args.workdir)
+    export_model(model, args.output, with_encoder=args.with_encoder, platforms=platforms)
+    for file in sorted(path for path in args.output.rglob("*") if path.is_file()):
+        print(f"{file.stat().st_size / 2**20:10.2f} MiB  {file}")

@@ -17,7 +17,7 @@ from jaxcbm.distributed.preemption import Preempted
 from jaxcbm.errors import UserError
 
 # What may differ between the processes of one command.
-_OWN = ("process", "coordinator", "command", "function", "quiet")
+_OWN = ("process", "coordinator", "command", "run", "quiet")
 
 
 def run(cluster: processes.Cluster, work: Callable[[], None]) -> None:

@@ -1,142 +1,68 @@
-"""`jaxcbm plan`: from an experiment's settings to the plan of one stage."""
+"""`jaxcbm plan`: what a job takes on machines that are not here."""
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+import argparse
+from typing import Any
 
-from jaxcbm.atomic import write_json
-from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.encoders.finetune.trainable import rules_of
-from jaxcbm.errors import UserError
-from jaxcbm.experiment.config import Experiment, read_experiment
-from jaxcbm.planning.chips import parse_slice
-from jaxcbm.planning.devices import devices_of, found_here
-from jaxcbm.planning.encoder_structure import encoder_structure
-from jaxcbm.planning.job import Job
-from jaxcbm.planning.render import render, to_json
-from jaxcbm.planning.report import plan
+from jaxcbm.commands.command import add_command, add_config, amount, count, output_file
+
+_WANTED = ("topology", "stage", "batch_size", "concept_count", "class_count", "image_count")
+_WANTED += ("price", "search", "output")
 
 
-class Wanted(NamedTuple):
-    """The flags; None where the config decides."""
-
-    topology: str
-    stage: str
-    batch_size: int | None = None
-    concepts: int | None = None
-    classes: int | None = None
-    images: int | None = None
-    model: int | None = None
-    price: float | None = None
-    search: int = 4
-    json: Path | None = None
-
-
-class Sizes(NamedTuple):
-    """Images of a dataset's official splits, and its classes."""
-
-    train: int
-    test: int
-    classes: int
-
-
-# By config.data.tfds_name, or config.data.name.
-SIZES: dict[str, Sizes] = {
-    "imagenet2012": Sizes(1_281_167, 50_000, 1000),
-    "cifar10": Sizes(50_000, 10_000, 10),
-    "cifar100": Sizes(50_000, 10_000, 100),
-    "places365_small": Sizes(1_803_460, 36_500, 365),
-    "caltech_birds2011": Sizes(5_994, 5_794, 200),
-    "fashion_mnist": Sizes(60_000, 10_000, 10),
-}
-# Images a step and chip where nothing else is said: enough to keep matrix units busy.
-_ENCODE_A_CHIP = 64
-
-
-def run(config: dict[str, Any], wanted: Wanted) -> str:
-    """Plan, write the JSON file if there shall be one, and say it.
-
-    Raises:
-        UserError: an unknown topology, libtpu missing, sizes that are not known or do not divide.
-    """
-    slice_ = parse_slice(wanted.topology)
-    job = job_of(read_experiment(config), wanted)
-    devices = devices_of(slice_)
-    if wanted.topology == "local":
-        slice_ = found_here(devices)
-    report = plan(
-        job,
-        wanted.stage,
-        slice_,
-        devices,
-        batch_of(job, wanted, len(devices)),
-        tries=wanted.search,
-        price=wanted.price,
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "plan",
+        run,
+        "compile one stage of an experiment for a slice of TPUs that need not be there, and say "
+        "whether it fits, what it does and what it costs. Nothing runs, no data is read. A plan "
+        "that says no has succeeded: the exit code is 0",
+        "jaxcbm plan --config=imagenet --topology=v5e-16 --stage=encode \\\n"
+        "    --config.encoder.name=openai/clip-vit-large-patch14",
     )
-    if wanted.json is not None:
-        write_json(wanted.json, to_json(report))
-    return render(report)
-
-
-def job_of(experiment: Experiment, wanted: Wanted) -> Job:
-    """The experiment by its sizes.
-
-    Raises:
-        UserError: a size that is not known; an encoder that does not train where it shall.
-    """
-    how = experiment.encoder
-    if wanted.stage == "finetune" and how.train == "frozen":
-        raise UserError(
-            "--stage=finetune plans the training of the encoder, which is frozen: give "
-            "--config.encoder.train=lora or full"
-        )
-    sizes = _sizes(experiment, wanted)
-    valid = round(sizes.train * experiment.data.valid_fraction)
-    config = experiment.fit
-    if wanted.model is not None:
-        config = replace(config, mesh=replace(config.mesh, model=wanted.model))
-    if (concepts := wanted.concepts) is None:
-        concepts = len(ConceptSet.from_file(experiment.concepts))
-    return Job(
-        encoder=encoder_structure(how.name, how.dtype, how.image_size),
-        config=config,
-        finetune=experiment.finetune,
-        rules=rules_of(how.train, how.rules, how.lora),
-        lora=how.lora,
-        train=sizes.train - valid,
-        valid=valid,
-        test=sizes.test,
-        concepts=concepts,
-        classes=sizes.classes,
-        annotated=experiment.data.annotated,
+    add_config(parser, required=True)
+    parser.add_argument(
+        "--topology",
+        required=True,
+        metavar="NAME",
+        help="v5e-16, v6e-16 (chips), v4-16, v5p-64 (TensorCores, two a chip), cpu-8 (simulated "
+        "devices), or local; TPUs need pip install 'jaxcbm[plan]'",
+    )
+    parser.add_argument(
+        "--stage",
+        required=True,
+        choices=("encode", "train", "finetune"),
+        help="encode images, train the bottleneck on features, or finetune the encoder with it",
+    )
+    parser.add_argument(
+        "--batch-size", type=count(1), help="images a step over all chips (default: the config's)"
+    )
+    parser.add_argument(
+        "--concept-count", type=count(1), help="D (default: as many as the config's set)"
+    )
+    parser.add_argument("--class-count", type=count(1), help="K, for data of unknown size")
+    parser.add_argument(
+        "--image-count", type=count(1), help="train images, for data of unknown size"
+    )
+    parser.add_argument(
+        "--price", type=amount, help="dollars an hour and chip (default: a list price)"
+    )
+    parser.add_argument(
+        "--search",
+        type=count(0),
+        default=4,
+        metavar="N",
+        help="programs to compile in search of what fits (default: 4; 0 for none)",
+    )
+    parser.add_argument(
+        "--output", type=output_file(".json"), metavar="FILE", help="a .json file for the plan"
     )
 
 
-def batch_of(job: Job, wanted: Wanted, chips: int) -> int:
-    """Images a step: those asked for, else those of the config."""
-    if wanted.batch_size is not None:
-        return wanted.batch_size
-    if wanted.stage == "encode":
-        return _ENCODE_A_CHIP * chips // max(job.config.mesh.model, 1)
-    settings = job.config.training if wanted.stage == "train" else job.finetune
-    return min(settings.batch_size, job.train)
+def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    """Plan, and print it."""
+    from jaxcbm.planning import experiment_job
 
-
-def _sizes(experiment: Experiment, wanted: Wanted) -> Sizes:
-    data = experiment.data
-    name = data.tfds_name if data.name == "tfds" else data.name
-    known = _birds(data.images_per_class) if name == "birds" else SIZES.get(name)
-    train = wanted.images or (known.train if known else None)
-    classes = wanted.classes or (known.classes if known else None)
-    if train is None or classes is None:
-        raise UserError(
-            f"plan reads no data and does not know the size of {name}: give --images and --classes"
-        )
-    return Sizes(train, known.test if known and wanted.images is None else 0, classes)
-
-
-def _birds(images_per_class: int) -> Sizes:
-    from jaxcbm.data.birds.species import all_species
-
-    count = len(all_species())
-    return Sizes(images_per_class * count, max(images_per_class // 2, 1) * count, count)
+    wanted = experiment_job.Wanted(**{name: getattr(args, name) for name in _WANTED})
+    print(experiment_job.run(config, wanted))

@@ -1,125 +1,36 @@
 """`jaxcbm predict`: labels and concepts for a folder or a glob of pictures."""
 
-import csv
-import glob
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import argparse
 from typing import Any
 
-import numpy as np
-from absl import logging
-from PIL import Image
-
-from jaxcbm.atomic import atomic_file
-from jaxcbm.data.image_source import FileImages, UnreadableImage
-from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
-from jaxcbm.errors import UserError
-from jaxcbm.model.model import Model, Prediction, load_model
-
-BATCH = 256
+from jaxcbm.commands.command import add_command, add_workdir, count, output_file
 
 
-def run(workdir: Path, images: str, output: Path, concepts: int = 5) -> int:
-    """Predict every picture; unreadable ones are skipped, counted and listed.
-
-    Args:
-        workdir: of a finished run, or an exported folder.
-        images: a folder (searched recursively), a file, or a glob.
-        output: .csv, .jsonl or .parquet.
-        concepts: strongest contributions to report for each picture.
-
-    Returns:
-        How many pictures were predicted.
-    """
-    if output.suffix not in WRITERS:
-        raise UserError(f"--output={output}: the extension must be one of {', '.join(WRITERS)}")
-    model = load_model(workdir)
-    files = find_images(images)
-    rows = list(predict_files(model, files, concepts))
-    if not rows:
-        raise UserError(f"--images={images}: none of the {len(files)} pictures can be read")
-    with atomic_file(output) as temporary:
-        WRITERS[output.suffix](temporary, rows)
-    return len(rows)
-
-
-def find_images(pattern: str) -> list[Path]:
-    """Picture files under a folder, or matching a glob, in sorted order."""
-    path = Path(pattern)
-    if path.is_dir():
-        files = find_pictures(path)
-    else:
-        matched = map(Path, glob.glob(pattern, recursive=True))
-        files = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"--images={pattern}: no pictures there ({kinds})")
-    return files
-
-
-def predict_files(model: Model, files: Sequence[Path], concepts: int) -> Iterator[dict[str, Any]]:
-    """One row a picture: file, label, probability, and the strongest contributions."""
-    source = FileImages(tuple(files), root=Path())
-    for start in range(0, len(files), BATCH):
-        pictures: list[Image.Image] = []
-        names: list[str] = []
-        for index in range(start, min(start + BATCH, len(files))):
-            try:
-                pictures.append(source.load(index))
-                names.append(source.name(index))
-            except UnreadableImage as error:
-                logging.warning("skipped %s: %s", source.name(index), error)
-        if pictures:
-            yield from _rows(model, names, model.predict(pictures), concepts)
-
-
-def _rows(
-    model: Model, names: Sequence[str], prediction: Prediction, concepts: int
-) -> Iterator[dict[str, Any]]:
-    logits = prediction.class_logits - prediction.class_logits.max(axis=1, keepdims=True)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    for n, name in enumerate(names):
-        label = int(prediction.label_ids[n])
-        values_D = model.head[label] * prediction.concept_activations[n]
-        strongest = [d for d in np.argsort(-np.abs(values_D))[:concepts] if values_D[d] != 0]
-        yield {
-            "file": name,
-            "label": prediction.labels[n],
-            "probability": float(probabilities[n, label]),
-            "concepts": {model.concepts.phrases[d]: float(values_D[d]) for d in strongest},
-        }
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "probability", "concepts"])
-        for row in rows:
-            concepts = "; ".join(f"{name}={value:+.3f}" for name, value in row["concepts"].items())
-            probability = f"{row['probability']:.6f}"
-            writer.writerow([row["file"], row["label"], probability, concepts])
-
-
-def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8")
-
-
-def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    concepts = [list(row["concepts"].items()) for row in rows]
-    table = pyarrow.table(
-        {
-            "file": [row["file"] for row in rows],
-            "label": [row["label"] for row in rows],
-            "probability": [row["probability"] for row in rows],
-            "concepts": pyarrow.array(concepts, pyarrow.map_(pyarrow.string(), pyarrow.float64())),
-        }
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "predict",
+        run,
+        "classify pictures and name the concepts that decided",
+        "jaxcbm predict --workdir=runs/quickstart --images=photos/ --output=labels.csv",
     )
-    pyarrow.parquet.write_table(table, path)
+    add_workdir(parser, "a finished run, or a model")
+    parser.add_argument("--images", required=True, help="a folder, a file, or a glob in quotes")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=output_file(".csv", ".jsonl", ".parquet"),
+        help=".csv, .jsonl or .parquet (which needs pip install 'jaxcbm[parquet]')",
+    )
+    parser.add_argument(
+        *("-k", "--top"), type=count(0), default=5, help="contributions to report (default: 5)"
+    )
 
 
-WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
+def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
+    """Predict, and say how many pictures there were."""
+    from jaxcbm.experiment.predict import predict
+
+    made = predict(args.workdir, args.images, args.output, args.top)
+    print(f"{made} pictures predicted: {args.output}")

@@ -1,17 +1,41 @@
 """`jaxcbm report`: result files to Markdown, CSV and one self-contained HTML page."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from jaxcbm.atomic import atomic_file
-from jaxcbm.errors import UserError
-from jaxcbm.evaluation.results.file import read_result
-from jaxcbm.report.csv_file import csv_text
-from jaxcbm.report.facts import sections
-from jaxcbm.report.pages import html_report, markdown_report
+from jaxcbm.commands.command import add_command
 
 
-def run(files: Sequence[Path], output: Path) -> list[Path]:
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "report",
+        run,
+        "make tables and figures of result files: report.md, report.csv and report.html",
+        "jaxcbm report --results docs/results/methods/*.json --output=runs/report",
+    )
+    parser.add_argument(
+        "--results",
+        required=True,
+        nargs="+",
+        action="extend",
+        type=Path,
+        metavar="FILE.json",
+        help="what `jaxcbm reproduce` wrote, one or more, of any datasets and protocols",
+    )
+    parser.add_argument("--output", required=True, type=Path, help="folder of the report")
+
+
+def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
+    """Write the pages, and list them."""
+    for file in write_report(args.results, args.output):
+        print(f"written: {file}")
+
+
+def write_report(files: Sequence[Path], output: Path) -> list[Path]:
     """Read and check result files, then write report.md, report.csv and report.html.
 
     Args:
@@ -25,6 +49,12 @@ def run(files: Sequence[Path], output: Path) -> list[Path]:
         UserError: a result file is missing or broken (nothing is written then), or the folder
             cannot be made.
     """
+    from jaxcbm.atomic import atomic_file
+    from jaxcbm.evaluation.results.file import read_result
+    from jaxcbm.report.csv_file import csv_text
+    from jaxcbm.report.facts import sections
+    from jaxcbm.report.pages import html_report, markdown_report
+
     results = [read_result(file) for file in files]
     report = sections(results)
     texts = {
@@ -32,10 +62,6 @@ def run(files: Sequence[Path], output: Path) -> list[Path]:
         "report.csv": csv_text(results),
         "report.html": html_report(report),
     }
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output}: cannot make the folder ({error.strerror})") from error
     for name, text in texts.items():
         with atomic_file(output / name) as temporary:
             temporary.write_text(text, encoding="utf-8")

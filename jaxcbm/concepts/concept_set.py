@@ -25,7 +25,7 @@ from jaxcbm.concepts.provenance import (
     origins_to_json,
     united,
 )
-from jaxcbm.concepts.tidy import MAX_LETTERS, tidy_candidates, tidy_lines
+from jaxcbm.concepts.tidy import MAX_CHARACTERS, tidy_candidates, tidy_lines
 from jaxcbm.data.labels import some_of
 from jaxcbm.errors import UserError
 
@@ -128,7 +128,7 @@ class ConceptSet:
 
         Args:
             candidates: phrases with their origins; blank phrases, ones with control characters and
-                ones above 200 letters are dropped, and logged as the filter "tidy". A phrase given
+                ones above 200 characters are dropped, and logged as the filter "tidy". A phrase given
                 twice keeps its first spelling and all its origins.
             provenance: what to remember of the set as a whole; must be fit for JSON.
 
@@ -145,7 +145,7 @@ class ConceptSet:
         (('Long tail',), ['a', 'b'])
         """
         phrases, dropped, origins = tidy_candidates(candidates)
-        run = FilterRun("tidy", {"max_letters": MAX_LETTERS}, len(phrases), dropped)
+        run = FilterRun("tidy", {"max_characters": MAX_CHARACTERS}, len(phrases), dropped)
         return cls(phrases, dict(provenance or {}), origins, (run,) if dropped else ())
 
     @classmethod

@@ -8,7 +8,7 @@ from jaxcbm.concepts.filters.log import Dropped
 from jaxcbm.concepts.provenance import Candidate, Origins, united
 from jaxcbm.errors import UserError
 
-MAX_LETTERS = 200
+MAX_CHARACTERS = 200
 
 
 class TidyLines(NamedTuple):
@@ -122,12 +122,12 @@ def printable(text: str, most: int = 80) -> str:
 
 def _fault(phrase: str) -> str:
     """Why a source's phrase cannot be a concept; "" if it can."""
-    letters = len(" ".join(phrase.split()))
-    if not letters:
+    characters = len(" ".join(phrase.split()))
+    if not characters:
         return "blank"
     if _has_control(phrase):
         return "holds a control character"
-    return f"{letters:,} letters" if letters > MAX_LETTERS else ""
+    return f"{characters:,} characters" if characters > MAX_CHARACTERS else ""
 
 
 def _has_control(phrase: str) -> bool:

@@ -1,5 +1,6 @@
 """Experiment files: Python with `get_config()`, overridden from the command line."""
 
+import ast
 import importlib.util
 import json
 from collections.abc import Sequence
@@ -10,16 +11,53 @@ from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+import jaxcbm
 from jaxcbm.atomic import write_json
 from jaxcbm.distributed.processes import barrier, is_main
 from jaxcbm.errors import UserError
 
 
-def read_config(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with the library, by name.
+
+    A wheel holds them inside the package; a checkout beside it, where people read and copy them.
+    """
+    package = Path(jaxcbm.__file__).parent
+    inside = package / "configs"
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def config_summaries() -> dict[str, str]:
+    """The first line of each shipped config's docstring, by name."""
+    texts = {name: path.read_text(encoding="utf-8") for name, path in shipped_configs().items()}
+    said = {name: ast.get_docstring(ast.parse(text)) or "" for name, text in texts.items()}
+    return {name: text.split("\n")[0] for name, text in said.items()}
+
+
+def find_config(name: str) -> Path:
+    """The file of a config: a shipped one by its name, or a path, with or without .py.
+
+    Raises:
+        UserError: there is none; lists the names that there are.
+    """
+    shipped = shipped_configs()
+    if name in shipped:
+        return shipped[name]
+    for path in (Path(name), Path(f"{name}.py")):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"no config {name!r}: give a Python file, or one of {', '.join(shipped)} (`jaxcbm config` "
+        "says what they are)"
+    )
+
+
+def read_config(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Run a config file and apply `--config.a.b=value` overrides.
 
     Args:
-        path: a Python file whose `get_config()` returns a ConfigDict.
+        name: of a shipped config, or a Python file whose `get_config()` returns a ConfigDict.
         overrides: as typed; each must name a field that the file has, with a value of its type.
 
     Returns:
@@ -28,13 +66,12 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         UserError: no such file, unknown field, or a value of another type.
     """
-    if not Path(path).is_file():
-        raise UserError(f"no such config file: {path} (the shipped ones are in configs/)")
+    path = find_config(name)
     if strange := [arg for arg in overrides if not arg.startswith("--config.")]:
         raise UserError(f"unknown argument {strange[0]} (overrides look like --config.name=value)")
     if bare := [arg for arg in overrides if "=" not in arg]:
         raise UserError(f"{bare[0]}: give a value with =, as in {bare[0]}=VALUE")
-    config = _run_file(Path(path))
+    config = _run_file(path)
     argv = ["jaxcbm", *overrides]
     # Flags of their own, so that nothing is left behind in the process-wide ones.
     values = flags.FlagValues()
@@ -42,7 +79,9 @@ def read_config(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+        # A KeyError as text is the representation of its message.
+        said = str(error.args[0] if error.args else error)
+        raise UserError(f"--config={name}: {' '.join(said.split())}") from error
     return config.to_dict()
 
 

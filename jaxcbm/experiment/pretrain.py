@@ -20,7 +20,6 @@ from jaxcbm.experiment.config import Changes, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.training.config import MeshConfig
 from jaxcbm.training.pretrain import PretrainConfig, pretrain
-from jaxcbm.typed_json import from_json
 
 
 @dataclass(frozen=True)

@@ -44,4 +44,7 @@ def _train(job: Job, chips: int) -> Iterator[tuple[str, Job]]:
     while (model := model * 2) <= chips:
         if chips % model == 0 and job.concepts % model == 0:
             mesh = replace(job.config.mesh, data=-1, model=model)
-            yield f"--model={model}", job._replace(config=replace(job.config, mesh=mesh))
+            yield (
+                f"--config.mesh.model={model}",
+                job._replace(config=replace(job.config, mesh=mesh)),
+            )

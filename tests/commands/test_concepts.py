@@ -47,7 +47,7 @@ def raw(tmp_path):
 def filtered(raw, classes, tiny_encoder_folder, tmp_path, capsys):
     output = tmp_path / "kept.json"
     where = (f"--concepts={raw}", f"--classes={classes}", f"--output={output}")
-    flags = ("--phrase_similarity=1", "--class_similarity=1", f"--encoder={tiny_encoder_folder}")
+    flags = ("--phrase-similarity=1", "--class-similarity=1", f"--encoder={tiny_encoder_folder}")
     assert not concepts("filter", *where, *flags)
     (tmp_path / "said").write_text(capsys.readouterr().out)
     return output
@@ -73,7 +73,7 @@ def test_generate_from_the_painted_birds(tmp_path, capsys):
 
 def test_filter_tells_what_it_dropped_and_why(filtered, tmp_path):
     out = (tmp_path / "said").read_text()
-    assert "length      at_most=30" in out and "40 letters" in out
+    assert "length      at_most=30" in out and "40 characters" in out
     assert "same as 'a warm hue'" in out and "says the class 'amber'" in out
     kept = ConceptSet.from_file(filtered)
     assert kept.phrases == ("a warm hue", "a hue", "cold light")
@@ -106,7 +106,7 @@ def test_a_picture_of_phrases_beside_classes(filtered, classes, tiny_encoder_fol
 
 def test_filtering_again_drops_nothing(filtered, classes, tiny_encoder_folder, tmp_path):
     again = tmp_path / "again.json"
-    flags = ("--phrase_similarity=1", "--class_similarity=1", f"--encoder={tiny_encoder_folder}")
+    flags = ("--phrase-similarity=1", "--class-similarity=1", f"--encoder={tiny_encoder_folder}")
     where = (f"--concepts={filtered}", f"--classes={classes}", f"--output={again}")
     assert not concepts("filter", *where, *flags)
     first, second = ConceptSet.from_file(filtered), ConceptSet.from_file(again)
@@ -118,7 +118,7 @@ def test_filters_that_ask_pictures(raw, picture_folder, tiny_encoder_folder, tmp
     output = tmp_path / "kept.json"
     flags = [
         *("--skip=similar", "--skip=classes", "--visible=-1", "--varying=0", "--informative=0"),
-        *("--per_class=1", f"--features={tmp_path / 'features'}"),
+        *("--per-class=1", f"--features={tmp_path / 'features'}"),
         f"--config={ROOT / 'configs' / 'folder.py'}",
         f"--config.data.root={picture_folder}",
         f"--config.encoder.name={tiny_encoder_folder}",
@@ -147,7 +147,7 @@ def test_a_sentence_encoder_is_weighed_in(raw, classes, tiny_encoder_folder, tmp
     monkeypatch.setitem(sys.modules, "sentence_transformers", stand_in)
     output = tmp_path / "kept.json"
     common = [f"--concepts={raw}", f"--output={output}", f"--encoder={tiny_encoder_folder}"]
-    flags = ["--sentence_encoder=good", "--encoder_weight=0", "--sentence_weight=2"]
+    flags = ["--sentence-encoder=good", "--encoder-weight=0", "--sentence-weight=2"]
     assert not concepts("filter", *common, *flags)
     run = ConceptSet.from_file(output).filters[-1]
     assert run.kept == 1 and run.settings["weights"] == [0.0, 2.0]
@@ -158,8 +158,8 @@ def test_a_missing_sentence_encoder_is_one_line(
 ):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     common = [f"--concepts={raw}", f"--output={tmp_path / 'a.json'}"]
-    flags = [f"--encoder={tiny_encoder_folder}", "--sentence_encoder=mpnet"]
-    fails(capsys, ["filter", *common, *flags], "--sentence_encoder=mpnet", "pip install")
+    flags = [f"--encoder={tiny_encoder_folder}", "--sentence-encoder=mpnet"]
+    fails(capsys, ["filter", *common, *flags], "--sentence-encoder=mpnet", "pip install")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_missing_sentence_encoder_is_one_line(
     [
         (b"", ["no class names"]),
         (b"owl\nwren\nOwl\n", ["class 3 is class 1 again"]),
-        (b"owl\n" + b"x" * 10_000, ["class 2 has 10,000 letters"]),
+        (b"owl\n" + b"x" * 10_000, ["class 2 has 10,000 characters"]),
         (b"owl\nwr\x1ben\n", ["class 2 holds a control character"]),
         (b"\xff\xfe\x00", ["not UTF-8"]),
     ],
@@ -187,7 +187,7 @@ def test_bad_class_files_are_one_line(tmp_path, capsys, content, words):
         (["--source=web"], ["--source=web: no such source", "conceptnet"]),
         (["--source=dump"], ["write --source=dump:FILE"]),
         (["--source=llm:x"], ["write --source=llm"]),
-        (["--source=llm"], ["--base_url", "--model"]),
+        (["--source=llm"], ["--base-url", "--model"]),
         (["--source=file:gone.txt"], ["no such concept file"]),
         (["--source=file:birds", "--output=a.csv"], ["--output=a.csv", ".json or .txt"]),
         (["--source=birds"], ["'amber' is no species"]),
@@ -204,8 +204,8 @@ def test_bad_sources_are_one_line(tmp_path, classes, capsys, arguments, words):
     [
         (["--skip=size"], ["--skip=size: no such filter", "duplicates"]),
         (["--visible=0.2"], ["filter visible needs embeddings of train images"]),
-        (["--max_letters=1"], ["filter length would drop all 6 phrases"]),
-        (["--class_similarity=nan"], ["filter classes: a cosine of nan"]),
+        (["--max-characters=1"], ["filter length would drop all 6 phrases"]),
+        (["--class-similarity=nan"], ["filter classes: a cosine of nan"]),
         (["--picture=a.gif"], ["--picture=a.gif"]),
         (["--classes=gone.txt"], ["no such file of class names"]),
         (["--centre=gone"], ["no concept set 'gone'"]),
@@ -228,4 +228,4 @@ def test_help_teaches_and_needs_no_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "example:" in done.stdout and "--class_similarity" in done.stdout
+    assert "example:" in done.stdout and "--class-similarity" in done.stdout

@@ -146,7 +146,7 @@ def test_methods_that_need_annotations_say_so():
 
 
 def test_every_shipped_dataset_has_its_config():
-    from jaxcbm.commands.study_arguments import DATASETS
+    from jaxcbm.commands.reproduce import DATASETS
 
     for name in DATASETS.values():
         assert (ROOT / "configs" / f"{name}.py").is_file()

@@ -11,7 +11,7 @@ yaml = pytest.importorskip("yaml", reason="no PyYAML: pip install the extra `lau
 jsonschema = pytest.importorskip("jsonschema", reason="pip install the extra `launch`")
 SCHEMA = json.loads((Path(__file__).parent / "jobset_schema.json").read_text())
 ARGUMENTS = [
-    "--config=configs/imagenet.py",
+    "--config=imagenet",
     '--config.data.classes=a "b" \\c',
     "--workdir=runs/r",
 ]

@@ -11,8 +11,8 @@ import pytest
 from fake_tools import LAUNCH, make_tools
 
 SCRIPTS = sorted([*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
-ARGUMENTS = ["--config=configs/quickstart.py", "--workdir=runs/two words"]
-ENTRY = r"jaxcbm train --config=configs/quickstart.py --workdir=runs/two\ words"
+ARGUMENTS = ["--config=quickstart", "--workdir=runs/two words"]
+ENTRY = r"jaxcbm train --config=quickstart --workdir=runs/two\ words"
 CLOUD = {"PROJECT": "p", "ZONE": "z", "IMAGE": "us-docker.pkg.dev/p/r/i:tpu", "DATA_BUCKET": "d"}
 CLOUD |= {"RUNS_CLAIM": "runs", "RUNS_NFS": "10.0.0.2:/runs"}
 CASES = {

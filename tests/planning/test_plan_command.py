@@ -9,8 +9,8 @@ import pytest
 from jaxcbm.cli import main
 from jaxcbm.planning import devices
 
-CONFIG = "--config=configs/quickstart.py"
-SMALL = ("--stage=train", "--concepts=64", "--search=0", CONFIG)
+CONFIG = "--config=quickstart"
+SMALL = ("--stage=train", "--concept-count=64", "--search=0", CONFIG)
 
 
 def plan(capsys, *flags):
@@ -23,7 +23,7 @@ def test_encoding_says_memory_and_work(capsys, tmp_path, tiny_encoder_folder):
     file = tmp_path / "plan.json"
     flags = (f"--config.encoder.name={tiny_encoder_folder}", "--config.encoder.dtype=bfloat16")
     code, out, _ = plan(
-        capsys, CONFIG, "--topology=cpu-8", "--stage=encode", f"--json={file}", *flags
+        capsys, CONFIG, "--topology=cpu-8", "--stage=encode", f"--output={file}", *flags
     )
     assert code == 0
     assert "cpu-8: 8 cpu chips; data=8, model=1" in out
@@ -39,7 +39,12 @@ def test_training_counts_one_step_of_the_epoch(capsys, tmp_path):
     results = []
     for images in (2000, 8000):
         file = tmp_path / f"{images}.json"
-        flags = (f"--images={images}", "--classes=10", "--batch-size=256", f"--json={file}")
+        flags = (
+            f"--image-count={images}",
+            "--class-count=10",
+            "--batch-size=256",
+            f"--output={file}",
+        )
         code, _, err = plan(capsys, *SMALL, "--topology=cpu-4", *flags)
         assert code == 0, err
         results.append(json.loads(file.read_text()))
@@ -57,13 +62,13 @@ def test_w_is_split_over_model(capsys, tmp_path):
     for model in (1, 8):
         file = tmp_path / f"{model}.json"
         flags = (
-            f"--model={model}",
-            f"--json={file}",
-            "--images=1024",
+            f"--config.mesh.model={model}",
+            f"--output={file}",
+            "--image-count=1024",
             "--batch-size=64",
-            "--classes=10",
+            "--class-count=10",
         )
-        flags += ("--config.bottleneck.parameterisation=residual", "--concepts=1024")
+        flags += ("--config.bottleneck.parameterisation=residual", "--concept-count=1024")
         code, _, err = plan(capsys, *SMALL, "--topology=cpu-8", *flags)
         assert code == 0, err
         held[model] = json.loads(file.read_text())["memory"]["aliased"]
@@ -86,7 +91,7 @@ def test_finetuning_with_accumulation_counts_every_part(capsys, tmp_path, tiny_e
             f"--config.encoder.name={tiny_encoder_folder}",
             "--config.encoder.train=full",
             f"--config.finetune.accumulate={parts}",
-            f"--json={file}",
+            f"--output={file}",
         )
         assert code == 0, err
         flops[parts] = json.loads(file.read_text())["work"]["flops"]
@@ -100,7 +105,10 @@ def test_finetuning_with_accumulation_counts_every_part(capsys, tmp_path, tiny_e
         (("--topology=v5e-17",), r"no slice v5e-17 .*there are v5e-1, v5e-4"),
         (("--topology=h100",), r"unknown topology 'h100': give v4-N"),
         (("--topology=cpu-9",), r"started with 8 simulated devices; set JAX_NUM_CPU_DEVICES=9"),
-        (("--topology=cpu-8", "--model=3"), r"8 devices are no mesh of data=-1 x model=3"),
+        (
+            ("--topology=cpu-8", "--config.mesh.model=3"),
+            r"8 devices are no mesh of data=-1 x model=3",
+        ),
         (("--topology=cpu-8", "--batch-size=12"), r"does not divide by the 8 devices"),
         (
             ("--topology=cpu-8", "--config.encoder.name=openai/clip-rn50"),
@@ -108,7 +116,7 @@ def test_finetuning_with_accumulation_counts_every_part(capsys, tmp_path, tiny_e
         ),
         (
             ("--topology=cpu-8", "--config.data.name=folder"),
-            r"does not know the size of folder: give --images and --classes",
+            r"does not know the size of folder: give --image-count and --class-count",
         ),
     ],
 )

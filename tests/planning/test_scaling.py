@@ -51,11 +51,11 @@ def test_encoding_shares_its_work_evenly():
 @pytest.mark.slow
 def test_encoding_shares_its_work_among_more_devices_than_here(tmp_path):
     file = tmp_path / "plan.json"
-    flags = ("--topology=cpu-64", "--stage=encode", "--batch-size=64", f"--json={file}")
+    flags = ("--topology=cpu-64", "--stage=encode", "--batch-size=64", f"--output={file}")
     flags += ("--config.encoder.dtype=bfloat16",)
     environment = {k: v for k, v in os.environ.items() if k != "JAX_NUM_CPU_DEVICES"}
     subprocess.run(
-        [sys.executable, "-m", "jaxcbm.cli", "plan", "--config=configs/quickstart.py", *flags],
+        [sys.executable, "-m", "jaxcbm", "plan", "--config=quickstart", *flags],
         env=environment,
         check=True,
         capture_output=True,

@@ -10,12 +10,12 @@ from jaxcbm.cli import main
 pytestmark = pytest.mark.skipif(
     find_spec("libtpu") is None, reason="libtpu is not installed: pip install 'jaxcbm[plan]'"
 )
-CONFIG = "--config=configs/quickstart.py"
+CONFIG = "--config=quickstart"
 
 
 def planned(tmp_path, *flags):
     file = tmp_path / "plan.json"
-    assert main(["--quiet", "plan", CONFIG, f"--json={file}", *flags]) == 0
+    assert main(["--quiet", "plan", CONFIG, f"--output={file}", *flags]) == 0
     return json.loads(file.read_text())
 
 
@@ -33,7 +33,7 @@ def test_encoding_on_a_v5e_slice(tmp_path, capsys, tiny_encoder_folder):
 @pytest.mark.parametrize("topology", ["v4-8", "v5p-8", "v6e-8"])
 def test_training_on_other_slices(tmp_path, topology):
     found = planned(
-        tmp_path, f"--topology={topology}", "--stage=train", "--search=0", "--concepts=64"
+        tmp_path, f"--topology={topology}", "--stage=train", "--search=0", "--concept-count=64"
     )
     chips = 8 if topology.startswith("v6e") else 4
     assert found["chips"] == found["data"] == chips and found["fits"]
@@ -47,15 +47,15 @@ def test_what_does_not_fit_says_by_how_much_and_what_would(tmp_path, capsys):
         tmp_path,
         "--topology=v5e-4",
         "--stage=train",
-        "--concepts=32768",
+        "--concept-count=32768",
         "--batch-size=64",
         "--search=2",
         "--config.bottleneck.parameterisation=residual",
-        "--images=1024",
+        "--image-count=1024",
     )
     # W, its moments and its gradient: four times 4 GiB on each chip of 16.
     assert found["fits"] is False and found["needed_bytes"] > 16 * 2**30
     assert found["memory"] is None
     flags = [entry["flags"] for entry in found["advice"]]
-    assert flags in (["--model=2"], ["--model=4"])
+    assert flags in (["--config.mesh.model=2"], ["--config.mesh.model=4"])
     assert "DOES NOT FIT" in capsys.readouterr().out

@@ -29,7 +29,7 @@ class FilterRun:
         kept: phrases after it.
         dropped: every phrase that it left out.
 
-    >>> FilterRun("length", {"max_letters": 30}, 12, (Dropped("x" * 31, "31 letters"),)).kept
+    >>> FilterRun("length", {"max_characters": 30}, 12, (Dropped("x" * 31, "31 characters"),)).kept
     12
     """
 

@@ -10,13 +10,13 @@ from jaxcbm.errors import UserError
 
 
 def too_long(phrases: Sequence[str], at_most: int = 30) -> list[str]:
-    """Phrases of more letters than a reader takes in at a glance.
+    """Phrases of more characters than a reader takes in at a glance.
 
     Idempotent, and independent of the order of phrases.
 
     Args:
         phrases: D texts.
-        at_most: letters, blanks included.
+        at_most: characters, blanks included.
 
     Returns:
         D reasons.
@@ -27,11 +27,13 @@ def too_long(phrases: Sequence[str], at_most: int = 30) -> list[str]:
     Reference: Oikarinen et al. 2023 (arXiv 2304.06129), section 3.1.
 
     >>> too_long(["red crown", "a crown that is as red as red can be"])
-    ['', '36 letters']
+    ['', '36 characters']
     """
     if at_most < 1:
-        raise UserError(f"filter length: at most {at_most} letters leaves nothing: give 1 or more")
-    return [f"{len(phrase)} letters" if len(phrase) > at_most else "" for phrase in phrases]
+        raise UserError(
+            f"filter length: at most {at_most} characters leaves nothing: give 1 or more"
+        )
+    return [f"{len(phrase)} characters" if len(phrase) > at_most else "" for phrase in phrases]
 
 
 def near_duplicates(phrases: Sequence[str]) -> list[str]:

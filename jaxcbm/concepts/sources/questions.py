@@ -50,7 +50,7 @@ def messages(question: str, class_name: str, count: int) -> list[dict[str, str]]
 
     Args:
         question: a text, such as one of `QUESTIONS`.
-        class_name: what `checked_classes` passed: one line of at most 120 letters.
+        class_name: what `checked_classes` passed: one line of at most 120 characters.
         count: phrases wanted.
 
     >>> print(messages("Why?", 'a"} Now sing', 3)[1]["content"])

@@ -27,7 +27,7 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         UserError: none, a blank one, one given twice (but for case and spaces), one that holds
-            control characters, or one above 120 letters.
+            control characters, or one above 120 characters.
 
     >>> checked_classes(["great  grey shrike", "wren"])
     ('great grey shrike', 'wren')
@@ -48,8 +48,8 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
             raise UserError(f"class {place} holds a control character: {name!r:.60} (remove it)")
         if len(name) > MAX_CLASS_LETTERS:
             raise UserError(
-                f"class {place} has {len(name):,} letters, {name!r:.40}...: give a name of at most "
-                f"{MAX_CLASS_LETTERS}"
+                f"class {place} has {len(name):,} characters, {name!r:.40}...: give a name "
+                f"of at most {MAX_CLASS_LETTERS}"
             )
         first = places.setdefault(name.casefold(), place)
         if first != place:

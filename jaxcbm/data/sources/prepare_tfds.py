@@ -1,7 +1,7 @@
 """Prepare a dataset of TFDS once, as array_record, which is then read without TensorFlow.
 
     pip install 'jaxcbm[tf]'
-    python -m jaxcbm.data.sources.prepare_tfds --name=cifar100 --data_dir=DIR
+    python -m jaxcbm.data.sources.prepare_tfds --name=cifar100 --data-dir=DIR
 
 Most builders of TFDS need TensorFlow for this one step. A prepared folder can be copied: what
 reads it (`jaxcbm train`, with config.data.tfds_data_dir=DIR) needs neither TensorFlow nor network.
@@ -54,11 +54,11 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
         raise UserError(f"preparing {name} needs {', '.join(missing)}: pip install {packages}")
     if _base(name) in _BY_HAND and manual_dir is None:
         raise UserError(
-            f"{name} must be downloaded by hand: give --manual_dir=FOLDER with "
+            f"{name} must be downloaded by hand: give --manual-dir=FOLDER with "
             + _BY_HAND[_base(name)]
         )
     if manual_dir is not None and not manual_dir.is_dir():
-        raise UserError(f"no such folder: {manual_dir} (--manual_dir)")
+        raise UserError(f"no such folder: {manual_dir} (--manual-dir)")
     where = None if data_dir is None else str(data_dir)
     try:
         builder = tfds.builder(name, data_dir=where, file_format="array_record")
@@ -104,8 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--name", required=True, help="the dataset, as TFDS calls it")
-    parser.add_argument("--data_dir", type=Path, help="where to write (default: TFDS's own folder)")
-    parser.add_argument("--manual_dir", type=Path, help="archives that were downloaded by hand")
+    parser.add_argument("--data-dir", type=Path, help="where to write (default: TFDS's own folder)")
+    parser.add_argument("--manual-dir", type=Path, help="archives that were downloaded by hand")
     args = parser.parse_args(argv)
     try:
         print(describe(prepare(args.name, args.data_dir, args.manual_dir)))

@@ -196,9 +196,10 @@ def _class_names(
 
 
 def _build_command(name: str, data_dir: Path | str | None, file_format: str) -> str:
-    place = f" --data_dir={data_dir}" if data_dir is not None else ""
     if file_format != "array_record":
+        place = f" --data_dir={data_dir}" if data_dir is not None else ""
         return f"tfds build {name}{place} --file_format={file_format}"
+    place = f" --data-dir={data_dir}" if data_dir is not None else ""
     return f"python -m jaxcbm.data.sources.prepare_tfds --name={name}{place}"
 
 

@@ -17,7 +17,7 @@ TEXTS = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0.96, 0, 0.28]], 
 CLASSES = np.array([[0, 0.8, 0.6]], np.float32)
 # Every decision of the default filters on the set above.
 DROPS = [
-    ("length", "a crown that is as red as it can be", "35 letters"),
+    ("length", "a crown that is as red as it can be", "35 characters"),
     ("duplicates", "the red crowns", "same as 'red crown'"),
     ("classes", "wren", "says the class 'Wren'"),
     ("similar", "tail", "0.960 like 'red crown'"),

@@ -132,8 +132,8 @@ def test_phrases_that_do_not(one, other):
 
 
 def test_length_counts_letters_of_any_script():
-    assert too_long(["a" * 30, "\u9ce5" * 30, "a" * 31]) == ["", "", "31 letters"]
-    assert too_long(["a" * 10_000])[0] == "10000 letters"
+    assert too_long(["a" * 30, "\u9ce5" * 30, "a" * 31]) == ["", "", "31 characters"]
+    assert too_long(["a" * 10_000])[0] == "10000 characters"
     with pytest.raises(UserError, match="1 or more"):
         too_long(["a"], 0)
 

@@ -209,7 +209,7 @@ def test_a_server_that_goes_in_circles_is_left(server, tmp_path, monkeypatch):
         (["dog", " \t "], "class 2 has no name"),
         (["dog", "cat", "DOG "], "class 3 is class 1 again: 'DOG'"),
         (["dog\x00"], "class 1 holds a control character"),
-        (["d" * 10_000], "class 1 has 10,000 letters"),
+        (["d" * 10_000], "class 1 has 10,000 characters"),
         ([3], "class 1 is no text"),
     ],
 )

@@ -268,7 +268,7 @@ def test_phrases_that_cannot_be_are_logged(server, tmp_path):
     concepts = ConceptSet.from_candidates(ask(server, tmp_path, ["a"], questions=SMALL))
     assert concepts.phrases == ("tail", "尾")
     assert [drop.reason for drop in concepts.filters[0].dropped] == [
-        "10,000 letters",
+        "10,000 characters",
         "holds a control character",
     ]
 

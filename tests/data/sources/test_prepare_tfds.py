@@ -49,7 +49,7 @@ def registered() -> str:
 
 
 def test_it_says_what_it_did_and_how_to_read_it(registered, tmp_path, capsys):
-    command = [f"--name={registered}", f"--data_dir={tmp_path}"]
+    command = [f"--name={registered}", f"--data-dir={tmp_path}"]
     assert prepare_tfds.main(command) == 0
     said = capsys.readouterr().out
     assert "jaxcbm_prepared/1.2.3: test 2, train 5 images" in said and "array_record" in said
@@ -71,12 +71,12 @@ def test_it_says_what_it_did_and_how_to_read_it(registered, tmp_path, capsys):
         ),
         (["--name=jaxcbm_nothing"], "unknown dataset 'jaxcbm_nothing'"),
         (["--name=no/such?name"], "cannot prepare 'no/such?name'"),
-        (["--name=jaxcbm_prepared", "--manual_dir=gone"], "no such folder: gone (--manual_dir)"),
+        (["--name=jaxcbm_prepared", "--manual-dir=gone"], "no such folder: gone (--manual-dir)"),
     ],
 )
 def test_what_is_missing_is_one_line(registered, arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
-    assert prepare_tfds.main([*arguments, f"--data_dir={tmp_path}"]) == 2
+    assert prepare_tfds.main([*arguments, f"--data-dir={tmp_path}"]) == 2
     said = capsys.readouterr()
     assert message in said.err and said.err.count("\n") == 1 and said.out == ""
     assert list(tmp_path.iterdir()) == []
@@ -85,7 +85,7 @@ def test_what_is_missing_is_one_line(registered, arguments, message, tmp_path, c
 def test_archives_that_must_be_fetched_by_hand(capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: package)
     assert prepare_tfds.main(["--name=imagenet2012"]) == 2
-    assert "give --manual_dir=FOLDER with ILSVRC2012_img_train.tar" in capsys.readouterr().err
+    assert "give --manual-dir=FOLDER with ILSVRC2012_img_train.tar" in capsys.readouterr().err
 
 
 def test_a_failed_download_is_one_line(registered, tmp_path, capsys, monkeypatch):
@@ -95,7 +95,7 @@ def test_a_failed_download_is_one_line(registered, tmp_path, capsys, monkeypatch
         raise ConnectionError("no route to host\nand much more")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
-    assert prepare_tfds.main([f"--name={registered}", f"--data_dir={tmp_path}"]) == 2
+    assert prepare_tfds.main([f"--name={registered}", f"--data-dir={tmp_path}"]) == 2
     assert capsys.readouterr().err == (
         "prepare_tfds: error: cannot prepare 'jaxcbm_prepared': no route to host\n"
     )

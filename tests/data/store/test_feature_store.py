@@ -285,7 +285,7 @@ def test_a_store_that_may_only_be_read(tmp_path, monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("a complete store was written to")
 
-    for module in ("feature_shards", "feature_store", "image_digests"):
-        monkeypatch.setattr(f"jaxcbm.data.{module}.write_whole", refuse)
+    for module in ("shards", "feature_store", "image_digests"):
+        monkeypatch.setattr(f"jaxcbm.data.store.{module}.write_whole", refuse)
     monkeypatch.setattr(os, "mkdir", refuse)
     assert len(store(images, tmp_path)) == 9

@@ -19,12 +19,12 @@ def filter_table(runs: Sequence[FilterRun], lines: int = 20) -> str:
 
     >>> from jaxcbm.concepts.filters.log import Dropped
     >>> print(filter_table([FilterRun("length", {"at_most": 9}, 3, (Dropped("so long a tail", ""
-    ...     "14 letters"),))]))
+    ...     "14 characters"),))]))
     filter  settings   dropped  kept
     length  at_most=9        1     3
     <BLANKLINE>
     length
-      so long a tail  14 letters
+      so long a tail  14 characters
     """
     rows = [
         (run.name, _settings(run.settings), str(len(run.dropped)), str(run.kept)) for run in runs

@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcbm.atomic import atomic_file
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.filters.run import Evidence
 from jaxcbm.concepts.filters.similarity import centred, join_embeddings
 from jaxcbm.data.features import Features
-from jaxcbm.data.sources.class_names import built_in, read_class_file
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.prepare import prepare
+from jaxcbm.extras import import_extra
 
 
 class TextSpaces(NamedTuple):
@@ -39,23 +40,6 @@ class TextSpaces(NamedTuple):
         if self.sentence_encoder:
             found |= {"sentence_encoder": self.sentence_encoder, "weights": list(self.weights)}
         return found | ({"centre": self.centre} if self.centre else {})
-
-
-def read_classes(source: str) -> tuple[str, ...]:
-    """Class names of a dataset that comes with the library, or of a file with one a line.
-
-    >>> read_classes("fashion_mnist")[:2], len(read_classes("birds"))
-    (('t-shirt', 'trousers'), 48)
-    """
-    if source == "birds":
-        from jaxcbm.data.birds.species import all_species
-
-        return tuple(species.name for species in all_species())
-    if source == "fashion_mnist":
-        from jaxcbm.data.sources.fashion_mnist import CLASSES
-
-        return CLASSES
-    return built_in(source) or read_class_file(Path(source))
 
 
 def train_features(config: dict[str, Any], store: Path | None) -> tuple[Features, str]:
@@ -107,19 +91,37 @@ def gather(
     return replace(evidence, images=train.as_array(), labels=np.asarray(train.labels))
 
 
+def draw(file: Path, phrases: Sequence[str], kept: set[str], evidence: Evidence) -> None:
+    """A map of phrases, kept and dropped, beside classes.
+
+    Raises:
+        UserError: the evidence holds no classes.
+    """
+    from jaxcbm.report.phrase_map import phrase_map
+
+    if evidence.class_texts is None:
+        raise UserError("--picture shows phrases beside classes: give --classes=FILE")
+    stays = [phrase in kept for phrase in phrases]
+    with atomic_file(file) as temporary:
+        phrase_map(
+            [phrase for phrase in phrases if phrase in kept],
+            evidence.texts[stays],
+            evidence.classes,
+            evidence.class_texts,
+            temporary,
+            dropped_MxE=evidence.texts[[not stay for stay in stays]],
+            title=f"{len(kept)} concepts beside {len(evidence.classes)} classes",
+        )
+
+
 def _sentences(name: str, texts: list[str]) -> np.ndarray:
+    # No dependency of ours, not even an extra: it brings torch.
+    purpose = f"--sentence-encoder={name}"
+    library = import_extra("sentence_transformers", "sentence-transformers", purpose)
     try:
-        # No dependency of ours, not even an extra: it brings torch.
-        from sentence_transformers import SentenceTransformer  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise UserError(
-            f"--sentence_encoder={name} needs sentence-transformers: pip install it, or leave the "
-            "flag out"
-        ) from error
-    try:
-        model = SentenceTransformer(name)
+        model = library.SentenceTransformer(name)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"--sentence_encoder={name}: cannot be loaded ({' '.join(str(error).split())[:120]})"
+            f"{purpose}: cannot be loaded ({' '.join(str(error).split())[:120]})"
         ) from error
     return np.asarray(model.encode(texts, normalize_embeddings=True), np.float32)

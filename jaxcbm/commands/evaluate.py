@@ -1,0 +1,26 @@
+"""`jaxcbm evaluate`: the test metrics of a finished run."""
+
+import argparse
+from typing import Any
+
+from jaxcbm.commands.command import add_command, add_distributed, add_workdir
+
+
+def add(commands: Any) -> None:
+    """Its flags."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        run,
+        "print the test metrics of a finished run and write them to metrics.json",
+        "jaxcbm evaluate --workdir=runs/quickstart",
+    )
+    add_workdir(parser, "folder of a finished run")
+    add_distributed(parser)
+
+
+def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
+    """Evaluate, and print the table of test metrics."""
+    from jaxcbm.experiment import evaluate
+
+    print(evaluate.table(evaluate.run(args.workdir)))
