@@ -1,6 +1,8 @@
 import csv
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from jaxcbm.cli import main
+import jaxcbm
+from jaxcbm.cli import _parse, main
 from jaxcbm.model.model import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -174,9 +177,103 @@ def test_bad_settings_are_one_line(
     fails(capsys, argv, *words)
 
 
-def test_no_such_config_file(tmp_path, capsys):
-    argv = ["train", "--config=nowhere.py", f"--workdir={tmp_path}"]
-    fails(capsys, argv, "nowhere.py", "configs/")
+def test_no_such_config(tmp_path, capsys):
+    argv = ["train", "--config=nowhere", f"--workdir={tmp_path}"]
+    fails(capsys, argv, "nowhere", "quickstart", "jaxcbm config")
+
+
+@pytest.mark.parametrize(
+    "argv,words",
+    [
+        ([], ["COMMAND"]),
+        (["fly"], ["'fly'", "'train'"]),
+        (["train", "--workdir=x"], ["--config", "jaxcbm train --help"]),
+        (["train", "--config=quickstart", "--workdir=gs://x"], ["gs://x is no folder"]),
+        (["predict", "--workdir=x", "--images=x", "--output=x.csv", "--top=-1"], ["'-1'", "0"]),
+        (["explain", "--workdir=x", "--images=x", "--output=x.png", "-k=0"], ["'0'", "1"]),
+        (["explain", "--workdir=x", "--images=x", "--output=x.gif"], [".png or .html"]),
+        (["reproduce", "--dataset=birds", "--seeds=-1"], ["--seeds", "'-1'"]),
+        (["reproduce", "--dataset=cats"], ["'cats'", "birds"]),
+        (["plan", "--config=quickstart", "--concept-count=-1"], ["--concept-count", "'-1'"]),
+        (["concepts", "filter", "--per-class=-2"], ["--per-class", "'-2'"]),
+        (["bench", "--output=speed.txt"], ["speed.txt", ".json"]),
+        (["evaluate", "--workdir=x", "--colour"], ["--colour"]),
+        (["evaluate", "--workdir=x", "--process=0"], ["--distributed"]),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(argv, words, capsys):
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("jaxcbm: error: ") and error.count("\n") == 1
+    for word in words:
+        assert word in error
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work(trained, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.csv").mkdir()
+    argv = ["predict", f"--workdir={trained}", "--images=none"]
+    fails(capsys, [*argv, f"--output={tmp_path / 'file' / 'a.csv'}"], "nothing can be written")
+    fails(capsys, [*argv, f"--output={tmp_path / 'folder.csv'}"], "is a folder")
+
+
+def test_an_output_in_a_folder_that_is_not_there(trained, picture_folder, tmp_path):
+    picture = f"--images={picture_folder / 'blue' / '00.png'}"
+    for command, name in (("predict", "labels.csv"), ("explain", "why.png")):
+        output = tmp_path / command / "new" / name
+        assert main([command, "-q", f"--workdir={trained}", picture, f"--output={output}"]) == 0
+        assert output.is_file()
+
+
+def test_saved_files_have_the_users_usual_permissions(trained):
+    """safetensors, for one, writes files that nobody else may read."""
+    usual = os.umask(0)
+    os.umask(usual)
+    for path in trained.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o777 if path.is_dir() else 0o666) & ~usual, path
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_quiet_stands_before_or_after_the_command(place, trained, picture_folder, tmp_path, caplog):
+    argv = ["predict", f"--workdir={trained}", f"--images={picture_folder}"]
+    argv.insert(place, "-q")
+    assert _parse([*argv, f"--output={tmp_path / 'a.csv'}"])[0].quiet
+
+
+def test_version_and_python_m():
+    for entry in ("jaxcbm", "jaxcbm.cli"):
+        command = [sys.executable, "-m", entry, "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == f"jaxcbm {jaxcbm.__version__}\n"
+
+
+@pytest.mark.slow
+def test_train_predict_and_explain_import_no_extra(
+    tmp_path, picture_folder, tiny_encoder_folder, phrases
+):
+    """They run where nothing but the dependencies is installed; what needs an extra names it."""
+    train = arguments(tmp_path / "run", picture_folder, phrases, tiny_encoder_folder)
+    use = [f"--workdir={tmp_path / 'run'}", f"--images={picture_folder / 'blue'}"]
+    code = f"""
+import sys
+extras = ["flatbuffers", "gcsfs", "grain", "openai", "pyarrow", "sentencepiece"]
+unused = ["tensorflow_datasets", "tensorflow", "torch"]
+sys.modules.update(dict.fromkeys([*extras, *unused]))
+import jaxcbm
+from jaxcbm.cli import _parse, main
+assert main({train!r}) == 0
+for command, name in (("predict", "a.csv"), ("predict", "a.jsonl"), ("explain", "a.html")):
+    assert main(["-q", command, *{use!r}, f"--output={tmp_path}/{{name}}"]) == 0
+assert main(["-q", "predict", *{use!r}, "--output={tmp_path}/a.parquet"]) == 2
+assert main(["-q", "export", {use[0]!r}, "--output={tmp_path}/out"]) == 2
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(errors) == 2 and "PyTorch" not in done.stderr + done.stdout
+    for line, extra in zip(errors, ("parquet", "export"), strict=True):
+        assert f"pip install 'jaxcbm[{extra}]'" in line
 
 
 def test_a_folder_without_images(tmp_path, phrases, tiny_encoder_folder, capsys):

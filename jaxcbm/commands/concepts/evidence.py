@@ -99,7 +99,7 @@ def draw(file: Path, phrases: Sequence[str], kept: set[str], evidence: Evidence)
     """
     from jaxcbm.report.phrase_map import phrase_map
 
-    if evidence.class_texts is None:
+    if evidence.texts is None or evidence.class_texts is None:
         raise UserError("--picture shows phrases beside classes: give --classes=FILE")
     stays = [phrase in kept for phrase in phrases]
     with atomic_file(file) as temporary:

@@ -7,7 +7,7 @@ from typing import Protocol
 from jaxcbm.concepts.provenance import Candidate
 from jaxcbm.errors import UserError
 
-MAX_CLASS_LETTERS = 120
+MAX_CLASS_CHARACTERS = 120
 
 
 class ConceptSource(Protocol):
@@ -46,10 +46,10 @@ def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
             raise UserError(f"class {place} has no name: name it or remove it")
         if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
             raise UserError(f"class {place} holds a control character: {name!r:.60} (remove it)")
-        if len(name) > MAX_CLASS_LETTERS:
+        if len(name) > MAX_CLASS_CHARACTERS:
             raise UserError(
                 f"class {place} has {len(name):,} characters, {name!r:.40}...: give a name "
-                f"of at most {MAX_CLASS_LETTERS}"
+                f"of at most {MAX_CLASS_CHARACTERS}"
             )
         first = places.setdefault(name.casefold(), place)
         if first != place:
