@@ -1,1 +1,1 @@
-"""One module a command: reads a config, calls the library, writes a work directory."""
+"""One file a command: its flags and its run. What a run does stands below, for Python as well."""

@@ -40,7 +40,8 @@ class PretrainConfig:
         batch_size: pairs a step, over all devices.
         captions_per_step: captions of each image that a step contrasts it with, one set of B
             after the other; more of them say more about an image for little more work.
-        learning_rate: peak of the cosine schedule, after `warmup_steps` of linear rise.
+        learning_rate: peak of the cosine schedule.
+        warmup_steps: of linear rise before it.
         weight_decay: on matrices.
         max_shift: images move by up to this many pixels either way.
         flip: mirror half of the images.

@@ -186,7 +186,7 @@ def test_no_such_config(tmp_path, capsys):
     "argv,words",
     [
         ([], ["COMMAND"]),
-        (["fly"], ["'fly'", "'train'"]),
+        (["fly"], ["'fly'", "train"]),
         (["train", "--workdir=x"], ["--config", "jaxcbm train --help"]),
         (["train", "--config=quickstart", "--workdir=gs://x"], ["gs://x is no folder"]),
         (["predict", "--workdir=x", "--images=x", "--output=x.csv", "--top=-1"], ["'-1'", "0"]),
