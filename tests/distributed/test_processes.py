@@ -62,16 +62,12 @@ def test_numbers_that_make_no_sense(cluster, message):
 
 @pytest.mark.parametrize("flag", ["--coordinator=host:1", "--processes=2", "--process=0"])
 def test_flags_of_a_cluster_without_distributed(capsys, flag):
-    with pytest.raises(SystemExit) as end:
-        main(["evaluate", "--workdir=runs/none", flag])
-    assert end.value.code == 2
+    assert main(["evaluate", "--workdir=runs/none", flag]) == 2
     assert "go with --distributed" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_remote_work_directory_is_refused(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["evaluate", "--workdir=gs://bucket/run"])
-    assert end.value.code == 2
+    assert main(["evaluate", "--workdir=gs://bucket/run"]) == 2
     assert "gs://bucket/run is no folder of a file system" in capsys.readouterr().err
 
 
