@@ -9,7 +9,17 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jaxcbm"
 # Ground first. Modules of the package's own folder that import nothing above them count as ground.
 FLOORS = (
-    ("errors", "atomic", "extras", "charts", "flat_params", "pages", "palette", "storage", "typed_json"),
+    (
+        "errors",
+        "atomic",
+        "extras",
+        "charts",
+        "flat_params",
+        "pages",
+        "palette",
+        "storage",
+        "typed_json",
+    ),
     ("bottleneck", "distributed"),
     ("encoders",),
     ("data",),

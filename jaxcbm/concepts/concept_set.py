@@ -128,8 +128,8 @@ class ConceptSet:
 
         Args:
             candidates: phrases with their origins; blank phrases, ones with control characters and
-                ones above 200 characters are dropped, and logged as the filter "tidy". A phrase given
-                twice keeps its first spelling and all its origins.
+                ones above 200 characters are dropped, and logged as the filter "tidy". A phrase
+                given twice keeps its first spelling and all its origins.
             provenance: what to remember of the set as a whole; must be fit for JSON.
 
         Returns:
