@@ -9,22 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jaxcbm"
 # Ground first. Modules of the package's own folder that import nothing above them count as ground.
 FLOORS = (
-<<<<<<< HEAD
-    (
-        "errors",
-        "atomic",
-        "extras",
-        "charts",
-        "flat_params",
-        "pages",
-        "palette",
-        "storage",
-        "typed_json",
-    ),
-=======
     ("errors",),
     ("atomic", "charts", "extras", "flat_params", "pages", "palette", "storage", "typed_json"),
->>>>>>> d9ba276 (Extras stand on the ground floor)
     ("bottleneck", "distributed"),
     ("encoders",),
     ("data",),
