@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from jaxcbm.baselines.concept_classifier import ConceptClassifier, labelled
-from jaxcbm.baselines.minibatch import minimise
+from jaxcbm.bottleneck.minimise import minimise_by_adam
 from jaxcbm.bottleneck.samplers import binary_concrete
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
@@ -76,7 +76,7 @@ def concept_discovery(
     }
     params = _initial(seed, train_NxE.shape[1], len(concepts), len(train.classes))
     rates = {name: learning_rate * (gate_rate if "gate" in name else 1.0) for name in params}
-    fit = minimise(
+    fit = minimise_by_adam(
         _loss,
         params,
         (train_NxE, train_labels),

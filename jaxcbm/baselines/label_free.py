@@ -13,7 +13,7 @@ from jaxcbm.baselines.concept_classifier import (
     standardised,
     with_sparse_path,
 )
-from jaxcbm.baselines.minibatch import minimise
+from jaxcbm.bottleneck.minimise import minimise_by_adam
 from jaxcbm.bottleneck.objectives.similarity import similarity
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
@@ -165,7 +165,7 @@ def _project(
         jax.random.key(seed), (width, targets_NxD.shape[1]), minval=-1.0, maxval=1.0
     )
     steps_a_pass = len(train_NxE) // min(batch_size or len(train_NxE), len(train_NxE))
-    fit = minimise(
+    fit = minimise_by_adam(
         _loss,
         {"kernel": initial / np.sqrt(width)},
         (inputs_NxE, targets_NxD),

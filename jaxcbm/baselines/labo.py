@@ -9,7 +9,7 @@ import optax
 
 from jaxcbm.baselines.concept_classifier import ConceptClassifier, labelled
 from jaxcbm.baselines.concept_selection import discriminability, greedy_selection
-from jaxcbm.baselines.minibatch import minimise
+from jaxcbm.bottleneck.minimise import minimise_by_adam
 from jaxcbm.data.features import Features
 
 
@@ -72,7 +72,7 @@ def labo(
         coverage_weight=coverage_weight,
     )
     used = np.flatnonzero(chosen_KxD.any(axis=0))
-    fit = minimise(
+    fit = minimise_by_adam(
         _loss,
         {"matrix": jnp.asarray(chosen_KxD[:, used], jnp.float32)},
         (train_NxE, train_labels),

@@ -4,7 +4,6 @@ Solved by L-BFGS to convergence; the l2 penalty is chosen on validation (Radford
 arXiv 2103.00020, appendix A.3).
 """
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from jaxcbm.bottleneck.minimise import minimise_by_lbfgs
 
 PENALTIES = tuple(10.0**exponent for exponent in np.arange(-7.0, -0.9, 0.5))
 
@@ -36,58 +37,20 @@ class LinearProbe(NamedTuple):
         return embeddings_NxE.astype(np.float32) @ self.kernel + self.bias
 
 
-def _loss(
-    params: dict,
-    inputs_NxE: jax.Array,
-    labels_N: jax.Array,
-    penalty: jax.Array,
-    offsets_NxK: jax.Array | None,
-) -> jax.Array:
+def logistic_loss(params: dict, data: tuple) -> jax.Array:
+    """Mean cross-entropy and the l2 penalty on the kernel, for `minimise_by_lbfgs`.
+
+    Args:
+        params: `kernel` [E, K] and `bias` [K].
+        data: inputs [N, E]; int labels [N]; the penalty; logits [N, K] that the solution adds to,
+            such as another model's, or None.
+    """
+    inputs_NxE, labels_N, penalty, offsets_NxK = data
     logits_NxK = jnp.matmul(inputs_NxE, params["kernel"]) + params["bias"][None, :]
     if offsets_NxK is not None:
         logits_NxK = logits_NxK + offsets_NxK
     losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits_NxK, labels_N)
     return losses.mean() + 0.5 * penalty * jnp.sum(params["kernel"] ** 2)
-
-
-@functools.partial(jax.jit, static_argnames="iterations")
-def solve(
-    params: dict,
-    inputs_NxE: jax.Array,
-    labels_N: jax.Array,
-    penalty: jax.Array,
-    iterations: int = 200,
-    offsets_NxK: jax.Array | None = None,
-) -> dict:
-    """L-BFGS from `params` until the gradient is small or `iterations` are done.
-
-    `offsets_NxK` are logits that the solution adds to, such as another model's.
-    """
-    objective = functools.partial(
-        _loss,
-        inputs_NxE=inputs_NxE,
-        labels_N=labels_N,
-        penalty=penalty,
-        offsets_NxK=offsets_NxK,
-    )
-    optimizer = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(objective)
-
-    def step(carry: tuple) -> tuple:
-        params, state, _, count = carry
-        with jax.numpy_dtype_promotion("standard"):
-            value, gradient = value_and_grad(params, state=state)
-            updates, state = optimizer.update(
-                gradient, state, params, value=value, grad=gradient, value_fn=objective
-            )
-        return optax.apply_updates(params, updates), state, optax.tree.norm(gradient), count + 1
-
-    def go_on(carry: tuple) -> jax.Array:
-        return (carry[2] > 1e-5) & (carry[3] < iterations)
-
-    start = (params, optimizer.init(params), jnp.float32(jnp.inf), jnp.int32(0))
-    solution, *_ = jax.lax.while_loop(go_on, step, start)
-    return dict(solution)
 
 
 def linear_probe(
@@ -115,7 +78,8 @@ def linear_probe(
     params = {"kernel": jnp.zeros((train.shape[1], classes)), "bias": jnp.zeros(classes)}
     best = None
     for penalty in sorted(penalties, reverse=True):
-        params = solve(params, inputs, labels, jnp.float32(penalty))
+        data = inputs, labels, jnp.float32(penalty), None
+        params = minimise_by_lbfgs(logistic_loss, params, data)
         kernel = np.asarray(params["kernel"]) / std_E[:, None]
         bias = np.asarray(params["bias"]) - mean_E @ kernel
         logits = np.asarray(valid_NxE, np.float32) @ kernel + bias

@@ -13,7 +13,8 @@ from jaxcbm.baselines.concept_classifier import (
     with_sparse_path,
 )
 from jaxcbm.baselines.concept_vectors import concept_vectors
-from jaxcbm.baselines.linear_probe import PENALTIES, solve
+from jaxcbm.baselines.linear_probe import PENALTIES, logistic_loss
+from jaxcbm.bottleneck.minimise import minimise_by_lbfgs
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
@@ -141,7 +142,8 @@ def with_residual(
 
     best, best_top1 = model._replace(residual_kernel=np.zeros(shape, np.float32)), valid_top1(model)
     for penalty in sorted(penalties, reverse=True):
-        params = solve(params, inputs, labels, jnp.float32(penalty), offsets_NxK=offsets)
+        data = inputs, labels, jnp.float32(penalty), offsets
+        params = minimise_by_lbfgs(logistic_loss, params, data)
         kernel = np.asarray(params["kernel"]) * inverse_E[:, None]
         bias = model.head_bias + np.asarray(params["bias"]) - mean_E @ kernel
         candidate = model._replace(residual_kernel=kernel, head_bias=bias)

@@ -6,23 +6,14 @@ by the activations and not by the meaning of their phrases. On the birds such co
 of nuisances (`jaxcbm.data.birds.nuisances`).
 """
 
-from functools import partial
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxcbm.bottleneck.minimise import minimise_by_adam
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.errors import UserError
-
-
-class Split(NamedTuple):
-    """Standardised activations and labels of some images."""
-
-    inputs_NxD: jax.Array
-    labels_N: jax.Array
 
 
 def leakage(
@@ -78,78 +69,38 @@ def leakage(
                 f"leakage: {name} holds {part.shape[0]} images, {part.shape[1]} concepts"
             )
     mean_D, scale_D = unit_scale(train_NxD)
-    labels = {"train": train_labels_N, "valid": valid_labels_N, "test": test_labels_N}
-    placed = {
-        name: Split(
-            jnp.asarray(((part - mean_D) * scale_D).astype(np.float32)),
-            jnp.asarray(labels[name], jnp.int32),
+    classes = int(max(map(np.max, (train_labels_N, valid_labels_N, test_labels_N)))) + 1
+    train, valid, test = (
+        (((part - mean_D) * scale_D).astype(np.float32), np.asarray(labels, np.int32))
+        for part, labels in (
+            (train_NxD, train_labels_N),
+            (valid_NxD, valid_labels_N),
+            (test_NxD, test_labels_N),
         )
-        for name, part in splits.items()
-    }
-    valid_top1, test_top1, epoch = _fit(
-        placed,
-        jax.random.key(seed),
-        jnp.float32(learning_rate),
-        classes=int(max(np.max(x) for x in labels.values())) + 1,
-        hidden=hidden,
-        epochs=epochs,
-        batch_size=min(batch_size, len(train_labels_N)),
     )
-    top1 = float(test_top1)
+    # The minimiser folds the numbers of its rounds into the same key.
+    key = jax.random.fold_in(jax.random.key(seed), epochs)
+    params = _init(key, train_NxD.shape[1], hidden, classes)
+    fit = minimise_by_adam(
+        _loss,
+        params,
+        train,
+        valid,
+        learning_rates=dict.fromkeys(params, learning_rate),
+        rounds=epochs,
+        batch_size=batch_size,
+        decay=True,
+        seed=seed,
+    )
+    top1 = _accuracy(fit.params, *test)
     commonest = np.bincount(train_labels_N).argmax()
     return {
         "top1": top1,
         "chance": float(np.mean(test_labels_N == commonest)),
         "standard_error": float(np.sqrt(top1 * (1 - top1) / len(test_labels_N))),
-        "valid_top1": float(valid_top1),
-        "epoch": float(epoch),
+        "valid_top1": _accuracy(fit.params, *valid),
+        "epoch": float(fit.best_round),
     }
-
-
-@partial(jax.jit, static_argnames=("classes", "hidden", "epochs", "batch_size"))
-def _fit(
-    splits: dict[str, Split],
-    key: jax.Array,
-    learning_rate: jax.Array,
-    *,
-    classes: int,
-    hidden: int,
-    epochs: int,
-    batch_size: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Validation and test accuracy at the best epoch, and that epoch."""
-    train, valid, test = splits["train"], splits["valid"], splits["test"]
-    images, concepts = train.inputs_NxD.shape
-    steps = images // batch_size
-    init_key, shuffle_key = jax.random.split(key)
-    params = _init(init_key, concepts, hidden, classes)
-    optimizer = optax.scale_by_adam()
-
-    def step(carry: tuple, rows_B: jax.Array) -> tuple[tuple, None]:
-        params, state, count = carry
-        gradient = jax.grad(_loss)(params, jax.tree.map(lambda x: x[rows_B], train))
-        # optax raises integer step counts to floats.
-        with jax.numpy_dtype_promotion("standard"):
-            direction, state = optimizer.update(gradient, state)
-        done = count.astype(jnp.float32) / (steps * epochs)
-        rate = learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
-        params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
-        return (params, state, count + 1), None
-
-    def one_epoch(carry: tuple, epoch: jax.Array) -> tuple[tuple, None]:
-        training, best = carry
-        order = jax.random.permutation(jax.random.fold_in(shuffle_key, epoch), images)
-        batches = order[: steps * batch_size].reshape(steps, batch_size)
-        training, _ = jax.lax.scan(step, training, batches)
-        loss = _loss(training[0], valid)
-        now = (loss, epoch, training[0])
-        return (training, jax.tree.map(partial(jnp.where, loss < best[0]), now, best)), None
-
-    start = (_loss(params, valid), jnp.int32(0), params)
-    training = (params, optimizer.init(params), jnp.int32(0))
-    numbers = jnp.arange(1, epochs + 1, dtype=jnp.int32)
-    (_, (_, epoch, params)), _ = jax.lax.scan(one_epoch, (training, start), numbers)
-    return _accuracy(params, valid), _accuracy(params, test), epoch
 
 
 def _init(key: jax.Array, concepts: int, hidden: int, classes: int) -> dict[str, jax.Array]:
@@ -167,12 +118,13 @@ def _logits(params: dict[str, jax.Array], inputs_NxD: jax.Array) -> jax.Array:
     return jnp.matmul(hidden, params["out"]) + params["out_bias"][None, :]
 
 
-def _loss(params: dict[str, jax.Array], split: Split) -> jax.Array:
-    logits_NxK = _logits(params, split.inputs_NxD)
-    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits_NxK, split.labels_N)
+def _loss(params: dict, batch: tuple, context: None, key: jax.Array | None) -> jax.Array:
+    inputs_BxD, labels_B = batch
+    logits_BxK = _logits(params, inputs_BxD)
+    losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits_BxK, labels_B)
     return jnp.mean(losses)
 
 
-def _accuracy(params: dict[str, jax.Array], split: Split) -> jax.Array:
-    right_N = jnp.argmax(_logits(params, split.inputs_NxD), axis=1) == split.labels_N
-    return jnp.mean(right_N.astype(jnp.float32))
+def _accuracy(params: dict, inputs_NxD: np.ndarray, labels_N: np.ndarray) -> float:
+    logits_NxK = np.asarray(_logits(params, jnp.asarray(inputs_NxD)))
+    return float(np.mean(np.argmax(logits_NxK, axis=1) == labels_N))

@@ -1,7 +1,8 @@
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from jaxcbm.baselines.linear_probe import linear_probe, solve
+from jaxcbm.baselines.linear_probe import linear_probe, logistic_loss
+from jaxcbm.bottleneck.minimise import minimise_by_lbfgs
 
 
 def problem(images=300, width=6, classes=4):
@@ -16,7 +17,7 @@ def problem(images=300, width=6, classes=4):
 def test_the_solution_is_scikit_learns():
     rows, labels = problem()
     params = {"kernel": np.zeros((6, 4), np.float32), "bias": np.zeros(4, np.float32)}
-    ours = solve(params, rows, labels, np.float32(0.01))
+    ours = minimise_by_lbfgs(logistic_loss, params, (rows, labels, np.float32(0.01), None))
     theirs = LogisticRegression(C=1.0 / (0.01 * len(rows)), tol=1e-8, max_iter=2000).fit(
         rows, labels
     )

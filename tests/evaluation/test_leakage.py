@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from jaxcbm.bottleneck import minimise
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.leakage import _fit, leakage
+from jaxcbm.evaluation.leakage import leakage
 
 CLASSES, EPOCHS = 5, 40
 
@@ -83,6 +84,6 @@ def test_empty_splits_are_named():
 def test_another_seed_is_not_another_program():
     arguments = splits(noise)
     leakage(*arguments, epochs=EPOCHS)
-    compiled = _fit._cache_size()
+    compiled = minimise._train._cache_size()
     leakage(*arguments, epochs=EPOCHS, seed=9, learning_rate=1e-2)
-    assert _fit._cache_size() == compiled
+    assert minimise._train._cache_size() == compiled

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcbm.baselines.minibatch import minimise
+from jaxcbm.bottleneck.minimise import minimise_by_adam
 
 
 def least_squares(params, batch, context, key):
@@ -29,7 +29,7 @@ def fit(**changes):
         "rounds": 200,
         "batch_size": 16,
     }
-    return minimise(least_squares, start, train, valid, **(settings | changes))
+    return minimise_by_adam(least_squares, start, train, valid, **(settings | changes))
 
 
 def test_it_finds_the_least_squares_solution():
@@ -83,3 +83,22 @@ def test_a_rate_of_zero_freezes_an_entry():
     found = fit(learning_rates={"w": 0.1, "b": 0.0})
     np.testing.assert_array_equal(found.params["b"], [0.0])
     assert np.abs(found.params["w"]).max() > 0.1
+
+
+def test_a_cosine_takes_the_rates_to_zero():
+    """On one number whose gradient has one sign all along, Adam moves by the rate at every step."""
+    start, data = {"x": jnp.zeros(())}, jnp.zeros(4)
+
+    def slope(params, batch, context, key):
+        return params["x"] + jnp.sum(batch)
+
+    rounds = 50
+    moved = {
+        decay: minimise_by_adam(
+            slope, start, data, data, learning_rates={"x": 0.1}, rounds=rounds, decay=decay
+        ).params["x"]
+        for decay in (False, True)
+    }
+    assert moved[False] == pytest.approx(-0.1 * rounds, rel=1e-3)
+    rates = 0.05 * (1 + np.cos(np.pi * np.arange(rounds) / rounds))
+    assert moved[True] == pytest.approx(-rates.sum(), rel=1e-3)

@@ -1,4 +1,8 @@
-"""One compiled trainer for the baselines learned by gradients: Adam, stopped on validation."""
+"""The two minimisers of small fits (baselines, leakage), each one compiled program.
+
+Adam on batches, stopped on validation, for what is learned by gradients and noise; L-BFGS to
+convergence for what has one solution.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +18,8 @@ Params = dict[str, jax.Array]
 Loss = Callable[[Params, Any, Any, jax.Array | None], jax.Array]
 
 
-class Fit(NamedTuple):
-    """The outcome of a training.
+class AdamFit(NamedTuple):
+    """What Adam found.
 
     Attributes:
         params: those of the round with the lowest validation loss.
@@ -28,7 +32,7 @@ class Fit(NamedTuple):
     best_round: int
 
 
-def minimise(
+def minimise_by_adam(
     loss: Loss,
     params: Params,
     train: Any,
@@ -40,8 +44,9 @@ def minimise(
     batch_size: int | None = None,
     passes: int = 1,
     patience: int = 0,
+    decay: bool = False,
     seed: int = 0,
-) -> Fit:
+) -> AdamFit:
     """Minimise a loss by Adam in one compiled program, and keep the best round on validation.
 
     Args:
@@ -56,10 +61,11 @@ def minimise(
         passes: passes over train between validations. The tail of a shuffled pass that does not
             fill a batch is left out, another one each time.
         patience: stop after so many rounds without a lower validation loss; 0 never stops.
+        decay: whether the learning rates fall to zero along a cosine over all `rounds`.
         seed: of the order of images and of the noise.
 
     Returns:
-        Fit.
+        AdamFit.
 
     Reference: Kingma and Ba 2015 (arXiv 1412.6980).
 
@@ -67,7 +73,7 @@ def minimise(
     ...     return jnp.mean((params["x"] - batch) ** 2)
     >>> start, rates = {"x": jnp.zeros(())}, {"x": 0.1}
     >>> data = jnp.ones(4)
-    >>> fit = minimise(square, start, data, data, learning_rates=rates, rounds=200)
+    >>> fit = minimise_by_adam(square, start, data, data, learning_rates=rates, rounds=200)
     >>> round(float(fit.params["x"]), 2)
     1.0
     """
@@ -87,12 +93,56 @@ def minimise(
         rounds=rounds,
         batch_size=size,
         passes=passes,
+        decay=decay,
     )
     kept = {name: np.asarray(value) for name, value in best.items()}
-    return Fit(kept, np.asarray(losses), int(best_round))
+    return AdamFit(kept, np.asarray(losses), int(best_round))
 
 
-@partial(jax.jit, static_argnames=("loss", "rounds", "batch_size", "passes"))
+@partial(jax.jit, static_argnames="loss")
+def minimise_by_lbfgs(
+    loss: Callable[[Params, Any], jax.Array], params: Params, data: Any, iterations: int = 200
+) -> Params:
+    """Minimise a smooth loss until its gradient is small or `iterations` are done.
+
+    Args:
+        loss: pure; `loss(params, data)`. A module-level function compiles once.
+        params: where to start.
+        data: pytree of arrays.
+        iterations: at most.
+
+    Returns:
+        The solution.
+
+    Reference: Liu and Nocedal 1989, On the limited memory BFGS method for large scale optimization.
+
+    >>> def square(params, data):
+    ...     return jnp.sum((params["x"] - data) ** 2)
+    >>> float(minimise_by_lbfgs(square, {"x": jnp.zeros(())}, jnp.float32(3))["x"])
+    3.0
+    """
+    objective = partial(loss, data=data)
+    optimizer = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(objective)
+
+    def step(carry: tuple) -> tuple:
+        params, state, _, count = carry
+        with jax.numpy_dtype_promotion("standard"):
+            value, gradient = value_and_grad(params, state=state)
+            updates, state = optimizer.update(
+                gradient, state, params, value=value, grad=gradient, value_fn=objective
+            )
+        return optax.apply_updates(params, updates), state, optax.tree.norm(gradient), count + 1
+
+    def go_on(carry: tuple) -> jax.Array:
+        return (carry[2] > 1e-5) & (carry[3] < iterations)
+
+    start = (params, optimizer.init(params), jnp.float32(jnp.inf), jnp.int32(0))
+    solution, *_ = jax.lax.while_loop(go_on, step, start)
+    return dict(solution)
+
+
+@partial(jax.jit, static_argnames=("loss", "rounds", "batch_size", "passes", "decay"))
 def _train(
     params: Params,
     train: Any,
@@ -106,12 +156,14 @@ def _train(
     rounds: int,
     batch_size: int,
     passes: int,
+    decay: bool,
 ) -> tuple[Params, jax.Array, jax.Array]:
     optimizer = optax.scale_by_adam()
 
     def one_round(params: Params, state: Any, number: jax.Array) -> tuple[Params, Any]:
         order_key, noise_key = jax.random.split(jax.random.fold_in(key, number))
         rows = _order(order_key, jax.tree.leaves(train)[0].shape[0], batch_size, passes)
+        steps = passes if rows is None else rows.shape[0]
 
         def step(carry: tuple, i: jax.Array) -> tuple:
             params, state = carry
@@ -120,10 +172,15 @@ def _train(
             # Adam's bias correction raises a float to an integer count.
             with jax.numpy_dtype_promotion("standard"):
                 directions, state = optimizer.update(gradient, state)
-            moved = jax.tree.map(lambda old, rate, way: old - rate * way, params, rates, directions)
+            now = rates
+            if decay:
+                done = (number * steps + i).astype(jnp.float32) / (rounds * steps)
+                now = {
+                    name: rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done)) for name, rate in now.items()
+                }
+            moved = jax.tree.map(lambda old, rate, way: old - rate * way, params, now, directions)
             return (moved, state), None
 
-        steps = passes if rows is None else rows.shape[0]
         return jax.lax.scan(step, (params, state), jnp.arange(steps))[0]
 
     def advance(carry: tuple) -> tuple:
