@@ -121,7 +121,10 @@ def minimise_by_lbfgs(
     >>> float(minimise_by_lbfgs(square, {"x": jnp.zeros(())}, jnp.float32(3))["x"])
     3.0
     """
-    objective = partial(loss, data=data)
+
+    def objective(params: Params) -> jax.Array:
+        return loss(params, data)
+
     optimizer = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(objective)
 

@@ -16,6 +16,11 @@ def add(commands: Any) -> None:
         "jaxcbm evaluate --workdir=runs/quickstart",
     )
     add_workdir(parser, "folder of a finished run")
+    parser.add_argument(
+        "--no-controls",
+        action="store_true",
+        help="leave out what takes another fit: accuracy with random phrases",
+    )
     add_distributed(parser)
 
 
@@ -23,4 +28,4 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     """Evaluate, and print the table of test metrics."""
     from jaxcbm.experiment import evaluate
 
-    print(evaluate.table(evaluate.run(args.workdir)))
+    print(evaluate.table(evaluate.run(args.workdir, controls=not args.no_controls)))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -187,6 +188,14 @@ class Features:
             return self
         drawn = np.random.default_rng(seed).choice(len(self), count, replace=False)
         return self.select(np.sort(drawn))
+
+
+class Splits(NamedTuple):
+    """Features of the three splits."""
+
+    train: Features
+    valid: Features
+    test: Features
 
 
 def digest_rows(rows: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from jaxcbm.errors import UserError
 _INVERSE_TEMPERATURES = (1e-3, 1e3)
 
 
-class Reliability(NamedTuple):
+class ReliabilityBins(NamedTuple):
     """Images grouped by the confidence of their prediction; groups without an image are left out.
 
     Attributes:
@@ -68,7 +68,7 @@ def reliability(
     bins: int = 15,
     scheme: str = "equal_mass",
     temperature: float = 1.0,
-) -> Reliability:
+) -> ReliabilityBins:
     """Accuracy against confidence, the probability of the predicted class.
 
     Args:
@@ -79,7 +79,7 @@ def reliability(
         temperature: divides the logits.
 
     Returns:
-        Reliability.
+        ReliabilityBins.
 
     Raises:
         UserError: an unknown scheme, no bins or no images.
@@ -108,12 +108,12 @@ def reliability(
         return np.bincount(group_N, weights=values_N, minlength=bins)[kept] / counts[kept]
 
     right_N = (predicted_N == labels_N).astype(np.float64)
-    return Reliability(
+    return ReliabilityBins(
         edges[:-1][kept], edges[1:][kept], mean(confidence_N), mean(right_N), counts[kept]
     )
 
 
-def expected_calibration_error(groups: Reliability) -> float:
+def expected_calibration_error(groups: ReliabilityBins) -> float:
     """Mean distance between confidence and accuracy over groups, weighted by their images, 0 to 1.
 
     Reference: Guo et al. 2017 (arXiv 1706.04599), equation 3.

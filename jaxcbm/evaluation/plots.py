@@ -10,21 +10,19 @@ from typing import IO, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from jaxcbm.evaluation.calibration import Reliability, expected_calibration_error
+from jaxcbm.evaluation.calibration import ReliabilityBins, expected_calibration_error
 
 File = Path | IO[bytes]
 
 _TRAIN, _VALID = "#3b6ea5", "#d9822b"
-# Told apart by people who confuse red and green; with more curves the line style changes too.
+# Told apart by people who confuse red and green.
 _COLORS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#4d4d4d"),
     *("#7b3294", "#8c564b", "#9acd32"),
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "h")
-_STYLES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)))
 
 
 def learning_curves(lines: Sequence[dict[str, Any]], file: File) -> None:
@@ -63,56 +61,66 @@ def confusion(counts_KxK: np.ndarray, classes: Sequence[str], file: File) -> Non
     figure.savefig(file, dpi=110)
 
 
-def nec_curve(points: Sequence[tuple[float, float]], chosen: float, file: File) -> None:
-    """Validation accuracy against the number of effective concepts along the path."""
+def nec_curve(
+    valid: Sequence[tuple[float, float]],
+    test: Sequence[tuple[float, float]],
+    chosen: float,
+    file: File,
+) -> None:
+    """Accuracy against the number of effective concepts.
+
+    Args:
+        valid: (NEC, accuracy on validation) of each head of the path.
+        test: (NEC, accuracy on test) of heads cut to equal numbers; may be empty.
+        chosen: NEC of the model's own head.
+        file: where to.
+    """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    ordered = sorted(points)
-    axes.plot(*zip(*ordered, strict=True), marker="o", markersize=4, color=_TRAIN)
-    axes.axvline(chosen, color=_VALID, linestyle="--", label=f"chosen: {chosen:.1f}")
+    for points, marker, color, label in (
+        (valid, "o", _VALID, "validation, along the path"),
+        (test, "s", _TRAIN, "test, at equal numbers"),
+    ):
+        if points:
+            axes.plot(*zip(*sorted(points), strict=True), marker, ls="-", color=color, label=label)
+    axes.axvline(chosen, color="#777777", linestyle="--", label=f"chosen: {chosen:.1f}")
     axes.set_xlabel("concepts a class uses (NEC)")
-    axes.set_ylabel("validation top-1")
+    axes.set_ylabel("top-1 accuracy")
     _plain(axes)
     axes.legend(frameon=False)
     figure.savefig(file, dpi=110)
 
 
-def nec_curves(
-    curves: Mapping[str, tuple[Sequence[float], Any]],
-    file: File,
-    *,
-    references: Mapping[str, float] | None = None,
-) -> None:
-    """Accuracy against the number of effective concepts, several models in one picture.
+def intervention_curves(curves: Mapping[str, Sequence[float]], file: File) -> None:
+    """Accuracy against the number of concepts set right in each image.
 
     Args:
-        curves: label -> (NEC values [T], accuracies [T] or, one row a seed, [S, T]).
-        file: where to.
-        references: label -> accuracy of a model without such a number, drawn as a level line.
-    """
-    figure, axes = _many_curves(curves, references or {})
-    axes.set_xlabel("concepts a class uses (NEC)")
-    axes.set_ylabel("top-1 accuracy")
-    axes.set_xticks(sorted({float(x) for targets, _ in curves.values() for x in targets}))
-    axes.xaxis.set_major_formatter("{x:g}")
-    figure.savefig(file, dpi=110)
-
-
-def intervention_curves(curves: Mapping[str, tuple[Sequence[float], Any]], file: File) -> None:
-    """Accuracy against the number of concepts set to their true values.
-
-    Args:
-        curves: label -> (counts [M + 1], accuracies [M + 1] or, one row a seed, [S, M + 1]).
+        curves: label -> accuracies after 0, 1, 2, ... concepts.
         file: where to.
     """
-    figure, axes = _many_curves(curves, {})
+    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    # In the order of the curves' right ends, which is how they are looked up.
+    for index, label in enumerate(sorted(curves, key=lambda label: -curves[label][-1])):
+        axes.plot(
+            curves[label],
+            color=_COLORS[index % len(_COLORS)],
+            marker=_MARKERS[index % len(_MARKERS)],
+            # A marker on every one of many points would hide the line.
+            markevery=max(1, len(curves[label]) // 10),
+            markersize=5,
+            label=label,
+        )
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     axes.set_xlabel("concepts set in each image")
     axes.set_ylabel("top-1 accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _plain(axes)
     figure.savefig(file, dpi=110)
 
 
-def reliability_diagram(groups: Mapping[str, Reliability], file: File) -> None:
+def reliability_diagram(groups: Mapping[str, ReliabilityBins], file: File) -> None:
     """Accuracy against confidence, and what share of the images is at most so confident.
 
     The area of a point is the share of images it stands for.
@@ -147,58 +155,6 @@ def reliability_diagram(groups: Mapping[str, Reliability], file: File) -> None:
     for handle in legend.legend_handles[1:]:
         handle.set_sizes([36.0])
     figure.savefig(file, dpi=110)
-
-
-def _many_curves(
-    curves: Mapping[str, tuple[Sequence[float], Any]], references: Mapping[str, float]
-) -> tuple[Figure, Axes]:
-    """Means over seeds with a band of one deviation; the first curve stands out."""
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
-    axes = figure.subplots()
-    ends: dict[str, tuple[float, Line2D]] = {}
-    for index, (label, (xs, accuracies)) in enumerate(curves.items()):
-        rows_SxT = np.atleast_2d(np.asarray(accuracies, float))
-        mean_T, deviation_T = rows_SxT.mean(axis=0), rows_SxT.std(axis=0)
-        color, turn = _COLORS[index % len(_COLORS)], index // len(_COLORS)
-        (line,) = axes.plot(
-            *(xs, mean_T),
-            color=color,
-            linestyle=_STYLES[turn % len(_STYLES)],
-            marker=_MARKERS[(index + turn) % len(_MARKERS)],
-            # A marker on every one of many points would hide the line; some tell the curves apart.
-            markevery=max(1, len(mean_T) // 10),
-            markersize=5,
-            linewidth=1.5 if index else 2.8,
-            zorder=2.5 if index else 3,
-        )
-        band = (mean_T - deviation_T, mean_T + deviation_T)
-        if len(rows_SxT) > 1:
-            axes.fill_between(xs, *band, color=color, alpha=0.15, linewidth=0)
-        ends[label] = (float(mean_T[-1]), line)
-    _level_lines(axes, references, ends)
-    # In the order of the curves' right ends, which is how they are looked up.
-    ordered = sorted(ends, key=lambda label: -ends[label][0])
-    handles = [ends[label][1] for label in ordered]
-    figure.legend(handles, ordered, loc="outside right upper", frameon=False, fontsize=9)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _plain(axes)
-    return figure, axes
-
-
-def _level_lines(
-    axes: Axes, references: Mapping[str, float], ends: dict[str, tuple[float, Line2D]]
-) -> None:
-    """Lines at the references; one far from every curve is named alone, or it would flatten all."""
-    low, high = axes.get_ylim()
-    room = 0.6 * (high - low)
-    for index, (label, level) in enumerate(references.items()):
-        style = _STYLES[(index + 1) % len(_STYLES)]
-        text = f"{label}: {100 * level:.1f}%"
-        if low - room <= level <= high + room:
-            ends[text] = (level, axes.axhline(level, color="#777777", linestyle=style))
-        else:
-            where = "below" if level < low else "above"
-            ends[f"{text} ({where})"] = (level, Line2D([], [], linestyle=""))
 
 
 def _plain(axes: Axes) -> None:

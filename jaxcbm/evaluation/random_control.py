@@ -6,7 +6,7 @@ fitted like the real one. What it reaches is accuracy that the concepts' meaning
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -93,44 +93,24 @@ def random_concepts(like: ConceptSet, *, kind: str = "nonsense", seed: int = 0) 
     return ConceptSet.from_phrases(phrases, provenance)
 
 
-def random_directions(concepts: int, width: int, *, seed: int = 0) -> np.ndarray:
-    """Directions of no text at all in place of concept embeddings, unit norm, float32 [D, E].
-
-    The control without a text tower: where a tower maps all nonsense to nearly one point, random
-    phrases span fewer directions than real ones, and reach less for that reason alone.
-
-    >>> random_directions(2, 3).shape
-    (2, 3)
-    """
-    drawn_DxE = np.random.default_rng(seed).standard_normal((concepts, width))
-    return (drawn_DxE / np.linalg.norm(drawn_DxE, axis=1, keepdims=True)).astype(np.float32)
-
-
-def unexplained_accuracy(
-    top1: float, random_top1s: Sequence[float], chance: float
-) -> dict[str, float]:
+def unexplained_accuracy(top1: float, random_top1: float, chance: float) -> float:
     """How much of a model's accuracy phrases without meaning reach as well.
 
     Args:
         top1: with the real concepts, 0 to 1.
-        random_top1s: with random ones, one a seed.
+        random_top1: with random ones.
         chance: without any concept.
 
     Returns:
-        `random_top1` and its `deviation` over seeds, and `unexplained`: the part of the accuracy
-        above chance that needs no meaning, 0 to 1, or above 1 where random concepts do better; NaN
-        where the model is no better than chance.
+        The part of the accuracy above chance that needs no meaning, 0 to 1; above 1 where random
+        concepts do better, below 0 where they do worse than chance; NaN where the model is no
+        better than chance.
 
-    >>> unexplained_accuracy(0.7, [0.4], chance=0.1)["unexplained"]
+    >>> unexplained_accuracy(0.7, 0.4, chance=0.1)
     0.5
     """
-    mean = float(np.mean(random_top1s))
     above = top1 - chance
-    return {
-        "random_top1": mean,
-        "deviation": float(np.std(random_top1s)),
-        "unexplained": round((mean - chance) / above, 12) if above > 0 else float("nan"),
-    }
+    return round((random_top1 - chance) / above, 12) if above > 0 else float("nan")
 
 
 def _nonsense_word(rng: np.random.Generator, length: int, taken: frozenset[str]) -> str:

@@ -46,6 +46,22 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured of a finished model.
+
+    Attributes:
+        controls: whether `jaxcbm train` measures the controls too, which take fits of their own
+            (the same setting on random phrases; on the birds, with phrases of nuisances as well).
+            `jaxcbm evaluate` does, unless told --no-controls.
+        random_phrases: what the random phrases are made of: `nonsense`, pronounceable words that
+            are no English, or common `words` that name nothing one can see.
+    """
+
+    controls: bool = False
+    random_phrases: Literal["nonsense", "words"] = "nonsense"
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A whole experiment; the sections of every file in configs/.
 
@@ -59,6 +75,7 @@ class Experiment:
         sparse_head: the elastic-net head.
         mesh: devices.
         finetune: how the encoder trains, where it does.
+        evaluation: what is measured of the model.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -70,6 +87,7 @@ class Experiment:
     sparse_head: SparseHeadConfig = field(default_factory=SparseHeadConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     @property
     def fit(self) -> FitConfig:

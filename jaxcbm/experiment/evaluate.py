@@ -9,20 +9,32 @@ import jax
 import numpy as np
 
 from jaxcbm.atomic import write_json
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
 from jaxcbm.distributed.processes import is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
-from jaxcbm.evaluation.metrics import confusion_matrix, evaluate_prediction
+from jaxcbm.evaluation.evaluate import (
+    NEC_TARGETS,
+    Evaluation,
+    FittedMethod,
+    evaluate,
+    fitted_model,
+)
+from jaxcbm.evaluation.interventions import POLICIES
+from jaxcbm.evaluation.metrics import confusion_matrix
 from jaxcbm.experiment.config import Experiment, read_experiment
 from jaxcbm.experiment.prepare import Prepared, prepare
 from jaxcbm.model.model import Model, load_model
+from jaxcbm.training.fit import fit
 
 
-def run(workdir: Path | str) -> dict[str, Any]:
-    """Evaluate the model of a work directory; writes metrics.json and the confusion matrix.
+def run(workdir: Path | str, *, controls: bool = True) -> dict[str, Any]:
+    """Evaluate the model of a work directory; writes metrics.json and the plots of a test split.
 
     Args:
         workdir: of a finished run.
+        controls: as for `evaluate_model`.
 
     Returns:
         The content of metrics.json.
@@ -37,35 +49,64 @@ def run(workdir: Path | str) -> dict[str, Any]:
     experiment = read_experiment(json.loads(file.read_text(encoding="utf-8")))
     model = load_model(workdir)
     prepared = prepare(experiment, workdir, finetuned=model.finetuned)
-    return evaluate_model(model, experiment, prepared, workdir)
+    return evaluate_model(model, experiment, prepared, workdir, controls=controls)
 
 
 def evaluate_model(
-    model: Model, experiment: Experiment, prepared: Prepared, workdir: Path
+    model: Model, experiment: Experiment, prepared: Prepared, workdir: Path, *, controls: bool
 ) -> dict[str, Any]:
     """Metrics of the test split, with everything needed to say what they are metrics of.
 
     Every process of a run computes them; process 0 writes them.
+
+    Args:
+        model: of this work directory.
+        experiment: its settings.
+        prepared: encoder and features.
+        workdir: where to.
+        controls: whether to fit the same setting on random phrases too; a model whose encoder was
+            trained has no such control.
+
+    Returns:
+        The content of metrics.json: `test` (name -> value), `interventions` (as in `Evaluation`),
+        `not_measured` (name -> why not), `validation`, and what all of them are of.
     """
-    test = prepared.splits.test
     if prepared.encoder.content_hash != model.encoder_hash:
         raise UserError(
             f"encoder {experiment.encoder.name} is not what the model in {workdir} was trained on"
         )
-    prediction = model.predict_embeddings(test.as_array())
-    present = test.annotations_of(model.concepts.phrases)
-    labels = np.asarray(test.labels)
+    train, valid, test = prepared.splits
+
+    def refit(concepts: ConceptSet) -> FittedMethod:
+        parts = {"encoder": prepared.encoder, "concepts": concepts, "config": experiment.fit}
+        return fitted_model(fit(train, valid, **parts))
+
+    found = evaluate(
+        fitted_model(model),
+        prepared.splits,
+        policies=tuple(POLICIES),
+        refit=refit if controls and model.finetuned is None else None,
+        random_phrases=experiment.evaluation.random_phrases,
+        nuisances=nuisances_of(experiment),
+        seed=experiment.training.seed,
+    )
+    at_nec = {
+        f"top1_at_nec_{target}": value
+        for target, value in zip(NEC_TARGETS, found.top1_at_nec, strict=False)
+    }
     metrics = {
-        "test": evaluate_prediction(prediction, labels, model.head, present),
+        "test": {**found.metrics, **at_nec},
+        "interventions": found.interventions,
+        "not_measured": not_measured(model, found),
         "validation": dict(model.metrics),
         "data": {
             "name": experiment.data.name,
             "protocol": experiment.data.protocol,
             "seed": experiment.data.seed,
-            "train": len(prepared.splits.train),
-            "valid": len(prepared.splits.valid),
+            "train": len(train),
+            "valid": len(valid),
             "test": len(test),
-            "skipped": len({*test.skipped, *prepared.splits.train.skipped}),
+            "skipped": len({*test.skipped, *train.skipped}),
         },
         "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
         "concepts": {"count": len(model.concepts), "hash": model.concepts.content_hash},
@@ -75,20 +116,87 @@ def evaluate_model(
             "machine": platform.machine(),
         },
     }
-    if not is_main():
-        return metrics
-    write_json(workdir / "metrics.json", metrics)
-    (workdir / "plots").mkdir(exist_ok=True)
-    counts = confusion_matrix(labels, prediction.label_ids, len(model.classes))
-    plots.confusion(counts, model.classes, workdir / "plots" / "confusion.png")
+    if is_main():
+        write_json(workdir / "metrics.json", metrics)
+        draw(found, model, np.asarray(test.labels), workdir / "plots")
     return metrics
 
 
+def nuisances_of(experiment: Experiment) -> tuple[str, ...]:
+    """Phrases that say nothing about the classes, where the data has such nuisances."""
+    return tuple(NUISANCE_PHRASES) if experiment.data.name == "birds" else ()
+
+
+def not_measured(model: Model, found: Evaluation) -> dict[str, str]:
+    """What a reader may look for in vain, and why; what makes no sense for the data is left out."""
+    missing = {}
+    if not found.top1_at_nec:
+        missing["anec"] = (
+            "the model was saved without its sparse path: train it again"
+            if "path" in model.metrics
+            else "the model has a trained head: set config.sparse_head.enabled=True"
+        )
+    if "random_top1" not in found.metrics:
+        missing["random_top1"] = (
+            "the encoder was trained for these phrases: fit others with `jaxcbm train`"
+            if model.finetuned is not None
+            else "takes another fit: `jaxcbm evaluate` does it"
+        )
+    return missing
+
+
+def draw(found: Evaluation, model: Model, labels_N: np.ndarray, folder: Path) -> None:
+    """The pictures of a test split: confusion, calibration, sparsity, interventions."""
+    folder.mkdir(exist_ok=True)
+    counts = confusion_matrix(labels_N, found.prediction.label_ids, len(model.classes))
+    plots.confusion(counts, model.classes, folder / "confusion.png")
+    plots.reliability_diagram(found.reliability, folder / "calibration.png")
+    if path := model.metrics.get("path"):
+        valid = list(zip(path["nec"], path["valid_top1"], strict=True))
+        test = list(zip(NEC_TARGETS, found.top1_at_nec, strict=False))
+        plots.nec_curve(valid, test, model.metrics["chosen_nec"], folder / "nec_curve.png")
+    if found.interventions:
+        curves = {
+            f"{who}, {policy}": curve
+            for who, policies in found.interventions.items()
+            for policy, curve in policies.items()
+        }
+        plots.intervention_curves(curves, folder / "interventions.png")
+
+
 def table(metrics: dict[str, Any]) -> str:
-    """The test metrics as aligned lines."""
-    rows = [(name, value) for name, value in metrics["test"].items()]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(
-        f"{name:<{width}}  {value:.0f}" if name == "images" else f"{name:<{width}}  {value:.4f}"
-        for name, value in rows
-    )
+    """The test metrics in groups of aligned lines, with what is missing and why."""
+    test = dict(metrics["test"])
+    groups = {
+        title: {name: test.pop(name) for name in names if name in test}
+        for title, names in _GROUPS.items()
+    }
+    lines = []
+    # What belongs to no other group tells how often the model is right.
+    for title, values in {"accuracy": test, **groups}.items():
+        lines += [title, *(f"  {name:<24}{_number(name, x)}" for name, x in values.items())]
+    for who, policies in metrics["interventions"].items():
+        steps = [step for step in _SHOWN_STEPS if step < len(next(iter(policies.values())))]
+        lines.append(f"top-1 after {', '.join(map(str, steps))} concepts are set by the {who}")
+        for policy, curve in policies.items():
+            lines.append(f"  {policy:<24}{'  '.join(f'{curve[step]:.4f}' for step in steps)}")
+    lines += [f"not measured: {name}: {why}" for name, why in metrics["not_measured"].items()]
+    return "\n".join(lines)
+
+
+_SHOWN_STEPS = (0, 1, 2, 5, 10, 20)
+_GROUPS = {
+    "sparsity": ("nec", "active_concepts", "anec", *(f"top1_at_nec_{n}" for n in NEC_TARGETS)),
+    "calibration (scaled: by the temperature that suits validation)": (
+        *("temperature", "nll", "scaled_nll", "brier", "scaled_brier"),
+        *("ece", "scaled_ece", "ece_equal_width", "scaled_ece_equal_width"),
+    ),
+    "concepts": (
+        *("concept_fidelity", "concept_auc", "encoder_concept_auc", "random_top1", "unexplained"),
+        *("leakage_top1", "leakage_real_top1", "leakage_chance"),
+    ),
+}
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.0f}" if name == "images" else f"{value:.4f}"

@@ -24,15 +24,14 @@ from jaxcbm.bottleneck.objectives.variants import Variant
 from jaxcbm.bottleneck.search import Normalization, Similarity, concept_search
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.features import Features
+from jaxcbm.data.features import Splits
 from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.evaluation.evaluate import FittedMethod, fitted_model
 from jaxcbm.experiment.config import Experiment
-from jaxcbm.experiment.prepare import Splits
 from jaxcbm.experiment.released import released_fit
-from jaxcbm.model.model import Model, Prediction
+from jaxcbm.model.model import Prediction
 from jaxcbm.training.config import FitConfig, OptimizerConfig
 from jaxcbm.training.fit import fit
-from jaxcbm.training.sparsify import sparsify
 
 # Images that CDM sees in all: 400 epochs of a few thousand.
 _CDM_IMAGES = 2_000_000
@@ -65,33 +64,11 @@ class Study(NamedTuple):
         return self.splits.train.annotations is not None
 
 
-class Outcome(NamedTuple):
-    """A fitted method on the test split.
-
-    Attributes:
-        class_logits: [N, K] on test.
-        valid_logits: [M, K] on validation.
-        concepts: activations, logits and scores on test, where the method has concepts.
-        head: F [K, D], where it has one.
-        phrases: of the D concepts.
-        choice: the sparse path, with activations on test to draw its curve.
-        model: one of ours.
-    """
-
-    class_logits: np.ndarray
-    valid_logits: np.ndarray
-    concepts: Prediction | None = None
-    head: np.ndarray | None = None
-    phrases: tuple[str, ...] = ()
-    choice: SparseChoice | None = None
-    model: Model | None = None
-
-
 class Method(NamedTuple):
     """One row of the table.
 
     Attributes:
-        run: (study, seed) -> Outcome.
+        run: (study, seed) -> FittedMethod.
         kind: as in a result file.
         seeded: whether the seed matters.
         sparse: whether classes use few concepts.
@@ -101,7 +78,7 @@ class Method(NamedTuple):
         note: for the table.
     """
 
-    run: Callable[[Study, int], Outcome]
+    run: Callable[[Study, int], FittedMethod]
     kind: Literal["ours", "baseline", "training-free"]
     seeded: bool = True
     sparse: bool = False
@@ -111,26 +88,27 @@ class Method(NamedTuple):
     note: str = ""
 
 
-def zero_shot(study: Study, seed: int, *, templates: bool) -> Outcome:
+def zero_shot(study: Study, seed: int, *, templates: bool) -> FittedMethod:
     """The class whose name, or whose mean over prompt templates, the image is closest to."""
     texts_KxE = study.classes_KxE if templates else study.names_KxE
     scale = study.encoder.logit_scale
-    test, valid = (scale * part.as_array() @ texts_KxE.T for part in _held_out(study))
-    return Outcome(test, valid)
+    return _without_concepts(study, lambda images_NxE: scale * images_NxE @ texts_KxE.T)
 
 
-def search(study: Study, seed: int, *, similarity: Similarity, normalize: Normalization) -> Outcome:
+def search(
+    study: Study, seed: int, *, similarity: Similarity, normalize: Normalization
+) -> FittedMethod:
     """Concept Matrix Search; centring takes the mean over the images it is given."""
     texts = study.classes_KxE, study.concepts_DxE
-    scores = [
-        concept_search(part.as_array(), *texts, similarity=similarity, normalize=normalize).scores
-        for part in _held_out(study)
-    ]
-    test, valid = (study.encoder.logit_scale * np.asarray(x) for x in scores)
-    return Outcome(test, valid)
+
+    def logits(images_NxE: np.ndarray) -> np.ndarray:
+        found = concept_search(images_NxE, *texts, similarity=similarity, normalize=normalize)
+        return study.encoder.logit_scale * np.asarray(found.scores)
+
+    return _without_concepts(study, logits)
 
 
-def descriptions(study: Study, seed: int) -> Outcome:
+def descriptions(study: Study, seed: int) -> FittedMethod:
     """DescriptionCLS with the concepts whose texts are closest to a class."""
     few = min(study.experiment.bottleneck.positives_k, len(study.concepts))
     describes = describing_concepts(study.classes_KxE, study.concepts_DxE, few)
@@ -139,16 +117,16 @@ def descriptions(study: Study, seed: int) -> Outcome:
     return _of_classifier(study, description_cls(*texts, describes, scale=scale))
 
 
-def probe(study: Study, seed: int) -> Outcome:
+def probe(study: Study, seed: int) -> FittedMethod:
     """Linear probe on image embeddings."""
-    train, valid, test = study.splits
+    train, valid, _ = study.splits
     fitted = linear_probe(
         *(train.as_array(), train.labels, valid.as_array(), valid.labels), len(train.classes)
     )
-    return Outcome(fitted.logits(test.as_array()), fitted.logits(valid.as_array()))
+    return _without_concepts(study, fitted.logits)
 
 
-def label_free(study: Study, seed: int) -> Outcome:
+def label_free(study: Study, seed: int) -> FittedMethod:
     """Label-free CBM."""
     parts = study.splits.train, study.splits.valid
     texts = study.concepts_DxE, study.concepts.phrases
@@ -156,7 +134,9 @@ def label_free(study: Study, seed: int) -> Outcome:
     return _of_classifier(study, *with_sparse_path(bottleneck, *parts))
 
 
-def post_hoc(study: Study, seed: int, *, learned: bool = False, hybrid: bool = False) -> Outcome:
+def post_hoc(
+    study: Study, seed: int, *, learned: bool = False, hybrid: bool = False
+) -> FittedMethod:
     """Post-hoc CBM on text vectors, or on vectors learned from annotations; with a residual."""
     parts = study.splits.train, study.splits.valid
     bottleneck = (
@@ -172,7 +152,7 @@ def post_hoc(study: Study, seed: int, *, learned: bool = False, hybrid: bool = F
     return _of_classifier(study, model, choice)
 
 
-def submodular(study: Study, seed: int) -> Outcome:
+def submodular(study: Study, seed: int) -> FittedMethod:
     """LaBo: each class chooses among the half of the concepts whose texts are closest to it."""
     half = max(len(study.concepts) // 2, 1)
     candidates = describing_concepts(study.classes_KxE, study.concepts_DxE, half)
@@ -182,7 +162,7 @@ def submodular(study: Study, seed: int) -> Outcome:
     return _of_classifier(study, model)
 
 
-def discovery(study: Study, seed: int) -> Outcome:
+def discovery(study: Study, seed: int) -> FittedMethod:
     """CDM: a mask of concepts for each image."""
     parts = study.splits.train, study.splits.valid
     texts = study.concepts_DxE, study.concepts.phrases
@@ -199,7 +179,7 @@ def ours(
     objective: Objective | None = None,
     variant: Variant = "paired",
     concepts: ConceptSet | None = None,
-) -> Outcome:
+) -> FittedMethod:
     """The experiment's own setting, with another objective or concept set where one is given."""
     base = study.experiment.fit
     training, bottleneck = replace(base.training, seed=seed), base.bottleneck
@@ -208,62 +188,49 @@ def ours(
         if (rate := OBJECTIVES[objective].learning_rate) is not None:
             training = replace(training, cbl=OptimizerConfig(learning_rate=rate))
     config = replace(base, training=training, bottleneck=bottleneck)
-    return fit_and_sparsify(study, config, concepts or study.concepts)
+    return fit_on(study, config, concepts or study.concepts)
 
 
-def released(study: Study, seed: int, *, objective: Objective) -> Outcome:
+def released(study: Study, seed: int, *, objective: Objective) -> FittedMethod:
     """The released code's setting, with all of its surprises."""
     config = released_fit(objective)
     training = replace(config.training, epochs=study.experiment.training.epochs, seed=seed)
     config = replace(config, training=training, mesh=study.experiment.mesh)
-    return fit_and_sparsify(study, config, study.concepts)
+    return fit_on(study, config, study.concepts)
 
 
-def fit_and_sparsify(study: Study, config: FitConfig, concepts: ConceptSet) -> Outcome:
-    """`jaxcbm.fit`, with the path kept."""
-    train, valid, test = study.splits
-    dense = replace(config, sparse_head=replace(config.sparse_head, enabled=False))
-    model = fit(train, valid, encoder=study.encoder, concepts=concepts, config=dense)
-    choice = None
-    if config.sparse_head.enabled:
-        model, choice = sparsify(model, train, valid, config.sparse_head)
-    prediction = model.predict_embeddings(test.as_array())
-    valid_logits = model.predict_embeddings(valid.as_array()).class_logits
-    return Outcome(
-        prediction.class_logits,
-        valid_logits,
-        prediction,
-        model.head,
-        concepts.phrases,
-        choice,
-        model,
-    )
+def fit_on(study: Study, config: FitConfig, concepts: ConceptSet) -> FittedMethod:
+    """`jaxcbm.fit` on the study's features."""
+    train, valid, _ = study.splits
+    model = fit(train, valid, encoder=study.encoder, concepts=concepts, config=config)
+    return fitted_model(model)
 
 
-def _held_out(study: Study) -> tuple[Features, Features]:
-    return study.splits.test, study.splits.valid
+def _without_concepts(study: Study, logits: Callable[[np.ndarray], np.ndarray]) -> FittedMethod:
+    classes = study.splits.test.classes
+    empty = np.zeros((len(classes), 0), np.float32)
+    return FittedMethod(lambda images_NxE: Prediction.of(logits(images_NxE), classes), empty)
 
 
 def _of_classifier(
     study: Study, model: ConceptClassifier, choice: SparseChoice | None = None
-) -> Outcome:
-    test, valid = (part.as_array() for part in _held_out(study))
-    logits, values = class_logits(model, test), activations(model, test)
+) -> FittedMethod:
     known = {phrase: d for d, phrase in enumerate(study.concepts.phrases)}
     columns = np.array([known.get(phrase, -1) for phrase in model.phrases])
-    psi = study.encoder.scores(test, study.concepts_DxE[np.maximum(columns, 0)])
-    # An annotation that is no phrase of the set has no score of the encoder to be compared with.
-    psi = np.where(columns >= 0, np.asarray(psi), 0.0)
-    label_ids = np.argmax(logits, axis=1).astype(np.int32)
-    labels = tuple(study.splits.test.classes[i] for i in label_ids)
-    prediction = Prediction(logits, values, values, psi, label_ids, labels)
-    return Outcome(
-        logits, class_logits(model, valid), prediction, model.head, model.phrases, choice
-    )
+    concepts_DxE = study.concepts_DxE[np.maximum(columns, 0)]
+
+    def predict(images_NxE: np.ndarray) -> Prediction:
+        values = activations(model, images_NxE)
+        # An annotation that is no phrase of the set has no score of the encoder to compare with.
+        psi = np.where(columns >= 0, np.asarray(study.encoder.scores(images_NxE, concepts_DxE)), 0)
+        logits = class_logits(model, images_NxE)
+        return Prediction.of(logits, study.splits.test.classes, values, values, psi)
+
+    return FittedMethod(predict, model.head, model.phrases, choice)
 
 
-def _with(run: Callable[..., Outcome], **options) -> Callable[[Study, int], Outcome]:
-    def method(study: Study, seed: int) -> Outcome:
+def _with(run: Callable[..., FittedMethod], **options) -> Callable[[Study, int], FittedMethod]:
+    def method(study: Study, seed: int) -> FittedMethod:
         return run(study, seed, **options)
 
     return method

@@ -8,7 +8,7 @@ from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.datasets import DataConfig, load_dataset
-from jaxcbm.data.features import Features
+from jaxcbm.data.features import Features, Splits
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
@@ -27,14 +27,6 @@ from jaxcbm.experiment.config import (
     read_experiment,
 )
 from jaxcbm.storage import as_path
-
-
-class Splits(NamedTuple):
-    """Features of the three splits."""
-
-    train: Features
-    valid: Features
-    test: Features
 
 
 class Prepared(NamedTuple):

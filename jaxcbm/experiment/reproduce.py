@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,21 +18,27 @@ from absl import logging
 from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
 from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.calibration import calibration_metrics
-from jaxcbm.evaluation.leakage import leakage
-from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
-from jaxcbm.evaluation.random_control import random_concepts
+from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
+from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.results.file import write_result
-from jaxcbm.evaluation.results.schema import Concepts, Images, MethodResult, NecCurves, ResultFile
+from jaxcbm.evaluation.results.schema import (
+    Concepts,
+    Images,
+    Interventions,
+    MethodResult,
+    NecCurves,
+    ResultFile,
+)
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
-from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Outcome, Study, ours, table_of
+from jaxcbm.experiment.evaluate import nuisances_of
+from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Study, ours, table_of
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 
-TARGETS = (5, 10, 15, 20, 25, 30)
 Protocol = Literal["official", "pooled", "released"]
+# Of the files of finished parts: another one, and older parts are run again.
+_PART_FORMAT = 2
 
 
 def run(
@@ -73,17 +80,20 @@ def run(
     study = make_study(prepared, experiment)
     parts = workdir / "parts" / _key(asdict(experiment), study)
     table = table_of(study)
-    rows = [
-        _row(name, method, study, seeds, parts)
+    measured = {
+        name: [
+            _part(name, method, study, seed, parts) for seed in range(seeds if method.seeded else 1)
+        ]
         for name, method in table.items()
         if not methods or name in methods
-    ]
+    }
+    rows = [_row(name, table[name], found) for name, found in measured.items()]
     # What the first seed's default is shown by is cheap beside the table, and made anew.
     shown: dict[str, Any] = {}
-    if not methods or DEFAULT in methods:
+    if DEFAULT in measured:
         from jaxcbm.experiment.showcase import showcase
 
-        shown = showcase(study, prepared.pictures, DEFAULT, range(seeds))
+        shown = showcase(study, prepared.pictures, DEFAULT)
     result = ResultFile(
         dataset=experiment.data.tfds_name or experiment.data.name,
         protocol=told,
@@ -96,6 +106,7 @@ def run(
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
         command=command,
+        interventions=_interventions(DEFAULT, measured.get(DEFAULT, [])),
         **shown,
     )
     file = workdir / f"results-{told}.json"
@@ -124,20 +135,35 @@ def hardware() -> str:
     return f"{jax.device_count()} x {device}, {os.cpu_count()} cores, {platform.machine()}"
 
 
-def _row(name: str, method: Method, study: Study, seeds: int, parts: Path) -> MethodResult:
-    count = seeds if method.seeded else 1
-    found = [_part(name, method, study, seed, parts) for seed in range(count)]
-    curves = [part["curve"] for part in found]
-    names = list(found[0]["metrics"])
+def _row(name: str, method: Method, found: Sequence[dict[str, Any]]) -> MethodResult:
+    curves = tuple(tuple(part["top1_at_nec"]) for part in found)
     return MethodResult(
         name=name,
         kind=method.kind,
-        metrics={metric: tuple(part["metrics"][metric] for part in found) for metric in names},
+        metrics={
+            metric: tuple(part["metrics"][metric] for part in found)
+            for metric in found[0]["metrics"]
+        },
         sparse=method.sparse,
-        nec_curve=None if curves[0] is None else NecCurves(TARGETS, tuple(map(tuple, curves))),
+        nec_curve=NecCurves(NEC_TARGETS, curves) if curves[0] else None,
         seconds=tuple(part["seconds"] for part in found),
         published_as=method.published_as,
         note=method.note,
+    )
+
+
+def _interventions(row: str, found: Sequence[dict[str, Any]]) -> tuple[Interventions, ...]:
+    first = found[0]["interventions"] if found else {}
+    return tuple(
+        Interventions(
+            row,
+            policy,
+            who,
+            tuple(range(len(curve))),
+            tuple(tuple(part["interventions"][who][policy]) for part in found),
+        )
+        for who, curves in first.items()
+        for policy, curve in curves.items()
     )
 
 
@@ -148,81 +174,38 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
     if decide(f"{slug}-{seed}", file.exists()):
         return json.loads(file.read_text(encoding="utf-8"))
     start = time.perf_counter()
-    outcome = method.run(study, seed)
+    fitted = method.run(study, seed)
     seconds = time.perf_counter() - start
-    metrics = measure(study, outcome)
-    if name == DEFAULT:
-        metrics["random_top1"] = _random_top1(study, seed)
-        metrics |= nuisance_leakage(study, seed)
-    curve = None
-    if outcome.choice is not None and outcome.concepts is not None:
-        found = outcome.choice.curve(
-            outcome.concepts.concept_activations, study.splits.test.labels, TARGETS
-        )
-        curve, metrics["anec"] = np.asarray(found.accuracies).tolist(), float(found.anec)
-    part = {"metrics": metrics, "curve": curve, "seconds": seconds}
+    found = evaluate(
+        fitted,
+        study.splits,
+        # What the default is known for beyond its row; the other rows go without.
+        policies=tuple(POLICIES) if name == DEFAULT else (),
+        refit=partial(_refit, study, seed) if name == DEFAULT else None,
+        random_phrases=study.experiment.evaluation.random_phrases,
+        nuisances=nuisances_of(study.experiment),
+        seed=seed,
+    )
+    part = {
+        "metrics": found.metrics,
+        "top1_at_nec": found.top1_at_nec,
+        "interventions": found.interventions,
+        "seconds": seconds,
+    }
     if is_main():
         write_json(file, part)
-    logging.info("%s, seed %d: top-1 %.4f, %.1f s", name, seed, metrics["top1"], seconds)
+    logging.info("%s, seed %d: top-1 %.4f, %.1f s", name, seed, found.metrics["top1"], seconds)
     return part
 
 
-def measure(study: Study, outcome: Outcome) -> dict[str, float]:
-    """Every metric of a method on the test split."""
-    test, valid = study.splits.test, study.splits.valid
-    labels = np.asarray(test.labels)
-    if outcome.concepts is None or outcome.head is None:
-        metrics = class_metrics(outcome.class_logits, labels)
-    else:
-        present = test.annotations_of(outcome.phrases)
-        metrics = evaluate_prediction(outcome.concepts, labels, outcome.head, present)
-    calibration = calibration_metrics(
-        outcome.valid_logits, np.asarray(valid.labels), outcome.class_logits, labels
-    )
-    return {**metrics, **calibration}
-
-
-def _random_top1(study: Study, seed: int) -> float:
-    """The same setting on phrases without meaning; annotations say nothing about those."""
-    nonsense = random_concepts(study.concepts, seed=seed)
-    outcome = ours(study, seed, concepts=nonsense)
-    return class_metrics(outcome.class_logits, np.asarray(study.splits.test.labels))["top1"]
-
-
-def nuisance_leakage(study: Study, seed: int) -> dict[str, float]:
-    """What a small network reads of the species from concepts that say nothing about it.
-
-    The default is fitted with the birds' nuisance phrases added to its own; `leakage_top1` is what
-    their activations alone tell, `leakage_real_top1` what as many real concepts tell, and
-    `leakage_chance` what nothing tells. Empty for data without such phrases.
-    """
-    if study.experiment.data.name != "birds":
-        return {}
-    phrases = [*study.concepts.phrases, *NUISANCE_PHRASES]
-    model = ours(study, seed, concepts=ConceptSet.from_phrases(phrases)).model
-    assert model is not None
-    activations = [
-        model.predict_embeddings(part.as_array()).concept_activations for part in study.splits
-    ]
-
-    def read(columns: np.ndarray) -> dict[str, float]:
-        parts = []
-        for values, part in zip(activations, study.splits, strict=True):
-            parts += [values[:, columns], np.asarray(part.labels)]
-        return leakage(*parts, seed=seed)
-
-    count, real = len(NUISANCE_PHRASES), len(study.concepts)
-    nuisance = read(np.arange(real, real + count))
-    return {
-        "leakage_top1": nuisance["top1"],
-        "leakage_chance": nuisance["chance"],
-        "leakage_real_top1": read(np.arange(count) * real // count)["top1"],
-    }
+def _refit(study: Study, seed: int, concepts: ConceptSet) -> FittedMethod:
+    return ours(study, seed, concepts=concepts)
 
 
 def _key(config: dict[str, Any], study: Study) -> str:
     """Everything that results depend on besides method and seed."""
     facts = [
+        _PART_FORMAT,
         config,
         study.encoder.content_hash,
         study.concepts.content_hash,

@@ -21,7 +21,7 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.prepare import Prepared, prepare
 
 
-class Row(NamedTuple):
+class SearchScore(NamedTuple):
     """One way to classify, and what it reached.
 
     Attributes:
@@ -48,7 +48,7 @@ def run(
     templates: Sequence[str] | None = None,
     output: Path | str | None = None,
     changes: Changes | None = None,
-) -> list[Row]:
+) -> list[SearchScore]:
     """Classify the config's validation and test splits in every way; writes a JSON file if asked.
 
     Class texts are each template alone and, of several, their ensemble. `columns` and `centred`
@@ -80,7 +80,7 @@ def run(
     return rows
 
 
-def search(prepared: Prepared, templates: Sequence[str]) -> list[Row]:
+def search(prepared: Prepared, templates: Sequence[str]) -> list[SearchScore]:
     """Every row of the table."""
     splits = [(jnp.asarray(part.as_array()), part) for part in prepared.splits[1:]]
     concepts_DxE = jnp.asarray(prepared.encoder.embed_texts(list(prepared.concepts.phrases)))
@@ -88,7 +88,7 @@ def search(prepared: Prepared, templates: Sequence[str]) -> list[Row]:
     rows = []
     for name, classes_KxE in texts.items():
         scores = [zero_shot(images, classes_KxE) for images, _ in splits]
-        rows.append(Row("zero-shot", "", "", name, *_measure(scores, splits)))
+        rows.append(SearchScore("zero-shot", "", "", name, *_measure(scores, splits)))
     for similarity in get_args(Similarity):
         for normalize in get_args(Normalization):
             for name, classes_KxE in texts.items():
@@ -103,7 +103,7 @@ def search(prepared: Prepared, templates: Sequence[str]) -> list[Row]:
                     for images, _ in splits
                 ]
                 measured = _measure(scores, splits)
-                rows.append(Row("concept search", similarity, normalize, name, *measured))
+                rows.append(SearchScore("concept search", similarity, normalize, name, *measured))
     return rows
 
 
@@ -132,9 +132,9 @@ def _measure(
     )
 
 
-def chosen(rows: Sequence[Row]) -> list[Row]:
+def chosen(rows: Sequence[SearchScore]) -> list[SearchScore]:
     """For each method, similarity and normalisation the class texts that validate best."""
-    best: dict[tuple[str, ...], Row] = {}
+    best: dict[tuple[str, ...], SearchScore] = {}
     for row in rows:
         kept = best.setdefault(row[:3], row)
         if row.valid_top1 > kept.valid_top1:
@@ -142,7 +142,7 @@ def chosen(rows: Sequence[Row]) -> list[Row]:
     return list(best.values())
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[SearchScore]) -> str:
     """One line a method, with the class texts chosen on validation, and the best line marked."""
     lines = chosen(rows)
     best = max(lines, key=lambda row: row.valid_top1)
@@ -160,7 +160,10 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _about(
-    experiment: Experiment, prepared: Prepared, templates: Sequence[str], rows: Sequence[Row]
+    experiment: Experiment,
+    prepared: Prepared,
+    templates: Sequence[str],
+    rows: Sequence[SearchScore],
 ) -> dict[str, Any]:
     names = ("train", "valid", "test")
     best = max(rows, key=lambda row: row.valid_top1)

@@ -62,9 +62,10 @@ def run(
     if is_main():
         model.save(workdir / "model")
     barrier("model saved")
-    metrics = evaluate_model(load_model(workdir), experiment, prepared, workdir)
+    controls = experiment.evaluation.controls
+    metrics = evaluate_model(load_model(workdir), experiment, prepared, workdir, controls=controls)
     if is_main():
-        draw(model, workdir)
+        draw(workdir)
         draw_explanation(model, prepared.pictures, workdir)
     return metrics
 
@@ -89,20 +90,16 @@ def fit_finetuned(
     prepared = prepare(experiment, workdir, finetuned=model.finetuned)
     if experiment.sparse_head.enabled:
         train, valid = prepared.splits.train, prepared.splits.valid
-        model = sparsify(model, train, valid, experiment.sparse_head)[0]
+        model = sparsify(model, train, valid, experiment.sparse_head)
     return model, prepared
 
 
-def draw(model: Model, workdir: Path) -> None:
-    """Learning curves and, where there is a sparse path, accuracy against sparsity."""
+def draw(workdir: Path) -> None:
+    """Learning curves."""
     folder = workdir / "plots"
-    folder.mkdir(exist_ok=True)
     plots.learning_curves(read_metrics(workdir / "metrics.jsonl"), folder / "learning_curves.png")
     if (finetune := workdir / "finetune" / "metrics.jsonl").exists():
         plots.learning_curves(read_metrics(finetune), folder / "finetune_curves.png")
-    if path := model.metrics.get("path"):
-        points = list(zip(path["nec"], path["valid_top1"], strict=True))
-        plots.nec_curve(points, model.metrics["chosen_nec"], folder / "nec_curve.png")
 
 
 def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:

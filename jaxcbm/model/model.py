@@ -15,6 +15,7 @@ from jaxcbm.atomic import atomic_folder
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
+from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
@@ -29,11 +30,13 @@ from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.explanation import Explanation, explain_image
+from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
 from jaxcbm.model.texts import Texts
 from jaxcbm.typed_json import from_json
 
 FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
+SPARSE_PATH_FILE = "sparse_path.safetensors"
 ENCODER_FOLDER = "encoder"
 
 
@@ -55,6 +58,31 @@ class Prediction(NamedTuple):
     concept_scores: np.ndarray
     label_ids: np.ndarray
     labels: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        class_logits: np.ndarray,
+        classes: tuple[str, ...],
+        concept_activations: np.ndarray | None = None,
+        concept_logits: np.ndarray | None = None,
+        concept_scores: np.ndarray | None = None,
+    ) -> "Prediction":
+        """Label what is predicted; without concepts, D = 0.
+
+        >>> Prediction.of(np.array([[0.0, 1.0]]), ("owl", "wren")).labels
+        ('wren',)
+        """
+        none = np.zeros((len(class_logits), 0), np.float32)
+        label_ids = np.argmax(class_logits, axis=1).astype(np.int32)
+        return cls(
+            class_logits,
+            none if concept_activations is None else concept_activations,
+            none if concept_logits is None else concept_logits,
+            none if concept_scores is None else concept_scores,
+            label_ids,
+            tuple(classes[i] for i in label_ids),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,6 +108,8 @@ class Model:
         metrics: how the head was chosen.
         finetuned: what end-to-end training changed of the encoder of that name; None if it is
             frozen.
+        sparse_path: the path that the head was chosen on; None for a trained head, or for a model
+            that was saved without it.
     """
 
     config: BottleneckConfig
@@ -97,6 +127,7 @@ class Model:
     encoder_folder: Path | None = None
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     finetuned: FinetunedWeights | None = None
+    sparse_path: SparseChoice | None = None
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -174,12 +205,8 @@ class Model:
             batch = rows[start : start + size]
             padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
             parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
-        logits, activations, z, psi = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        label_ids = np.argmax(logits, axis=1).astype(np.int32)
-        labels = tuple(self.classes[i] for i in label_ids)
-        return Prediction(logits, activations, z, psi, label_ids, labels)
+        logits, *concepts = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Prediction.of(logits, self.classes, *concepts)
 
     def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
         """Predict from images.
@@ -246,19 +273,14 @@ class Model:
         for phrase, value in activations.items():
             changed_NxD[:, place[phrase]] = value
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
-        label_ids = np.argmax(logits, axis=1).astype(np.int32)
-        return before._replace(
-            class_logits=logits.astype(np.float32),
-            concept_activations=changed_NxD,
-            label_ids=label_ids,
-            labels=tuple(self.classes[i] for i in label_ids),
-        )
+        concepts = changed_NxD, before.concept_logits, before.concept_scores
+        return Prediction.of(logits.astype(np.float32), self.classes, *concepts)
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
         The frozen encoder is stored as its name and content hash, not as a copy; what was finetuned
-        of it, as `encoder.safetensors`.
+        of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
         tensors["input_map.bias"] = np.asarray(self.input_map.bias)
@@ -286,6 +308,8 @@ class Model:
             )
             if self.finetuned is not None:
                 save_finetuned(temporary / FINETUNED_FILE, self.finetuned)
+            if self.sparse_path is not None:
+                save_sparse_path(temporary / SPARSE_PATH_FILE, self.sparse_path)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -355,13 +379,16 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     kernel: Any = tensors.get("input_map.kernel")
     bias: Any = tensors["input_map.bias"]
+    params = {
+        name.removeprefix("params."): value
+        for name, value in tensors.items()
+        if name.startswith("params.")
+    }
+    # Models from before it was stored, and those with a trained head, have none.
+    path = place / SPARSE_PATH_FILE
     return Model(
         config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
-        params={
-            name.removeprefix("params."): value
-            for name, value in tensors.items()
-            if name.startswith("params.")
-        },
+        params=params,
         input_map=InputMap(kernel, bias),
         concepts=ConceptSet.from_json(header["concepts"], str(place)),
         concept_embeddings=tensors["concept_embeddings"],
@@ -375,4 +402,5 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
         finetuned=finetuned,
+        sparse_path=load_sparse_path(path, params) if path.exists() else None,
     )

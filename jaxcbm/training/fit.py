@@ -96,7 +96,7 @@ def fit(
         logging.info("sparse head: solved on %d of %d images", min(many, len(train)), len(train))
         train, valid = train.sample(many, seed), valid.sample(many, seed)
         model = replace(model, metrics={**model.metrics, "sparse_head_images": len(train)})
-    return sparsify(model, train, valid, config.sparse_head)[0]
+    return sparsify(model, train, valid, config.sparse_head)
 
 
 def fit_features(

@@ -5,16 +5,14 @@ from dataclasses import replace
 import numpy as np
 from absl import logging
 
-from jaxcbm.bottleneck.sparse.choice import SparseChoice, choose_sparse_head
+from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.data.features import Features
 from jaxcbm.model.concept_values import concept_values, replacements
 from jaxcbm.model.model import Model
 from jaxcbm.training.config import SparseHeadConfig
 
 
-def sparsify(
-    model: Model, train: Features, valid: Features, config: SparseHeadConfig
-) -> tuple[Model, SparseChoice]:
+def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadConfig) -> Model:
     """Replace a model's head by the sparsest one on the path that validates as well as the best.
 
     Args:
@@ -24,8 +22,8 @@ def sparsify(
         config: penalties, tolerance, and how much validation accuracy sparsity may cost.
 
     Returns:
-        (the model with the chosen head, the path it was chosen on). The model's `metrics` hold the
-        path (`lambda`, `nec`, `valid_top1`, `certificate`), ANEC on validation, and what was
+        The model with the chosen head and the path it was chosen on. Its `metrics` hold the path's
+        numbers (`lambda`, `nec`, `valid_top1`, `certificate`), ANEC on validation, and what was
         chosen.
     """
     train_NxD = model.predict_embeddings(train.as_array()).concept_activations
@@ -67,13 +65,13 @@ def sparsify(
         choice.valid_top1.max(),
     )
     head = {"head.kernel": np.ascontiguousarray(choice.head.T), "head.bias": choice.bias}
-    sparse = replace(
+    return replace(
         model,
         config=replace(model.config, head_bias=True),
         params={**model.params, **head},
         metrics={**model.metrics, **metrics},
+        sparse_path=choice,
     )
-    return sparse, choice
 
 
 def correct_some(

@@ -65,16 +65,17 @@ def test_the_chosen_head_is_the_sparsest_good_one():
     bottleneck = text_bottleneck(problem.concepts, problem.phrases, 4)
     model, choice = with_sparse_path(bottleneck, problem.train, problem.valid)
     rows = choice.standardise(activations(model, problem.valid.as_array()))
+    path = choice.path.unpack(len(choice.mean))
     accuracies = [
         accuracy(rows @ np.asarray(W).T + np.asarray(b), problem.valid)
-        for W, b in zip(choice.path.weights, choice.path.biases, strict=True)
+        for W, b in zip(path.weights, path.biases, strict=True)
     ]
     np.testing.assert_allclose(choice.valid_top1, accuracies, atol=1e-6)
     assert choice.chosen == np.flatnonzero(np.array(accuracies) >= max(accuracies) - 0.005)[0]
     assert accuracy(class_logits(model, problem.valid.as_array()), problem.valid) == pytest.approx(
         accuracies[choice.chosen]
     )
-    np.testing.assert_array_equal(model.head != 0, choice.path.weights[choice.chosen] != 0)
+    np.testing.assert_array_equal(model.head != 0, path.weights[choice.chosen] != 0)
     assert np.max(choice.path.certificate) <= 5e-3
     assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.8
 
@@ -85,7 +86,8 @@ def test_the_curve_at_full_nec_is_the_last_head():
     model, choice = with_sparse_path(bottleneck, problem.train, problem.valid, path_length=10)
     rows = activations(model, problem.test.as_array())
     curve = choice.curve(rows, problem.test.labels, targets=(1, 3, 12))
-    W, b = np.asarray(choice.path.weights[-1]), np.asarray(choice.path.biases[-1])
+    path = choice.path.unpack(len(choice.mean))
+    W, b = np.asarray(path.weights[-1]), np.asarray(path.biases[-1])
     expected = accuracy(choice.standardise(rows) @ W.T + b, problem.test)
     assert float(curve.accuracies[2]) == pytest.approx(expected)
     assert 0.4 < float(curve.accuracies[0]) <= float(curve.accuracies[1]) + 0.02
@@ -99,7 +101,8 @@ def test_validation_chooses_a_head_and_trains_nothing():
     )
     model, choice = with_sparse_path(bottleneck, problem.train, problem.valid)
     other, same = with_sparse_path(bottleneck, problem.train, one_class)
-    np.testing.assert_array_equal(choice.path.weights, same.path.weights)
+    for part, other_part in zip(choice.path, same.path, strict=True):
+        np.testing.assert_array_equal(part, other_part)
     np.testing.assert_array_equal(model.concept_kernel, other.concept_kernel)
     # Classes are equally frequent: the emptiest head predicts the first one everywhere.
     assert model.head.any() and not other.head.any()

@@ -85,7 +85,11 @@ def test_evaluate_repeats_the_metrics(trained, capsys):
     before = json.loads((trained / "metrics.json").read_text())
     assert main(["-q", "evaluate", f"--workdir={trained}"]) == 0
     assert "top1" in capsys.readouterr().out
-    assert json.loads((trained / "metrics.json").read_text())["test"] == before["test"]
+    after = json.loads((trained / "metrics.json").read_text())
+    assert {name: after["test"][name] for name in before["test"]} == before["test"]
+    # What takes another fit is measured here alone by default.
+    assert before["not_measured"].keys() == {"random_top1"} and not after["not_measured"]
+    assert after["test"].keys() - before["test"].keys() == {"random_top1", "unexplained"}
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

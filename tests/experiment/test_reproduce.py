@@ -1,6 +1,10 @@
 """`jaxcbm reproduce` on a few birds: what it writes, does not run twice, and refuses."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +12,8 @@ import numpy as np
 import pytest
 
 from jaxcbm.cli import main
+from jaxcbm.evaluation.evaluate import NEC_TARGETS
 from jaxcbm.evaluation.results.file import read_result
-from jaxcbm.experiment import reproduce
 from jaxcbm.experiment.methods import DEFAULT, METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +59,7 @@ def test_rows_hold_a_value_a_seed_or_one(result):
     assert len(rows[DEFAULT].metrics["top1"]) == 2
     assert len(rows["linear probe"].metrics["top1"]) == 1
     curve = rows[DEFAULT].nec_curve
-    assert curve is not None and np.shape(curve.accuracies) == (2, len(reproduce.TARGETS))
+    assert curve is not None and np.shape(curve.accuracies) == (2, len(NEC_TARGETS))
     np.testing.assert_allclose(rows[DEFAULT].metrics["anec"], np.mean(curve.accuracies, axis=1))
     assert rows["linear probe"].nec_curve is None
     expected = {"concept_auc", "ece", "random_top1", "concept_fidelity", "leakage_top1"}
@@ -70,6 +74,71 @@ def test_the_default_is_shown(result):
     top1 = next(row for row in result.rows if row.name == DEFAULT).metrics["top1"]
     for shown in result.interventions:
         np.testing.assert_allclose([curve[0] for curve in shown.accuracies], top1, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def trained(reproduced):
+    """The default of the first seed by `jaxcbm train`, with the controls."""
+    workdir = reproduced[0].parent / "trained"
+    features = f"--config.features={reproduced[0] / 'features'}"
+    config = f"--config={ROOT / 'configs' / 'quickstart.py'}"
+    more = [*SETTINGS, features, "--config.evaluation.controls=True"]
+    assert main(["-q", "train", config, f"--workdir={workdir}", *more]) == 0
+    return workdir
+
+
+def metrics_of(workdir):
+    return json.loads((workdir / "metrics.json").read_text())
+
+
+def test_train_measures_what_reproduce_does(trained, result):
+    default = next(row for row in result.rows if row.name == DEFAULT)
+    found = metrics_of(trained)
+    at_nec = dict(
+        zip((f"top1_at_nec_{n}" for n in NEC_TARGETS), default.nec_curve.accuracies[0], strict=True)
+    )
+    expected = {name: values[0] for name, values in default.metrics.items()} | at_nec
+    assert found["test"] == pytest.approx(expected, abs=1e-6) and not found["not_measured"]
+    for shown in result.interventions:
+        curve = found["interventions"][shown.values][shown.policy]
+        assert curve == pytest.approx(list(shown.accuracies[0]), abs=1e-6)
+
+
+def test_evaluate_in_another_process_repeats_train(trained):
+    before = metrics_of(trained)
+    (trained / "metrics.json").unlink()
+    command = "import sys; from jaxcbm.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "-q", "evaluate", f"--workdir={trained}"],
+        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    after = metrics_of(trained)
+    assert after["test"] == pytest.approx(before["test"], abs=1e-6)
+    assert after["interventions"] == before["interventions"]
+    for words in ("top1_at_nec_30", "scaled_ece", "random_top1", "set by the expert"):
+        assert words in done.stdout
+    for name in ("calibration", "interventions", "nec_curve", "confusion"):
+        assert (trained / "plots" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_evaluate_says_what_an_older_model_cannot_give(trained, tmp_path, capsys):
+    """Models were once saved without their path, and configs had no section `evaluation`."""
+    shutil.copytree(trained, tmp_path / "old")
+    (tmp_path / "old" / "model" / "sparse_path.safetensors").unlink()
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["evaluation"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    assert main(["-q", "evaluate", f"--workdir={tmp_path / 'old'}", "--no-controls"]) == 0
+    told = capsys.readouterr().out
+    assert "not measured: anec: the model was saved without its sparse path: train it again" in told
+    assert "not measured: random_top1: takes another fit: `jaxcbm evaluate` does it" in told
+    before, after = metrics_of(trained)["test"], metrics_of(tmp_path / "old")["test"]
+    assert {name: before[name] for name in after} == pytest.approx(after)
+    gone = before.keys() - after.keys()
+    assert {"anec", "top1_at_nec_5", "random_top1"} <= gone and "ece" not in gone
 
 
 def test_a_report_lies_beside_it(reproduced):

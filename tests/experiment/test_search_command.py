@@ -8,9 +8,9 @@ import pytest
 from jaxcbm.baselines.zero_shot import class_embeddings
 from jaxcbm.cli import main
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.features import Features
-from jaxcbm.experiment.prepare import Prepared, Splits
-from jaxcbm.experiment.search import Row, chosen, search, table
+from jaxcbm.data.features import Features, Splits
+from jaxcbm.experiment.prepare import Prepared
+from jaxcbm.experiment.search import SearchScore, chosen, search, table
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("owl", "wren", "crow", "dove")
@@ -74,9 +74,9 @@ def test_an_ensemble_is_the_mean_of_its_templates():
 
 def test_texts_and_the_best_line_are_chosen_on_validation_not_on_test():
     rows = [
-        Row("zero-shot", "", "", "a", 0.5, 0.9, 1.0),
-        Row("zero-shot", "", "", "b", 0.6, 0.1, 1.0),
-        Row("concept search", "cosine", "rows", "a", 0.4, 0.95, 1.0),
+        SearchScore("zero-shot", "", "", "a", 0.5, 0.9, 1.0),
+        SearchScore("zero-shot", "", "", "b", 0.6, 0.1, 1.0),
+        SearchScore("concept search", "cosine", "rows", "a", 0.4, 0.95, 1.0),
     ]
     assert chosen(rows) == rows[1:]
     best = next(line for line in table(rows).splitlines() if "best on validation" in line)

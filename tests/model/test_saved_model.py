@@ -1,12 +1,19 @@
 """What a saved model keeps of how it was made."""
 
+import dataclasses
+import subprocess
+import sys
+
 import numpy as np
+import pytest
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
+from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.provenance import Candidate, Origin
+from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model, load_model
 
 
@@ -47,3 +54,65 @@ def test_a_loaded_model_predicts_what_the_saved_one_did(tmp_path):
     after = load_model(tmp_path / "model").predict_embeddings(rows)
     np.testing.assert_array_equal(after.class_logits, before.class_logits)
     assert after.labels == before.labels
+
+
+def sparse_model() -> tuple[Model, np.ndarray, np.ndarray]:
+    """A model with a sparse path, and activations with labels to draw its curve on."""
+    model = small_model(ConceptSet.from_phrases([f"part {d}" for d in range(6)]))
+    rng = np.random.default_rng(0)
+    activations = rng.normal(3, 2, (80, 6)).astype(np.float32)
+    labels = (activations @ rng.normal(size=6) + rng.normal(0, 2, 80) > 0).astype(np.int32)
+    choice = choose_sparse_head(activations, labels, activations, labels, 2, path_length=8)
+    head = {"head.kernel": np.ascontiguousarray(choice.head.T), "head.bias": choice.bias}
+    params = {**model.params, **head}
+    return dataclasses.replace(model, params=params, sparse_path=choice), activations, labels
+
+
+_CURVE = """
+import sys, numpy as np
+from jaxcbm.model.model import load_model
+rows = np.load(sys.argv[2])
+path = load_model(sys.argv[1]).sparse_path
+print(path.curve(rows["activations"], rows["labels"], (1, 2, 4, 9)).accuracies.tolist())
+"""
+
+
+def test_the_sparse_path_reads_the_same_in_another_process(tmp_path):
+    model, activations, labels = sparse_model()
+    model.save(tmp_path / "model")
+    kept = load_model(tmp_path / "model").sparse_path
+    assert kept is not None and model.sparse_path is not None
+    for one, other in zip(
+        (*kept, *kept.path), (*model.sparse_path, *model.sparse_path.path), strict=True
+    ):
+        if not isinstance(one, tuple):
+            np.testing.assert_array_equal(one, other)
+    np.savez(tmp_path / "rows.npz", activations=activations, labels=labels)
+    arguments = [tmp_path / "model", tmp_path / "rows.npz"]
+    done = subprocess.run(
+        [sys.executable, "-c", _CURVE, *arguments], capture_output=True, text=True, check=True
+    )
+    here = model.sparse_path.curve(activations, labels, (1, 2, 4, 9))
+    assert done.stdout.strip() == str(here.accuracies.tolist())
+    assert len(set(here.accuracies.tolist())) > 1
+
+
+def test_a_model_from_before_paths_were_kept_has_none(tmp_path):
+    model, *_ = sparse_model()
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "sparse_path.safetensors").unlink()
+    old = load_model(tmp_path / "model")
+    assert old.sparse_path is None
+    np.testing.assert_array_equal(old.head, model.head)
+
+
+@pytest.mark.parametrize("left", [0, 100, -10])
+def test_a_path_that_is_not_whole_is_one_line(tmp_path, left):
+    sparse_model()[0].save(tmp_path / "model")
+    file = tmp_path / "model" / "sparse_path.safetensors"
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(
+        UserError, match=r"sparse_path.safetensors: not a whole sparse path"
+    ) as told:
+        load_model(tmp_path / "model")
+    assert "\n" not in str(told.value)

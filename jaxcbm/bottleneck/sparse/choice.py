@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcbm.bottleneck.sparse.path import NecCurve, SparsePath, elastic_net_path, nec_curve
+from jaxcbm.bottleneck.sparse.packed import PackedPath, pack
+from jaxcbm.bottleneck.sparse.path import AccuracyAtNec, elastic_net_path, nec_curve
 from jaxcbm.bottleneck.unit_scale import unit_scale
 
 
@@ -24,7 +25,7 @@ class SparseChoice(NamedTuple):
 
     head: np.ndarray
     bias: np.ndarray
-    path: SparsePath
+    path: PackedPath
     valid_top1: np.ndarray
     chosen: int
     mean: np.ndarray
@@ -39,10 +40,15 @@ class SparseChoice(NamedTuple):
         activations_NxD: np.ndarray,
         labels_N: np.ndarray,
         targets: tuple[int, ...] = (5, 10, 15, 20, 25, 30),
-    ) -> NecCurve:
+    ) -> AccuracyAtNec:
         """Accuracy at equal numbers of effective concepts, on any images."""
         rows = jnp.asarray(self.standardise(activations_NxD))
-        return nec_curve(self.path, rows, jnp.asarray(labels_N, jnp.int32), targets=targets)
+        reached_TxP = self.path.nec >= np.asarray(targets, np.float32)[:, None]
+        last = len(self.path.nec) - 1
+        first_T = np.where(reached_TxP.any(axis=1), reached_TxP.argmax(axis=1), last)
+        # Of many large heads only those that the curve reads are ever dense at once.
+        few = self.path.unpack(len(self.mean), np.unique(first_T).tolist())
+        return nec_curve(few, rows, jnp.asarray(labels_N, jnp.int32), targets=targets)
 
 
 def choose_sparse_head(
@@ -103,7 +109,7 @@ def choose_sparse_head(
     chosen = int(np.argmax(top1_P >= top1_P.max() - within - 1e-6))
     head_KxD = np.asarray(path.weights[chosen]) * scale_D
     bias_K = np.asarray(path.biases[chosen]) - head_KxD @ mean_D
-    return SparseChoice(head_KxD, bias_K, path, top1_P, chosen, mean_D, scale_D)
+    return SparseChoice(head_KxD, bias_K, pack(path), top1_P, chosen, mean_D, scale_D)
 
 
 @jax.jit

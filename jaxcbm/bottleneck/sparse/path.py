@@ -43,7 +43,7 @@ class SparsePath(NamedTuple):
     nec: jax.Array
 
 
-class NecCurve(NamedTuple):
+class AccuracyAtNec(NamedTuple):
     """Accuracy against the number of effective concepts.
 
     Attributes:
@@ -186,7 +186,7 @@ def nec_curve(
     activations_NxD: jax.Array,
     labels_N: jax.Array,
     targets: Sequence[int] = (5, 10, 15, 20, 25, 30),
-) -> NecCurve:
+) -> AccuracyAtNec:
     """Accuracy at each target NEC, and their mean (ANEC).
 
     For each target: the first model of the path with at least that NEC (else the last one),
@@ -199,7 +199,7 @@ def nec_curve(
         targets: NEC values; a tuple under jit.
 
     Returns:
-        NecCurve.
+        AccuracyAtNec.
 
     Reference: Srivastava et al. 2024 (arXiv 2408.01432), section 4.
 
@@ -220,7 +220,7 @@ def nec_curve(
         return jnp.mean((predicted == labels_N).astype(jnp.float32))
 
     accuracies_T = jax.lax.map(accuracy, targets_T)
-    return NecCurve(targets_T, accuracies_T, jnp.mean(accuracies_T))
+    return AccuracyAtNec(targets_T, accuracies_T, jnp.mean(accuracies_T))
 
 
 @partial(jax.jit, static_argnames=("num_classes", "path_length", "block"))

@@ -134,7 +134,7 @@ def finetune(
         return model
     assert model.encoder is not None
     after = [encode(part, model.encoder, store) for part in parts]
-    return sparsify(model, after[0], after[1], recipe.config.sparse_head)[0]
+    return sparsify(model, after[0], after[1], recipe.config.sparse_head)
 
 
 def finetune_splits(train: ImageSplit, valid: ImageSplit, recipe: Recipe, workdir: Path) -> Model:

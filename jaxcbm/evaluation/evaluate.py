@@ -1,0 +1,250 @@
+"""One evaluation of every fitted method: from what it predicts to every metric that is reported."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from jaxcbm.bottleneck.sparse.choice import SparseChoice
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.features import Features, Splits
+from jaxcbm.evaluation.calibration import ReliabilityBins, calibration_metrics, reliability
+from jaxcbm.evaluation.interventions import intervention_curve
+from jaxcbm.evaluation.leakage import leakage
+from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
+from jaxcbm.evaluation.random_control import random_concepts, unexplained_accuracy
+from jaxcbm.model.concept_values import concept_values, encoder_answers, replacements
+from jaxcbm.model.model import Model, Prediction
+
+NEC_TARGETS = (5, 10, 15, 20, 25, 30)
+INTERVENTIONS = 20
+# Concept activations that are held at once for what a sample of images tells as well: 1 GiB.
+_ACTIVATIONS = 2**28
+# Logits that the policies of one curve may look at: minutes on two cores.
+_INTERVENED_LOGITS = 2**35
+
+
+class FittedMethod(NamedTuple):
+    """A fitted method, of whatever kind, as far as evaluating it goes.
+
+    Attributes:
+        predict: image embeddings [N, E] -> Prediction; one without concepts has D = 0 of them.
+        head: F, float32 [K, D].
+        phrases: of the D concepts.
+        sparse_path: the path that its head was chosen on; None where it has none.
+        model: one of ours, which explains images; None for others.
+    """
+
+    predict: Callable[[np.ndarray], Prediction]
+    head: np.ndarray
+    phrases: tuple[str, ...] = ()
+    sparse_path: SparseChoice | None = None
+    model: Model | None = None
+
+
+class Evaluation(NamedTuple):
+    """What is measured on the test split.
+
+    Attributes:
+        prediction: of the test images.
+        metrics: name -> value, shares 0 to 1.
+        top1_at_nec: accuracy at each of `NEC_TARGETS`; empty without a sparse path.
+        reliability: calibration as fitted, and with the temperature that suits validation.
+        interventions: who answers (`expert`, `encoder`) -> policy -> accuracy after 0, 1, 2, ...
+            concepts of each image are set right.
+    """
+
+    prediction: Prediction
+    metrics: dict[str, float]
+    top1_at_nec: tuple[float, ...]
+    reliability: dict[str, ReliabilityBins]
+    interventions: dict[str, dict[str, list[float]]]
+
+
+def fitted_model(model: Model) -> FittedMethod:
+    """A concept bottleneck as a fitted method.
+
+    Its sparse path is what `jaxcbm.load_model` finds beside it.
+    """
+    phrases = model.concepts.phrases
+    return FittedMethod(model.predict_embeddings, model.head, phrases, model.sparse_path, model)
+
+
+def evaluate(
+    fitted: FittedMethod,
+    splits: Splits,
+    *,
+    policies: Sequence[str] = (),
+    refit: Callable[[ConceptSet], FittedMethod] | None = None,
+    random_phrases: str = "nonsense",
+    nuisances: Sequence[str] = (),
+    seed: int = 0,
+) -> Evaluation:
+    """Measure a fitted method on the test split.
+
+    Args:
+        fitted: what predicts.
+        splits: features; train is read for interventions and controls, validation for the
+            temperature.
+        policies: of interventions (`jaxcbm.evaluation.interventions.POLICIES`); none: no curves.
+        refit: fits the same method on other phrases, for the controls; None: no controls.
+        random_phrases: their kind (`jaxcbm.evaluation.random_control.KINDS`).
+        nuisances: phrases that say nothing about the classes, for the leakage control.
+        seed: of random phrases, of policies, and of what is sampled where a split is huge.
+
+    Returns:
+        Evaluation. Its metrics are those of `jaxcbm.evaluation.metrics` (of classes alone where
+        there are no concepts), of `calibration_metrics`, with a sparse path `anec`, and with
+        `refit` those of `controls`.
+    """
+    test, valid = splits.test, _some(splits.valid, fitted, seed)
+    prediction, labels = fitted.predict(test.as_array()), np.asarray(test.labels)
+    valid_logits = fitted.predict(valid.as_array()).class_logits
+    if fitted.phrases:
+        present = test.annotations_of(fitted.phrases)
+        metrics = evaluate_prediction(prediction, labels, fitted.head, present)
+    else:
+        metrics = class_metrics(prediction.class_logits, labels)
+    metrics |= calibration_metrics(
+        valid_logits, np.asarray(valid.labels), prediction.class_logits, labels
+    )
+    top1_at_nec: tuple[float, ...] = ()
+    if fitted.sparse_path is not None:
+        curve = fitted.sparse_path.curve(prediction.concept_activations, labels, NEC_TARGETS)
+        top1_at_nec, metrics["anec"] = tuple(curve.accuracies.tolist()), float(curve.anec)
+    if refit is not None:
+        metrics |= controls(
+            refit,
+            fitted.phrases,
+            splits,
+            metrics["top1"],
+            random_phrases=random_phrases,
+            nuisances=nuisances,
+            seed=seed,
+        )
+    temperature = metrics["temperature"]
+    return Evaluation(
+        prediction,
+        metrics,
+        top1_at_nec,
+        {
+            name: reliability(prediction.class_logits, labels, temperature=value)
+            for name, value in (("as fitted", 1.0), (f"temperature {temperature:.2f}", temperature))
+        },
+        intervene(fitted, splits, prediction, policies, seed) if policies else {},
+    )
+
+
+def controls(
+    refit: Callable[[ConceptSet], FittedMethod],
+    phrases: Sequence[str],
+    splits: Splits,
+    top1: float,
+    *,
+    random_phrases: str,
+    nuisances: Sequence[str],
+    seed: int,
+) -> dict[str, float]:
+    """What the same method reaches without meaning, and what its concepts tell beside theirs.
+
+    Args:
+        refit: fits the method on other phrases; annotations say nothing about random ones.
+        phrases: of the method.
+        splits: what to fit and to measure on.
+        top1: of the method.
+        random_phrases: their kind.
+        nuisances: phrases that say nothing about the classes; none: leakage is not measured.
+        seed: of the phrases, and of the network that reads the activations.
+
+    Returns:
+        `random_top1`: accuracy with random phrases; `unexplained`: see `unexplained_accuracy`; with
+        nuisances `leakage_top1`, what a small network reads of the classes from their activations
+        alone, `leakage_real_top1`, what it reads from as many real concepts, and `leakage_chance`,
+        what nothing tells.
+    """
+    test, real = splits.test, ConceptSet.from_phrases(phrases)
+    labels = np.asarray(test.labels)
+    control = refit(random_concepts(real, kind=random_phrases, seed=seed)).predict(test.as_array())
+    random_top1 = class_metrics(control.class_logits, labels)["top1"]
+    chance = float(np.mean(labels == np.bincount(splits.train.labels).argmax()))
+    metrics = {
+        "random_top1": random_top1,
+        "unexplained": unexplained_accuracy(top1, random_top1, chance),
+    }
+    if not nuisances:
+        return metrics
+    both = refit(ConceptSet.from_phrases([*phrases, *nuisances]))
+    activations = [both.predict(part.as_array()).concept_activations for part in splits]
+
+    def read(columns: np.ndarray) -> dict[str, float]:
+        parts = []
+        for values, part in zip(activations, splits, strict=True):
+            parts += [values[:, columns], np.asarray(part.labels)]
+        return leakage(*parts, seed=seed)
+
+    nuisance = read(np.arange(len(phrases), len(phrases) + len(nuisances)))
+    return metrics | {
+        "leakage_top1": nuisance["top1"],
+        "leakage_chance": nuisance["chance"],
+        "leakage_real_top1": read(np.arange(len(nuisances)) * len(phrases) // len(nuisances))[
+            "top1"
+        ],
+    }
+
+
+def intervene(
+    fitted: FittedMethod, splits: Splits, on_test: Prediction, policies: Sequence[str], seed: int
+) -> dict[str, dict[str, list[float]]]:
+    """Accuracy after 0, 1, 2, ... concepts of each test image are set to what somebody says.
+
+    The expert's answers are the annotations, where there are any of these phrases; the encoder's
+    are its own scores, see `encoder_answers`.
+
+    Returns:
+        Who answers -> policy -> accuracies [M + 1]; M is at most `INTERVENTIONS`. Nobody is left
+        out but those who know no concept's value.
+    """
+    train, test = _some(splits.train, fitted, seed), splits.test
+    seen = fitted.predict(train.as_array())
+    truth = _known(train.annotations_of(fitted.phrases))
+    if truth is None:
+        truth = encoder_answers(seen.concept_scores, seen.concept_scores)
+    values = concept_values(seen.concept_activations, truth)
+    rows = np.arange(len(test))
+    most = max(_INTERVENED_LOGITS // (max(fitted.head.size, 1) * INTERVENTIONS), 1)
+    if len(rows) > most:
+        logging.info("interventions: on %d of %d test images", most, len(rows))
+        rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    told = {
+        "expert": _known(test.annotations_of(fitted.phrases, rows)),
+        "encoder": encoder_answers(seen.concept_scores, on_test.concept_scores[rows], truth),
+    }
+    curves: dict[str, dict[str, list[float]]] = {}
+    for who, answers in told.items():
+        right = None if answers is None else _known(replacements(values, answers))
+        if right is None:
+            continue
+        for policy in policies:
+            curve = intervention_curve(
+                on_test.class_logits[rows],
+                on_test.concept_activations[rows],
+                fitted.head,
+                np.asarray(test.labels)[rows],
+                replacements_NxD=right,
+                values=values,
+                policy=policy,
+                steps=INTERVENTIONS,
+                seed=seed,
+            )
+            curves.setdefault(who, {})[policy] = curve.accuracies.tolist()
+    return curves
+
+
+def _known(values: np.ndarray | None) -> np.ndarray | None:
+    return None if values is None or np.isnan(values).all() else values
+
+
+def _some(features: Features, fitted: FittedMethod, seed: int) -> Features:
+    """All images, or as many as their activations leave room for."""
+    return features.sample(max(_ACTIVATIONS // max(len(fitted.phrases), 1), 1), seed)
