@@ -6,6 +6,7 @@ from PIL import Image
 
 from jaxcbm.evaluation import plots
 from jaxcbm.evaluation.calibration import SCHEMES, reliability
+from jaxcbm.palette import CURVES
 
 
 def pixels_of(draw) -> np.ndarray:
@@ -25,17 +26,17 @@ def ink(pixels: np.ndarray, color: str) -> int:
 def test_every_curve_has_a_colour_of_its_own():
     curves = {f"policy {i}": [0.1 * i, 0.1 * i + 0.05, 0.1 * i] for i in range(8)}
     pixels = pixels_of(lambda file: plots.intervention_curves(curves, file))
-    for color in plots._COLORS[:8]:
+    for color in CURVES[:8]:
         assert ink(pixels, color) > 100
-    assert ink(pixels, plots._COLORS[8]) < 30
+    assert ink(pixels, CURVES[8]) < 30
 
 
 @pytest.mark.parametrize("test", [[], [(5.0, 0.6), (10.0, 0.7)]])
 def test_the_path_on_validation_and_the_cuts_on_test(test):
     path = [(0.0, 0.1), (4.0, 0.6), (9.0, 0.8)]
     pixels = pixels_of(lambda file: plots.nec_curve(path, test, 4.0, file))
-    assert ink(pixels, plots._VALID) > 300
-    assert (ink(pixels, plots._TRAIN) > 300) == bool(test)
+    assert ink(pixels, CURVES[0]) > 300
+    assert (ink(pixels, CURVES[1]) > 300) == bool(test)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -47,4 +48,4 @@ def test_reliability_of_several_models(scheme):
         for t in (0.5, 1.0)
     }
     pixels = pixels_of(lambda file: plots.reliability_diagram(groups, file))
-    assert ink(pixels, plots._COLORS[0]) > 300 and ink(pixels, plots._COLORS[1]) > 300
+    assert ink(pixels, CURVES[0]) > 300 and ink(pixels, CURVES[1]) > 300
