@@ -49,7 +49,7 @@ def test_train_leaves_a_model_with_its_tuned_encoder(config, picture_folder, tmp
         ({"lora": {"where": "attention"}}, "'attention=lora' matches no parameter"),
         ({"lora": {"rank": 0}}, "rank 0 must be at least 1"),
         ({"train": "frozen", "rules": "vision=train"}, "has no effect with train=frozen"),
-        ({"train": "al"}, "'al' is not one of"),
+        ({"train": "al"}, "must be 'frozen' or 'lora'"),
     ],
 )
 def test_mistakes_show_before_anything_is_encoded(config, tmp_path, changes, said):
