@@ -76,7 +76,7 @@ def paired_and_released(z):
 @given(
     size=st.sampled_from([1, 5]), seed=st.integers(0, 1000), scale=st.sampled_from([0.1, 3, 100])
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_identity_positives_on_a_square_give_the_released_contrastive(size, seed, scale):
     paired, released = paired_and_released(draw((size, size), seed, scale))
     np.testing.assert_allclose(paired[0], released[0], rtol=1e-5, atol=1e-5)
@@ -106,7 +106,7 @@ def test_gumbel_approaches_contrastive_as_noise_shrinks():
 
 
 @given(seed=st.integers(0, 1000), own=st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_order_of_images_and_concepts_does_not_matter_when_paired(seed, own):
     rng = np.random.default_rng(seed)
     z, positives, shape = draw((6, 9), seed), mask((6, 9), seed), (6, 9)

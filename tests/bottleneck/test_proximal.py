@@ -11,7 +11,7 @@ numbers = st.floats(-10, 10, width=32)
 
 
 @given(x=numbers, threshold=st.floats(0, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_soft_threshold_is_the_minimiser(x, threshold):
     best = float(soft_threshold(jnp.float32(x), threshold))
 

@@ -8,7 +8,7 @@ from jaxcbm.evaluation import metrics
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6), st.integers(5, 60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_precision_recall_and_f1_are_scikit_learns(seed, classes, images):
     rng = np.random.default_rng(seed)
     labels, predicted = rng.integers(0, classes, (2, images))
@@ -26,7 +26,7 @@ def test_precision_recall_and_f1_are_scikit_learns(seed, classes, images):
 
 
 @given(st.integers(0, 10_000), st.integers(4, 50))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_concept_auc_is_scikit_learns_also_with_ties(seed, images):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 5, (images, 3)).astype(np.float32)

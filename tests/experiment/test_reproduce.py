@@ -7,14 +7,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jaxcbm.cli import main
+from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation.evaluate import NEC_TARGETS
 from jaxcbm.evaluation.results.file import read_result
-from jaxcbm.experiment.methods import DEFAULT, METHODS
+from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config_file import read_config
+from jaxcbm.experiment.methods import DEFAULT, METHODS, Study, table_of
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
@@ -173,8 +177,10 @@ def test_another_setting_is_another_result(reproduced, monkeypatch):
     assert len({file.parent.name for file in workdir.glob("parts/*/*.json")}) == len(parts) + 1
 
 
-def test_a_half_written_part_is_never_there(reproduced):
-    for file in reproduced[0].glob("parts/*/*"):
+def test_parts_are_whole_and_nothing_else_lies_beside_them(reproduced):
+    files = list(reproduced[0].glob("parts/*/*"))
+    assert len(files) >= 2 * 1 + 3  # both seeds of the default, and the rows without a seed
+    for file in files:
         assert file.suffix == ".json" and json.loads(file.read_text())["metrics"]
 
 
@@ -208,10 +214,19 @@ def test_the_pooled_protocol_goes_by_its_first_name_too(reproduced, monkeypatch)
     )
 
 
-def test_methods_that_need_annotations_say_so():
-    """Without them their rows are left out, and no other method reads them for its concepts."""
-    needing = [name for name, method in METHODS.items() if method.annotated]
-    assert needing == ["Post-hoc CBM, learned vectors"]
+def test_rows_that_need_annotations_are_left_out_where_there_are_none():
+    experiment = read_experiment(read_config(str(ROOT / "configs" / "quickstart.py")))
+
+    def rows(**annotations):
+        embeddings = np.eye(6, 4, dtype=np.float32) + 0.1
+        part = Features.from_arrays(embeddings, np.arange(6) % 2, ["owl", "wren"], **annotations)
+        nothing: Any = None
+        texts = [np.zeros((2, 4))] * 3
+        return table_of(Study(experiment, nothing, nothing, Splits(part, part, part), *texts))
+
+    with_all = rows(annotations=np.eye(6, 2), annotation_phrases=("beak", "tail"))
+    assert {*with_all} - {*rows()} == {"Post-hoc CBM, learned vectors"}
+    assert {*rows()} < {*with_all} <= {*METHODS}
 
 
 def test_every_shipped_dataset_has_its_config():

@@ -15,7 +15,7 @@ def overlap(a, b):
 
 
 @given(seed=st.integers(0, 50), count=st.integers(1, 40))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_labels_cover_neither_each_other_nor_a_mark(seed, count):
     rng = np.random.default_rng(seed)
     marks = rng.uniform(0, 300, (count, 2))

@@ -25,6 +25,12 @@ def make_problem(images=IMAGES, concepts=CONCEPTS, classes=CLASSES):
     return scores, labels, (scores > 0.4).astype(np.uint8)
 
 
+def start(bottleneck=None, concepts=CONCEPTS, seed=0):
+    """Structure and initial parameters of the fit that `train` makes."""
+    bottleneck = bottleneck or BottleneckConfig()
+    return build_bottleneck(bottleneck, concepts, concepts, CLASSES, seed=seed)
+
+
 def train(bottleneck=None, training=None, workdir=None, devices=None, model=1, problem=None):
     """Fit the problem; returns the final progress."""
     scores, labels, positives = problem or make_problem()
@@ -33,9 +39,7 @@ def train(bottleneck=None, training=None, workdir=None, devices=None, model=1, p
         bottleneck=bottleneck or BottleneckConfig(),
         training=training or TrainingConfig(epochs=4, batch_size=32, checkpoint_every=1),
     )
-    structure, params = build_bottleneck(
-        config.bottleneck, concepts, concepts, CLASSES, seed=config.training.seed
-    )
+    structure, params = start(config.bottleneck, concepts, config.training.seed)
     mesh = make_mesh(model=model, devices=devices or jax.devices()[:1])
     held = max(len(scores) // 5, 1)
     data = TrainData(*(place_rows(part[held:], mesh) for part in (scores, labels, positives)))

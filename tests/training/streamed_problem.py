@@ -36,23 +36,26 @@ CONFIG = FitConfig(
 )
 
 
-def make_texts():
+def make_texts(count=CONCEPTS):
     rng = np.random.default_rng(3)
-    concepts = rng.normal(size=(CONCEPTS, WIDTH)).astype(np.float32)
+    concepts = rng.normal(size=(count, WIDTH)).astype(np.float32)
     classes = rng.normal(size=(CLASSES, WIDTH)).astype(np.float32)
     unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (concepts, classes)]
-    return Texts(PHRASES, CLASS_NAMES, *map(jnp.asarray, unit), scale=30.0)
+    phrases = tuple(f"phrase {i}" for i in range(count))
+    return Texts(phrases, CLASS_NAMES, *map(jnp.asarray, unit), scale=30.0)
 
 
-def stream(config=CONFIG, train=None, devices=1, model=1, workdir=None):
+def stream(
+    config=CONFIG, train=None, devices=1, model=1, workdir=None, count=CONCEPTS, streamed=True
+):
     mesh = make_mesh(model=model, devices=jax.devices()[:devices])
     train = make_features() if train is None else train
     valid = make_features(41, seed=1)
     return fit_features(
         *(train, valid),
-        make_texts(),
+        make_texts(count),
         config=config,
         mesh=mesh,
         workdir=workdir,
-        streamed=True,
+        streamed=streamed,
     )

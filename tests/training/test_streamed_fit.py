@@ -10,7 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from streamed_problem import CLASSES, CONCEPTS, CONFIG, PHRASES, make_features, make_texts, stream
+from streamed_problem import (
+    CLASSES,
+    CONCEPTS,
+    CONFIG,
+    PHRASES,
+    WIDTH,
+    make_features,
+    make_texts,
+    stream,
+)
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -24,7 +33,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.model.texts import Texts
 from jaxcbm.training import feeds
 from jaxcbm.training.checkpoints import begun_identity
-from jaxcbm.training.config import SparseHeadConfig
+from jaxcbm.training.config import OptimizerConfig, SparseHeadConfig
 from jaxcbm.training.data_mode import is_streamed
 from jaxcbm.training.fit import fit
 from jaxcbm.training.fit_arrays import (
@@ -35,7 +44,7 @@ from jaxcbm.training.fit_arrays import (
     start,
 )
 from jaxcbm.training.metrics_log import read_metrics
-from jaxcbm.training.step import init_state, make_plan, map_inputs, take_rows, train_step
+from jaxcbm.training.step import init_state, make_plan, take_rows, train_step
 from jaxcbm.training.streamed_arrays import make_stream, train_moments
 
 
@@ -44,18 +53,17 @@ def same(one, other, atol=1e-5):
         np.testing.assert_allclose(one[path], other[path], atol=atol, rtol=0, err_msg=path)
 
 
-def in_memory(config, train, valid):
+def in_memory(config, train, valid, count=CONCEPTS):
     source = positives_source(config.bottleneck, train.annotations is not None)
-    parts = split_arrays(train, source, PHRASES), split_arrays(valid)
-    return fit_arrays(config.bottleneck, make_texts(), *parts, source)
+    texts = make_texts(count)
+    parts = split_arrays(train, source, texts.phrases), split_arrays(valid)
+    return fit_arrays(config.bottleneck, texts, *parts, source)
 
 
-def step_by_step(config, train):
+def step_by_step(config, train, count=CONCEPTS):
     """The in-memory data through `train_step`, in the order of the stream."""
-    data = in_memory(config, train, make_features(41, seed=1))
-    structure, params = start(
-        config.bottleneck, data.inputs, CONCEPTS, CLASSES, config.training.seed
-    )
+    data = in_memory(config, train, make_features(41, seed=1), count)
+    structure, params = start(config.bottleneck, data.inputs, count, CLASSES, config.training.seed)
     plan = make_plan(structure, config, len(train))
     placed = jax.tree.map(jnp.asarray, data.data)
     state, key, losses = init_state(plan, params), jax.random.key(config.training.seed), []
@@ -207,10 +215,43 @@ def test_size_decides_unless_told_and_a_run_stays_as_it_began(tmp_path, monkeypa
     assert mode("auto") and not mode("memory")
 
 
-def test_mapped_batches_read_the_shared_map():
-    config = replace(CONFIG, bottleneck=RAW)
-    data = in_memory(config, make_features(), make_features())
-    assert map_inputs(data.data) is data.data
+# Above what is kept as scores: batches of embeddings are mapped in the step. Plain gradient steps,
+# because Adam makes full steps of rounding noise.
+WIDE = 513
+STEEP = OptimizerConfig(name="sgd", learning_rate=0.1, schedule="constant")
+MAPPED = replace(
+    CONFIG,
+    bottleneck=BottleneckConfig(objective="contrastive", parameterisation="residual"),
+    training=replace(CONFIG.training, epochs=2, cbl=STEEP, head=STEEP),
+)
+
+
+def test_wide_scores_are_not_kept_and_a_batch_of_them_is_the_same(monkeypatch):
+    mapped = in_memory(MAPPED, make_features(), make_features(), WIDE)
+    monkeypatch.setattr("jaxcbm.training.fit_arrays.KEEP_SCORES_UP_TO", WIDE)
+    kept = in_memory(MAPPED, make_features(), make_features(), WIDE)
+    assert mapped.data.input_map is not None and kept.data.input_map is None
+    assert mapped.data.inputs.shape == (203, WIDTH) and kept.data.inputs.shape == (203, WIDE)
+    rows_B = jnp.array([7, 0, 202, 7])
+    batch = take_rows(jax.tree.map(jnp.asarray, mapped.data), rows_B)
+    assert batch.input_map is None
+    np.testing.assert_allclose(batch.inputs, kept.data.inputs[rows_B], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(batch.labels, kept.data.labels[rows_B])
+
+
+def test_a_mapped_fit_in_memory_is_the_fit_on_kept_scores(monkeypatch):
+    _, mapped = stream(MAPPED, count=WIDE, streamed=False)
+    monkeypatch.setattr("jaxcbm.training.fit_arrays.KEEP_SCORES_UP_TO", WIDE)
+    _, kept = stream(MAPPED, count=WIDE, streamed=False)
+    same(kept.state.params, mapped.state.params)
+    assert np.abs(mapped.state.params["cbl.kernel"]).max() > 1e-3
+    np.testing.assert_allclose(mapped.best_loss, kept.best_loss, rtol=1e-4)
+
+
+def test_a_mapped_stream_takes_the_steps_of_the_mapped_fit_in_memory():
+    _, progress = stream(MAPPED, count=WIDE)
+    params, _ = step_by_step(MAPPED, make_features(), WIDE)
+    same(params, progress.state.params)
 
 
 def test_fit_solves_the_sparse_head_on_a_stated_sample(tiny_encoder_folder, tmp_path):

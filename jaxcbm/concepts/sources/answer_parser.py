@@ -17,6 +17,8 @@ _VERB = re.compile(
 )
 _JOINTS = re.compile(r"[,;]\s*(?:and|or)?\s+|\s+and\s+|\s+or\s+")
 _REFUSAL = re.compile(r"\b(?:I|sorry|cannot|can't)\b", re.IGNORECASE)
+_MARKS = " \"'\u201c\u201d\u2018\u2019.,;:!?"
+_START = re.compile(rf"^(?:[{_MARKS}]|(?:an?|the)(?: |$))+", re.IGNORECASE)
 _LONGEST_PROSE_WORDS = 8
 # An honest answer is far below both; a hostile one must not take long.
 _MOST_LETTERS = 50_000
@@ -110,7 +112,7 @@ def _from_lines(text: str) -> list[str]:
 def _from_prose(text: str) -> list[str]:
     phrases = []
     for sentence in re.split(r"(?<=[.!?])\s+|\n+", text):
-        parts = _JOINTS.split(sentence.strip())
+        parts = _JOINTS.split(" ".join(sentence.split()))
         if len(parts) < 2 or _REFUSAL.search(sentence):
             continue
         verbs = list(_VERB.finditer(parts[0]))
@@ -125,5 +127,6 @@ def _head(item: str) -> str:
 
 
 def _clean(phrase: str) -> str:
-    phrase = re.sub(r"[*_`#]{1,3}", "", phrase).strip(" \t\r\n\"'\u201c\u201d\u2018\u2019.,;:!?")
-    return re.sub(r"^(?:a|an|the)\s+", "", phrase, flags=re.IGNORECASE)
+    """The phrase alone; articles go however many they are, and whatever marks stand among them."""
+    phrase = " ".join(re.sub(r"[*_`#]", "", phrase).split()).rstrip(_MARKS)
+    return _START.sub("", phrase)

@@ -66,7 +66,7 @@ def test_a_filtered_set_is_saved_with_its_log(tmp_path):
 
 
 @given(seed=st.integers(0, 5), below=st.sampled_from([0.3, 0.5, 0.7]))
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 def test_a_pipeline_run_twice_drops_nothing_more(seed, below):
     rows, labels, texts = small_world(seed, classes=3, phrases=12)
     concepts = ConceptSet.from_phrases(f"phrase {n}" for n in range(12))

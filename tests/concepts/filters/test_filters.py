@@ -67,7 +67,7 @@ def test_every_filter_is_tried_here():
 
 
 @pytest.mark.parametrize("name", FILTERS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(rows=rows_of_units, seed=st.integers(0, 3), data=st.data())
 def test_filters_are_idempotent_and_never_silent(name, rows, seed, data):
     phrases = data.draw(st.lists(words, min_size=len(rows), max_size=len(rows), unique=True))
@@ -79,7 +79,7 @@ def test_filters_are_idempotent_and_never_silent(name, rows, seed, data):
 
 
 @pytest.mark.parametrize("name", ["length", "classes", "visible", "varying", "informative"])
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(rows=rows_of_units, data=st.data())
 def test_filters_of_single_phrases_do_not_depend_on_the_order(name, rows, data):
     phrases = [f"{'x' * (row % 12)} {place}" for place, row in enumerate(rows)]
@@ -146,7 +146,7 @@ def test_pairs_of_equal_position_are_compared():
 
 
 @given(rows=rows_of_units, classes=st.lists(st.integers(0, 19), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_classes_against_brute_force(rows, classes):
     names = [f"name {chr(97 + n)}" for n in range(len(classes))]
     reasons = like_a_class([f"{n}" for n in rows], UNITS[rows], names, UNITS[classes], 0.5)
@@ -168,7 +168,7 @@ def brute_force_mutual(texts, below):
     below=st.sampled_from([0.25, 0.5, 0.75, 1.0]),
     block=st.sampled_from([1, 2, 4, 8]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_mutual_filter_is_the_sequential_one_in_any_block(rows, below, block):
     texts, phrases = UNITS[rows], [f"phrase {n}" for n in range(len(rows))]
     reasons = like_another(phrases, texts, below, block=block)
