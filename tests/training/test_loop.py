@@ -68,6 +68,44 @@ def check_finite(bottleneck):
     assert np.isfinite(progress.best_loss)
 
 
+def test_each_objective_is_the_loss_of_its_name(tmp_path):
+    """Of a residual layer that stays at its start, where concept logits are the scores."""
+    still = OptimizerConfig(name="sgd", learning_rate=0.0, schedule="constant")
+    scores, labels, positives = make_problem(90)
+    training = TrainingConfig(epochs=2, batch_size=72, cbl=still, head=still)
+
+    def logged(objective):
+        train(
+            BottleneckConfig(objective=objective, parameterisation="residual"),
+            training,
+            tmp_path / objective,
+            problem=(scores, labels, positives),
+        )
+        lines = read_metrics(tmp_path / objective / "metrics.jsonl")
+        return [x["value"] for x in lines if (x["split"], x["name"]) == ("train", "objective")]
+
+    np.testing.assert_allclose(logged("similarity"), -1.0, rtol=1e-5)
+    np.testing.assert_array_equal(logged("l1"), 0.0)
+    # The held-out fifth comes first; one batch is the whole epoch.
+    wanted = info_nce(scores[18:], positives[18:])
+    np.testing.assert_allclose(logged("contrastive"), wanted, rtol=1e-4)
+    # Other noise each time.
+    first, second = logged("gumbel")
+    assert min(first, second) > 0 and abs(first - second) > 1e-3
+
+
+def info_nce(z_BxD, positives_BxD):
+    """Mean over both directions of what each row's positives cost, written out."""
+    directions = []
+    for z, positives in ((z_BxD, positives_BxD), (z_BxD.T, positives_BxD.T)):
+        costs = np.log(np.exp(z).sum(axis=1, keepdims=True)) - z
+        found = [
+            cost[own > 0].mean() for cost, own in zip(costs, positives, strict=True) if any(own)
+        ]
+        directions.append(np.mean(found))
+    return np.mean(directions)
+
+
 def test_the_loss_falls_and_validation_beats_chance():
     training = TrainingConfig(epochs=40, batch_size=32)
     progress = train(training=training)
