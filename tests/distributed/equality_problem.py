@@ -162,8 +162,6 @@ def stop_at(call: int) -> Iterator[None]:
 
 
 def configure() -> None:
-    """What tests/conftest.py asks of all numerics; and programs that run for milliseconds are not
-    worth optimising for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """What tests/conftest.py asks of all numerics."""
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -27,9 +27,6 @@ def main(port: str, process: str, encoder: str, folder: str) -> None:
 
     problem.configure()
     here, towers = Path(folder), Path(encoder)
-    # What is run again is not compiled again.
-    jax.config.update("jax_compilation_cache_dir", str(here / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     found: dict[str, dict[str, np.ndarray]] = {}
 
     def keep(name: str, values: dict[str, np.ndarray]) -> None:

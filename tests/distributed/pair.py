@@ -29,8 +29,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment(cache: Path | None = None) -> dict[str, str]:
-    """Two simulated devices and one thread each; compiled programs are kept in `cache`."""
+def environment() -> dict[str, str]:
+    """Two simulated devices and one thread each."""
     own = {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "2",
@@ -38,18 +38,10 @@ def environment(cache: Path | None = None) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
     }
-    if cache is not None:
-        own |= {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
     return {**os.environ, **own}
 
 
-def launch(
-    argv: Sequence[str], *, settings: dict[str, Any] | None = None, cache: Path | None = None
-) -> subprocess.Popen[str]:
+def launch(argv: Sequence[str], *, settings: dict[str, Any] | None = None) -> subprocess.Popen[str]:
     """One process; `argv` as after `jaxcbm`."""
     command = [sys.executable, str(WORKER), json.dumps(settings or {}), *argv]
     return subprocess.Popen(
@@ -57,7 +49,7 @@ def launch(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(cache),
+        env=environment(),
     )
 
 
@@ -66,7 +58,6 @@ def start_pair(
     *,
     differ: Sequence[str] = (),
     settings: dict[str, Any] | None = None,
-    cache: Path | None = None,
 ) -> list[subprocess.Popen[str]]:
     """The same command as processes 0 and 1; `differ` is added to the second one's words."""
     words = ["--distributed", f"--coordinator=localhost:{free_port()}", "--processes=2"]
@@ -74,7 +65,6 @@ def start_pair(
         launch(
             [*argv, *words, f"--process={i}", *(differ if i else ())],
             settings=settings,
-            cache=cache,
         )
         for i in range(2)
     ]

@@ -46,11 +46,6 @@ def words(tmp_path_factory, picture_folder, tiny_encoder_folder) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("compiled")
-
-
 def disturbed(
     argv: list[str], rng: random.Random, victim: int, number: int, seconds: float, **options
 ) -> tuple[list[Ended], bool]:
@@ -138,7 +133,7 @@ def endure(argv_of, result, workdirs: Path, rounds: int, seed: int, **options) -
     return seen
 
 
-def test_training_survives(words, cache, tmp_path):
+def test_training_survives(words, tmp_path):
     seen = endure(
         lambda folder: ["train", *words, f"--workdir={folder}"],
         result_of,
@@ -146,14 +141,13 @@ def test_training_survives(words, cache, tmp_path):
         ROUNDS - ROUNDS // 4,
         seed=0,
         settings={"step": 0.05, "shard": 0.2},
-        cache=cache,
     )
     print(f"train: {seen}")
     shards = [n for n in store_of(tmp_path / "undisturbed" / "features") if n.startswith("shard")]
     assert len(shards) == 2 * SHARDS
 
 
-def test_encoding_survives(words, cache, tmp_path):
+def test_encoding_survives(words, tmp_path):
     seen = endure(
         lambda folder: ["encode", *words, f"--output={folder}"],
         store_of,
@@ -161,7 +155,6 @@ def test_encoding_survives(words, cache, tmp_path):
         ROUNDS // 4,
         seed=1,
         settings={"shard": 0.5},
-        cache=cache,
     )
     print(f"encode: {seen}")
     shards = [name for name in store_of(tmp_path / "undisturbed") if name.startswith("shard")]
