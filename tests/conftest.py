@@ -48,14 +48,6 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(_COMPILED, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def optimised():
-    """Compile as outside the tests: for modules that read what the compiler made."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-
-
 @pytest.fixture(scope="session")
 def tiny_encoder_folder(tmp_path_factory) -> Path:
     """A CLIP folder with random weights for pictures of 16 pixels."""
