@@ -35,8 +35,8 @@ from flax import nnx
 from hypothesis import HealthCheck, settings
 
 # Seconds say nothing of the code while other things run on the same cores.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 # Remaking goldens needs torch; the tests do not.
 collect_ignore_glob = ["goldens/make_*.py"]
