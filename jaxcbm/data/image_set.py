@@ -13,8 +13,8 @@ from jaxcbm.data.image_source import (
     ArrayImages,
     FileImages,
     ImageSource,
-    Pictures,
     SelectedImages,
+    SequenceImages,
     UnreadableImage,
 )
 from jaxcbm.data.labels import label_ids, some_of
@@ -159,7 +159,7 @@ class ImageSet:
         """
         pictures, labels, own = labelled_rows(dataset, image, label)
         ids, names = label_ids(labels, own if classes is None else classes, len(pictures))
-        return cls(Pictures(pictures, "row"), ids, names)
+        return cls(SequenceImages(pictures, "row"), ids, names)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -233,7 +233,7 @@ def _source(images: Sequence[ImageLike] | np.ndarray) -> ImageSource:
             items.append(item if later else open_image(item))
         except UserError as error:
             raise UserError(f"images[{row}]: {error}") from error
-    return Pictures(items)
+    return SequenceImages(items)
 
 
 def _kind(array: np.ndarray) -> str:

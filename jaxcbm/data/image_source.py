@@ -76,7 +76,7 @@ class ByPosition(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class SequenceImages:
     """Pictures as a sequence gives them: decoded, or as files that are opened when asked for.
 
     A decoded picture has the digest of its pixels, so that a list of pictures and an array of the
@@ -86,7 +86,7 @@ class Pictures:
         items: N of what `open_image` takes.
         prefix: names are `prefix/index`.
 
-    >>> Pictures([Image.new("L", (4, 3))]).load(0).size
+    >>> SequenceImages([Image.new("L", (4, 3))]).load(0).size
     (4, 3)
     """
 

@@ -27,7 +27,7 @@ from jaxcbm.training.state import place_state, state_shardings
 from jaxcbm.training.step import METRICS, TrainData, make_plan
 
 
-class Sizes(NamedTuple):
+class SpeedSizes(NamedTuple):
     """How much of each is measured.
 
     Attributes:
@@ -48,7 +48,7 @@ class Sizes(NamedTuple):
     seconds: float = 3.0
 
 
-QUICK = Sizes(512, 32, 10, 64, 8, 5, 0.1)
+QUICK = SpeedSizes(512, 32, 10, 64, 8, 5, 0.1)
 
 
 class Speed(NamedTuple):
@@ -82,7 +82,7 @@ def random_encoder(*, small: bool = False, dtype: str = "float32") -> DualEncode
     return DualEncoder(name, "clip", config, graph, params, preprocess, no_tokenizer, dtype)  # pyright: ignore[reportArgumentType]
 
 
-def encode_speed(encoder: DualEncoder, sizes: Sizes) -> list[Speed]:
+def encode_speed(encoder: DualEncoder, sizes: SpeedSizes) -> list[Speed]:
     """Images a second through the image tower, over all devices; decoding files is not in it."""
     batch = sizes.encode_batch * jax.device_count()
     spread = encoder.on_mesh(make_mesh())
@@ -94,7 +94,7 @@ def encode_speed(encoder: DualEncoder, sizes: Sizes) -> list[Speed]:
     return [Speed("encode", what, len(pixels) / taken, "images/s")]
 
 
-def train_speed(width: int, sizes: Sizes) -> list[Speed]:
+def train_speed(width: int, sizes: SpeedSizes) -> list[Speed]:
     """Steps a second of the default objective, from embeddings on the device, over all devices.
 
     Args:
@@ -128,7 +128,7 @@ def train_speed(width: int, sizes: Sizes) -> list[Speed]:
     return [Speed("train", what, plan.steps_per_epoch / taken, "steps/s")]
 
 
-def predict_speed(encoder: DualEncoder, sizes: Sizes) -> list[Speed]:
+def predict_speed(encoder: DualEncoder, sizes: SpeedSizes) -> list[Speed]:
     """How long one picture takes from pixels to class logits: the median and the slow end."""
     size, model = encoder.image_size, _random_model(encoder, sizes)
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
@@ -146,7 +146,7 @@ def predict_speed(encoder: DualEncoder, sizes: Sizes) -> list[Speed]:
     ]
 
 
-def _random_model(encoder: DualEncoder, sizes: Sizes) -> Model:
+def _random_model(encoder: DualEncoder, sizes: SpeedSizes) -> Model:
     """A bottleneck with random weights on an encoder."""
     rng, config = np.random.default_rng(0), BottleneckConfig()
     width, concepts = encoder.embed_dim, sizes.concepts

@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
     output: Path | None = None
 
 
-class Sizes(NamedTuple):
+class DatasetSizes(NamedTuple):
     """Images of a dataset's official splits, and its classes."""
 
     train: int
@@ -51,13 +51,13 @@ class Sizes(NamedTuple):
 
 
 # By config.data.tfds_name, or config.data.name.
-SIZES: dict[str, Sizes] = {
-    "imagenet2012": Sizes(1_281_167, 50_000, 1000),
-    "cifar10": Sizes(50_000, 10_000, 10),
-    "cifar100": Sizes(50_000, 10_000, 100),
-    "places365_small": Sizes(1_803_460, 36_500, 365),
-    "caltech_birds2011": Sizes(5_994, 5_794, 200),
-    "fashion_mnist": Sizes(60_000, 10_000, 10),
+SIZES: dict[str, DatasetSizes] = {
+    "imagenet2012": DatasetSizes(1_281_167, 50_000, 1000),
+    "cifar10": DatasetSizes(50_000, 10_000, 10),
+    "cifar100": DatasetSizes(50_000, 10_000, 100),
+    "places365_small": DatasetSizes(1_803_460, 36_500, 365),
+    "caltech_birds2011": DatasetSizes(5_994, 5_794, 200),
+    "fashion_mnist": DatasetSizes(60_000, 10_000, 10),
 }
 # Images a step and chip where nothing else is said: enough to keep matrix units busy.
 _ENCODE_A_CHIP = 64
@@ -129,7 +129,7 @@ def batch_of(job: Job, wanted: Wanted, chips: int) -> int:
     return min(settings.batch_size, job.train)
 
 
-def _sizes(experiment: Experiment, wanted: Wanted) -> Sizes:
+def _sizes(experiment: Experiment, wanted: Wanted) -> DatasetSizes:
     data = experiment.data
     name = data.tfds_name if data.name == "tfds" else data.name
     known = _birds(data.images_per_class) if name == "birds" else SIZES.get(name)
@@ -140,11 +140,11 @@ def _sizes(experiment: Experiment, wanted: Wanted) -> Sizes:
             f"plan reads no data and does not know the size of {name}: give --image-count and "
             "--class-count"
         )
-    return Sizes(train, known.test if known and wanted.image_count is None else 0, classes)
+    return DatasetSizes(train, known.test if known and wanted.image_count is None else 0, classes)
 
 
-def _birds(images_per_class: int) -> Sizes:
+def _birds(images_per_class: int) -> DatasetSizes:
     from jaxcbm.data.birds.species import all_species
 
     count = len(all_species())
-    return Sizes(images_per_class * count, max(images_per_class // 2, 1) * count, count)
+    return DatasetSizes(images_per_class * count, max(images_per_class // 2, 1) * count, count)

@@ -22,7 +22,7 @@ _COMMENT = re.compile(r"/\*.*?\*/")
 _BITS = {"pred": 8, "token": 0, "opaque": 0, "c64": 64, "c128": 128}
 
 
-class Array(NamedTuple):
+class HloArray(NamedTuple):
     """Type, shape and place of one array.
 
     Attributes:
@@ -62,13 +62,13 @@ class Instruction(NamedTuple):
 
     name: str
     opcode: str
-    results: tuple[Array, ...]
+    results: tuple[HloArray, ...]
     operands: tuple[str, ...]
     rest: str
     is_root: bool
 
 
-class Program(NamedTuple):
+class HloProgram(NamedTuple):
     """A compiled program.
 
     Attributes:
@@ -80,7 +80,7 @@ class Program(NamedTuple):
     entry: str
 
 
-def parse(text: str) -> Program:
+def parse(text: str) -> HloProgram:
     """Read what `compiled.as_text()` gives.
 
     >>> program = parse('''
@@ -100,10 +100,10 @@ def parse(text: str) -> Program:
         elif current is not None and (found := _LINE.match(line)):
             instruction = _instruction(found[2], _COMMENT.sub("", found[3]), bool(found[1]))
             current[instruction.name] = instruction
-    return Program(computations, entry)
+    return HloProgram(computations, entry)
 
 
-def runs(program: Program) -> tuple[dict[str, float], int]:
+def runs(program: HloProgram) -> tuple[dict[str, float], int]:
     """How often each computation runs, and the number of loops whose length is not known.
 
     What is fused into an instruction counts with it. Of a condition's branches each is counted, as
@@ -138,13 +138,13 @@ def called_by(instruction: Instruction) -> Iterator[str]:
         yield from _NAME.findall(group)
 
 
-def loop_trips(program: Program) -> list[int]:
+def loop_trips(program: HloProgram) -> list[int]:
     """Lengths of the loops of the entry computation, as far as they are known."""
     loops = (i for i in program.computations[program.entry].values() if i.opcode == "while")
     return [trips for loop in loops if (trips := _trips(program, loop)) is not None]
 
 
-def _trips(program: Program, loop: Instruction) -> int | None:
+def _trips(program: HloProgram, loop: Instruction) -> int | None:
     if known := _TRIPS.search(loop.rest):
         return int(known[1])
     condition = re.search(r"condition=%?([\w.\-]+)", loop.rest)
@@ -157,7 +157,7 @@ def _trips(program: Program, loop: Instruction) -> int | None:
     return constants[0] if len(constants) == 1 else None
 
 
-def results_of(lines: dict[str, Instruction], name: str) -> tuple[Array, ...]:
+def results_of(lines: dict[str, Instruction], name: str) -> tuple[HloArray, ...]:
     """What the instruction of that name gives; nothing where there is none."""
     return lines[name].results if name in lines else ()
 
@@ -167,7 +167,7 @@ def _instruction(name: str, text: str, is_root: bool) -> Instruction:
     opcode, _, after = text.lstrip().partition("(")
     inside, rest = _until_closed(f"({after}")
     results = tuple(
-        Array(
+        HloArray(
             found[1],
             tuple(int(n) for n in found[2].split(",") if n),
             "S(" not in (found[3] or ""),

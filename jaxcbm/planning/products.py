@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from jaxcbm.planning.hlo import Array, Instruction, results_of
+from jaxcbm.planning.hlo import HloArray, Instruction, results_of
 
 # A float32 product of full precision is six products of bfloat16 in the matrix units.
 _PASSES = {"highest": 6, "high": 3}
@@ -78,7 +78,7 @@ def _pad(rest: str, place: int) -> int:
     return int(found[1].split("x")[place].split("_")[0]) if found else 0
 
 
-def _operand(line: Instruction, lines: dict[str, Instruction], place: int) -> Array:
+def _operand(line: Instruction, lines: dict[str, Instruction], place: int) -> HloArray:
     return lines[line.operands[place]].results[0]
 
 

@@ -6,7 +6,7 @@ left out. Of an array that is only sliced, the slices count.
 
 from collections.abc import Iterable
 
-from jaxcbm.planning.hlo import Array, Instruction, Program, called_by, results_of
+from jaxcbm.planning.hlo import HloArray, HloProgram, Instruction, called_by, results_of
 
 # What moves nothing, or whose work stands in the computations that it calls.
 _FREE = frozenset(
@@ -20,7 +20,7 @@ _FREE = frozenset(
 _SLICES = frozenset(("gather", "dynamic-slice", "slice"))
 
 
-def moved_bytes(line: Instruction, lines: dict[str, Instruction], program: Program) -> float:
+def moved_bytes(line: Instruction, lines: dict[str, Instruction], program: HloProgram) -> float:
     """Bytes that an instruction reads from and writes to memory, what lies on the chip left out."""
     if line.opcode in _FREE or line.opcode.endswith("-done"):
         return 0.0
@@ -45,7 +45,7 @@ def moved_bytes(line: Instruction, lines: dict[str, Instruction], program: Progr
     return read + written
 
 
-def _touched(body: dict[str, Instruction], place: int, arrays: tuple[Array, ...]) -> float:
+def _touched(body: dict[str, Instruction], place: int, arrays: tuple[HloArray, ...]) -> float:
     """Bytes of a fusion's operand that it reads: of what is only sliced, the slices."""
     whole = float(sum(array.bytes for array in arrays))
     parameter = next(
@@ -80,5 +80,5 @@ def _updates(line: Instruction) -> bool:
     return line.opcode == "dynamic-update-slice"
 
 
-def _in_memory(arrays: Iterable[Array]) -> float:
+def _in_memory(arrays: Iterable[HloArray]) -> float:
     return float(sum(array.bytes for array in arrays if array.in_hbm))

@@ -12,7 +12,7 @@ import jaxcbm
 from jaxcbm.atomic import atomic_folder
 from jaxcbm.encoders.checkpoint.copy import copy_encoder
 from jaxcbm.errors import UserError
-from jaxcbm.model.export.program import PLATFORMS, Program, make_program
+from jaxcbm.model.export.program import PLATFORMS, ExportedProgram, make_program
 from jaxcbm.model.export.readme import readme
 from jaxcbm.model.model import ENCODER_FOLDER, Model
 
@@ -25,7 +25,7 @@ def export_model(
     *,
     with_encoder: bool = False,
     platforms: Sequence[str] = PLATFORMS,
-) -> Program:
+) -> ExportedProgram:
     """Write a model so that another machine serves it; the folder appears whole or not at all.
 
     `program/` needs jax alone; the folder itself is what `load_model` opens.
@@ -57,7 +57,7 @@ def export_model(
     return program
 
 
-def _write_program(folder: Path, program: Program, model: Model) -> None:
+def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None:
     folder.mkdir()
     (folder / "predict.stablehlo").write_bytes(program.serialised)
     save_file(

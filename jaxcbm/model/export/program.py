@@ -17,7 +17,7 @@ from jaxcbm.model.model import Model
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-class Program(NamedTuple):
+class ExportedProgram(NamedTuple):
     """A compiled prediction and what it is called with.
 
     Attributes:
@@ -33,7 +33,7 @@ class Program(NamedTuple):
     platforms: tuple[str, ...]
 
 
-def make_program(model: Model, platforms: Sequence[str] = PLATFORMS) -> Program:
+def make_program(model: Model, platforms: Sequence[str] = PLATFORMS) -> ExportedProgram:
     """Compile `model.predict` for several platforms and any batch size.
 
     The program takes the weights as an argument, so that it is a few hundred kilobytes and they lie
@@ -63,7 +63,7 @@ def make_program(model: Model, platforms: Sequence[str] = PLATFORMS) -> Program:
     kept = exported(names, platforms[:1], 1).module_kept_var_idx
     read = {names[i]: weights[names[i]] for i in kept if i < len(names)}
     program = exported(list(read), platforms, export.symbolic_shape("b")[0])
-    return Program(bytes(program.serialize()), read, size, tuple(platforms))
+    return ExportedProgram(bytes(program.serialize()), read, size, tuple(platforms))
 
 
 def _weights(model: Model) -> dict[str, np.ndarray]:

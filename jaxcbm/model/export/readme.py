@@ -1,12 +1,12 @@
 """The page in an exported folder: what lies there and how to load it."""
 
 from jaxcbm.encoders.image.preprocess import Preprocess
-from jaxcbm.model.export.program import Program
+from jaxcbm.model.export.program import ExportedProgram
 from jaxcbm.pages import render
 
 
 def readme(
-    program: Program, preprocess: Preprocess, encoder_name: str, *, with_encoder: bool
+    program: ExportedProgram, preprocess: Preprocess, encoder_name: str, *, with_encoder: bool
 ) -> str:
     """The whole page, in Markdown; its Python resizes and crops as `Preprocess` does."""
     return render(
