@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     from jaxcbm.encoders.load import load_encoder
     from jaxcbm.experiment import speed
 
-    sizes = speed.QUICK if args.quick else speed.Sizes()
+    sizes = speed.QUICK if args.quick else speed.SpeedSizes()
     encoder = (
         load_encoder(args.encoder, args.dtype)
         if args.encoder
