@@ -17,6 +17,8 @@ def add(commands: Any) -> None:
     )
     add_config(parser, required=True)
     add_workdir(parser, "folder for what it writes")
+    # It asks once a step whether to stop, and then leaves a checkpoint.
+    parser.set_defaults(computes=True)
 
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
