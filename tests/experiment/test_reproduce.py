@@ -188,7 +188,7 @@ def test_parts_are_whole_and_nothing_else_lies_beside_them(reproduced):
     "more, told",
     [
         (["--method=magic"], "no method 'magic'"),
-        (["--seeds=0"], "--seeds=0"),
+        (["--seeds=0"], "--seeds: '0'"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, more, told):
