@@ -42,6 +42,16 @@ settings.load_profile("untimed")
 collect_ignore_glob = ["goldens/make_*.py"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that slow.txt names, before the marker decides which of them run."""
+    lines = Path(__file__).with_name("slow.txt").read_text(encoding="utf-8").splitlines()
+    names = tuple(line for line in lines if line and not line.startswith("#"))
+    for item in items:
+        if item.nodeid.startswith(names):
+            item.add_marker("slow")
+
+
 def pytest_unconfigure() -> None:
     """Remove the compiled programs: only the process that made the folder knows it."""
     if _COMPILED is not None:
