@@ -27,11 +27,8 @@ def explanation_plot(
     kinds = ["positive" if value > 0 else "negative" for _, value in contributions] + ["neutral"]
     _bars(ours, [*contributions, rest], kinds, "contribution to the class logit")
     ours.axvline(0.0, color=light("text"), linewidth=0.8)
-    _bars(theirs, scores, ["neutral"] * len(scores), "the encoder's own concept scores")
     if scores:
-        values = [score for _, score in scores]
-        margin = max(max(values) - min(values), 1e-3)
-        theirs.set_xlim(min(values) - margin, max(values) + 0.35 * margin)
+        _points(theirs, scores, "the encoder's own concept scores")
     return figure
 
 
@@ -40,9 +37,25 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, float]], kinds: list[str], title
     positions = range(len(rows))
     drawn = axes.barh(positions, values, color=[light(kind) for kind in kinds])
     axes.bar_label(drawn, fmt="%+.2f" if min(values, default=0) < 0 else "%.2f", padding=3)
-    axes.set_yticks(positions, names)
+    axes.margins(x=0.18)
+    _rows(axes, names, title)
+
+
+def _points(axes: Axes, rows: Sequence[tuple[str, float]], title: str) -> None:
+    """Scores have no zero to draw bars from, and differ by little of what they have in common."""
+    names, values = [name for name, _ in rows], [value for _, value in rows]
+    axes.plot(values, range(len(rows)), "o", color=light("neutral"))
+    for position, value in enumerate(values):
+        axes.annotate(
+            f"{value:.2f}", (value, position), (7, 0), textcoords="offset points", va="center"
+        )
+    axes.margins(x=0.3)
+    _rows(axes, names, title)
+
+
+def _rows(axes: Axes, names: Sequence[str], title: str) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False)
     axes.invert_yaxis()
-    axes.margins(x=0.18)
     # Long phrases leave room above them, and none to the right.
     axes.set_title(title, fontsize=11, loc="right")
