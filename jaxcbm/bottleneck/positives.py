@@ -1,16 +1,69 @@
 """Which concepts belong to which image: the pairs that the `paired` objectives pull together.
 
-Every function returns a mask in {0, 1}, float32: from annotations, from the similarity of class and
-concept texts, or from the image's own top scores.
+A mask in {0, 1}, float32: from annotations, from the similarity of class and concept texts, or from
+the image's own top scores. `positives_source` says which for a fit, `batch_positives` takes it.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.bottleneck.samplers import top_k_mask
+from jaxcbm.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxcbm.bottleneck.config import BottleneckConfig
+
+
+def positives_source(config: "BottleneckConfig", annotated: bool) -> str:
+    """Where the positives of a fit come from.
+
+    Args:
+        config: of the bottleneck; its `positives` may be `auto`.
+        annotated: whether the train images have annotations.
+
+    Returns:
+        `annotations`, `classes`, `scores`, or `none` where the objective needs none.
+
+    Raises:
+        UserError: annotations are asked for, and the data has none.
+    """
+    if not config.needs_positives:
+        return "none"
+    if config.positives == "annotations" and not annotated:
+        raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")
+    if config.positives == "auto":
+        return "annotations" if annotated else "scores"
+    return config.positives
+
+
+def batch_positives(
+    config: "BottleneckConfig",
+    psi_BxD: jax.Array,
+    labels_B: jax.Array,
+    annotated_BxD: jax.Array | None = None,
+    class_positives_KxD: jax.Array | None = None,
+) -> jax.Array:
+    """The concepts that belong to each image of a batch, from what a fit knows of them.
+
+    Args:
+        config: of the bottleneck.
+        psi_BxD: concept scores, for images of which nothing else is known.
+        labels_B: int [B].
+        annotated_BxD: from annotations, in {0, 1}; they come first.
+        class_positives_KxD: from `class_positives`.
+
+    Returns:
+        float32 [B, D] in {0, 1}.
+    """
+    if annotated_BxD is not None:
+        return annotated_BxD.astype(jnp.float32)
+    if class_positives_KxD is not None:
+        return class_positives_KxD[labels_B]
+    return from_scores(psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
 
 
 def from_annotations(

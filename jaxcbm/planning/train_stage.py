@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.data.stream.batches import FeatureBatch
 from jaxcbm.distributed.placement import abstract_place, abstract_rows
 from jaxcbm.model.texts import Texts
@@ -20,7 +21,6 @@ from jaxcbm.training.fit_arrays import (
     fit_arrays,
     place_data,
     place_valid,
-    positives_source,
 )
 from jaxcbm.training.state import abstract_state, state_shardings
 from jaxcbm.training.step import METRICS, make_plan

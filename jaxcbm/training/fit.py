@@ -12,6 +12,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
@@ -34,7 +35,6 @@ from jaxcbm.training.fit_arrays import (
     fit_arrays,
     place_data,
     place_valid,
-    positives_source,
     split_arrays,
     start_on,
 )

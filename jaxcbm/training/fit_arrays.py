@@ -114,21 +114,6 @@ def inputs_of_moments(
     return Inputs(unit, std_E[:, None] * scores.kernel)
 
 
-def positives_source(config: BottleneckConfig, annotated: bool) -> str:
-    """Which kind of positives a fit uses; `none` where the objective needs none.
-
-    Raises:
-        UserError: annotations are asked for, and the data has none.
-    """
-    if not config.needs_positives:
-        return "none"
-    if config.positives == "annotations" and not annotated:
-        raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")
-    if config.positives == "auto":
-        return "annotations" if annotated else "scores"
-    return config.positives
-
-
 def shared_data(config: BottleneckConfig, texts: Texts, inputs: Inputs, source: str) -> TrainData:
     """What all batches share; the fields that have a row an image are None."""
     class_positives = None

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 
-from jaxcbm.bottleneck import positives
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Intermediates, Params
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES, ObjectiveInputs
+from jaxcbm.bottleneck.positives import batch_positives
 from jaxcbm.bottleneck.scores import InputMap, apply_map
+from jaxcbm.bottleneck.temperature import temperature
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.optimizers import make_optimizers, make_schedule
 
@@ -95,21 +96,6 @@ def init_state(plan: Plan, params: Params) -> TrainState:
     return TrainState(params, plan.optimizer.init(params), jnp.zeros((), jnp.int32))
 
 
-def temperature(config: BottleneckConfig, step: jax.Array, total_steps: int) -> jax.Array:
-    """Geometric annealing from tau_start to tau_end over the fit."""
-    progress = step.astype(jnp.float32) / max(total_steps - 1, 1)
-    return config.tau_start * (config.tau_end / config.tau_start) ** progress
-
-
-def batch_positives(config: BottleneckConfig, batch: TrainData, psi_BxD: jax.Array) -> jax.Array:
-    """The concepts that belong to each image of the batch, float32 [B, D] in {0, 1}."""
-    if batch.positives is not None:
-        return batch.positives.astype(jnp.float32)
-    if batch.class_positives is not None:
-        return batch.class_positives[batch.labels]
-    return positives.from_scores(psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
-
-
 def objective_loss(
     config: BottleneckConfig,
     params: Params,
@@ -121,11 +107,15 @@ def objective_loss(
     """The configured objective of the Concept Bottleneck Layer, float32 []."""
     base = batch.base_kernel
     psi_BxD = batch.inputs if base is None else jnp.matmul(batch.inputs, base)
+    chosen = None
+    if config.needs_positives:
+        known = batch.positives, batch.class_positives
+        chosen = batch_positives(config, psi_BxD, batch.labels, *known)
     inputs = ObjectiveInputs(
         scores=psi_BxD,
         logits=out.concept_logits,
         kernel=params["cbl.kernel"],
-        positives=batch_positives(config, batch, psi_BxD) if config.needs_positives else None,
+        positives=chosen,
         key=key,
         tau=tau,
     )

@@ -10,6 +10,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.data.features import Features
 from jaxcbm.data.stream.batches import FeatureRows
 from jaxcbm.data.stream.moments import Moments, choose_pivot, sum_moments
@@ -18,7 +19,6 @@ from jaxcbm.training.fit_arrays import (
     Inputs,
     annotated_positives,
     inputs_of_moments,
-    positives_source,
     shared_data,
 )
 from jaxcbm.training.step import TrainData

@@ -55,9 +55,9 @@ MUTATIONS = {
         ),
     ),
     "a positive dropped": Mutation(
-        STEP,
-        "        return batch.positives.astype(jnp.float32)\n",
-        "        return batch.positives.astype(jnp.float32).at[:, 0].set(0.0)\n",
+        "jaxcbm/bottleneck/positives.py",
+        "        return annotated_BxD.astype(jnp.float32)\n",
+        "        return annotated_BxD.astype(jnp.float32).at[:, 0].set(0.0)\n",
         (LOSS_OF_ITS_NAME,),
     ),
     "labels shifted by one": Mutation(

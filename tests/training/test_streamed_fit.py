@@ -22,6 +22,7 @@ from streamed_problem import (
 )
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.stream.moments import choose_pivot, sum_moments
@@ -39,7 +40,6 @@ from jaxcbm.training.fit import fit
 from jaxcbm.training.fit_arrays import (
     fit_arrays,
     make_inputs,
-    positives_source,
     split_arrays,
     start,
 )

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Params
+from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
@@ -43,7 +44,6 @@ from jaxcbm.training.fit_arrays import (
     abstract_start,
     annotated_positives,
     check_features,
-    positives_source,
     shared_data,
 )
 from jaxcbm.training.loop import Progress, run

@@ -23,6 +23,7 @@ from jax.sharding import PartitionSpec
 
 from jaxcbm.bottleneck.model import Bottleneck, Params
 from jaxcbm.bottleneck.scores import InputMap, apply_map
+from jaxcbm.bottleneck.temperature import temperature
 from jaxcbm.data.pixel_batches import Batch
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.finetuned import group
@@ -235,7 +236,7 @@ def finetune_step(
 ) -> tuple[TrainState, Metrics]:
     """One update of every group from one batch; the metrics are added to those of the epoch."""
     fit = plan.fit
-    tau = step.temperature(fit.config.bottleneck, state.step, fit.total_steps)
+    tau = temperature(fit.config.bottleneck, state.step, fit.total_steps)
     step_key = jax.random.fold_in(key, state.step)
     grads, metrics = gradients(state.params, fixed, plan, batch, step_key, tau)
     updates, opt_state = fit.optimizer.update(grads, state.opt_state, state.params)

@@ -12,6 +12,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.model import Params
+from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
@@ -23,7 +24,6 @@ from jaxcbm.training.fit_arrays import (
     FitArrays,
     check_features,
     fit_arrays,
-    positives_source,
     split_arrays,
     start,
 )
