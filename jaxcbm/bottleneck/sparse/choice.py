@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, nec_curve
 from jaxcbm.bottleneck.sparse.packed import PackedPath, pack
-from jaxcbm.bottleneck.sparse.path import AccuracyAtNec, elastic_net_path, nec_curve
+from jaxcbm.bottleneck.sparse.path import elastic_net_path
 from jaxcbm.bottleneck.unit_scale import unit_scale
 
 

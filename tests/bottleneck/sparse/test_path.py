@@ -8,9 +8,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sklearn.linear_model import LogisticRegression
 
 from jaxcbm.bottleneck.scores import InputMap
-from jaxcbm.bottleneck.sparse import path as sparse_head
 from jaxcbm.bottleneck.sparse import quadratic_model
-from jaxcbm.bottleneck.sparse.path import elastic_net_path, lambda_max, nec, truncate_to_nec
+from jaxcbm.bottleneck.sparse.nec_curve import nec_curve, truncate_to_nec
+from jaxcbm.bottleneck.sparse.path import elastic_net_path, lambda_max, nec
 from jaxcbm.distributed.mesh import make_mesh
 
 SAMPLES, CONCEPTS, CLASSES = 240, 12, 4
@@ -190,7 +190,7 @@ def test_truncation_keeps_the_largest():
 
 
 def test_nec_curve(data, path):
-    curve = sparse_head.nec_curve(path, *data, targets=(1, 3, 100))
+    curve = nec_curve(path, *data, targets=(1, 3, 100))
     np.testing.assert_allclose(curve.anec, np.mean(curve.accuracies), rtol=1e-6)
     assert curve.accuracies[0] < curve.accuracies[2]
     # No model has 100 concepts a class: the last one serves, whole.
