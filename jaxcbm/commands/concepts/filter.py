@@ -14,6 +14,7 @@ from jaxcbm.commands.concepts.action import (
     add_picture,
     read_classes,
 )
+from jaxcbm.concepts.filters.table import FILTERS
 from jaxcbm.errors import UserError
 
 
@@ -36,34 +37,34 @@ def add(actions: Any) -> None:
         action="append",
         default=[],
         metavar="FILTER",
-        help="leave out: length, duplicates, ...",
+        help=f"leave one out: {', '.join(FILTERS)}",
     )
     add_lines(parser)
-    _add_text_filters(parser.add_argument_group("filters of texts (on by default)"))
-    _add_image_filters(
-        parser.add_argument_group("filters that ask train pictures (off by default)")
-    )
+    _add_filters(parser.add_argument_group("filters of texts"), of_images=False)
+    _add_spaces(parser.add_argument_group("what texts are compared in"))
+    asked = parser.add_argument_group("filters that ask train pictures")
+    add_config(asked)
+    asked.add_argument("--features", type=Path, help="folder of the feature store")
+    _add_filters(asked, of_images=True)
 
 
-def _add_text_filters(group: Any) -> None:
-    group.add_argument(
-        "--max-characters",
-        type=count(1),
-        default=30,
-        help="length: drop longer phrases (default: 30)",
-    )
-    group.add_argument(
-        "--class-similarity",
-        type=number,
-        default=0.85,
-        help="classes: drop phrases as similar to a class name (default: 0.85)",
-    )
-    group.add_argument(
-        "--phrase-similarity",
-        type=number,
-        default=0.90,
-        help="similar: drop phrases as similar to an earlier one (default: 0.90)",
-    )
+def _add_filters(group: Any, *, of_images: bool) -> None:
+    """The flags of the filters that look at train images, or of those that do not."""
+    for name, each in FILTERS.items():
+        if not each.flag or ("images" in each.evidence) is not of_images:
+            continue
+        usual = next(iter(each.defaults.values()))
+        group.add_argument(
+            each.flag,
+            dest=each.flag,
+            type=count(1) if isinstance(usual, int) else number,
+            default=usual if each.by_default else None,
+            metavar=each.unit,
+            help=f"{name}: {each.meaning} (default: {usual if each.by_default else 'off'})",
+        )
+
+
+def _add_spaces(group: Any) -> None:
     group.add_argument("--encoder", help="dual encoder (default: jaxcbm/tiny, or --config's)")
     group.add_argument(
         "--sentence-encoder", default="", help="compare in a sentence-transformers model as well"
@@ -73,32 +74,6 @@ def _add_text_filters(group: Any) -> None:
     )
     group.add_argument("--sentence-weight", type=amount, default=1.0, help="the same (default: 1)")
     group.add_argument("--centre", default="", metavar="SET", help=CENTRE)
-
-
-def _add_image_filters(group: Any) -> None:
-    add_config(group)
-    group.add_argument("--features", type=Path, help="folder of the feature store")
-    group.add_argument(
-        "--visible",
-        type=number,
-        metavar="COSINE",
-        help="drop phrases whose 5 best pictures score less on average (0.25 suits CLIP)",
-    )
-    group.add_argument(
-        "--varying", type=number, metavar="COSINE", help="drop phrases whose scores deviate by less"
-    )
-    group.add_argument(
-        "--informative",
-        type=number,
-        metavar="NATS",
-        help="drop phrases that tell less of the label",
-    )
-    group.add_argument(
-        "--per-class",
-        type=count(1),
-        metavar="K",
-        help="keep the K phrases per class that set it apart",
-    )
 
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
@@ -136,29 +111,23 @@ def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
 def _steps(args: argparse.Namespace, *, with_classes: bool) -> list[Any]:
     """The filters that flags ask for, in the order in which they run."""
-    from jaxcbm.concepts.filters.run import FILTERS, Step
+    from jaxcbm.concepts.filters.run import Step
 
     if unknown := [name for name in args.skip if name not in FILTERS]:
         raise UserError(f"--skip={unknown[0]}: no such filter; one of {', '.join(FILTERS)}")
-    wanted = [
-        ("length", "at_most", args.max_characters),
-        ("duplicates", "", True),
-        ("classes", "below", args.class_similarity if with_classes else None),
-        ("similar", "below", args.phrase_similarity),
-        ("visible", "at_least", args.visible),
-        ("varying", "at_least", args.varying),
-        ("informative", "at_least", args.informative),
-        ("cover", "per_class", args.per_class),
-    ]
-    return [
-        Step(name, {setting: value} if setting else {})
-        for name, setting, value in wanted
-        if value is not None and name not in args.skip
-    ]
+    steps = []
+    for name, each in FILTERS.items():
+        value = getattr(args, each.flag) if each.flag else None
+        asked = value is not None or (each.by_default and not each.flag)
+        known = with_classes or "class_texts" not in each.evidence
+        if asked and known and name not in args.skip:
+            steps.append(Step(name, {next(iter(each.defaults)): value} if each.flag else {}))
+    return steps
 
 
 def _compared(name: str, spaces: Any) -> dict[str, Any]:
     """In which space a filter compared: what its threshold is a number of."""
-    if name in ("classes", "similar"):
+    seen = FILTERS[name].evidence
+    if "texts" in seen:
         return spaces.as_json()
-    return {} if name in ("length", "duplicates") else {"encoder": spaces.encoder}
+    return {"encoder": spaces.encoder} if "pictured" in seen else {}

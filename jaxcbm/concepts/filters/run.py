@@ -1,6 +1,6 @@
 """Run named filters over a concept set, one after the other, and log what each dropped and why."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -8,10 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.concepts.filters.class_cover import uncovering
-from jaxcbm.concepts.filters.image import not_varying, not_visible, uninformative
-from jaxcbm.concepts.filters.similarity import like_a_class, like_another
-from jaxcbm.concepts.filters.text import near_duplicates, too_long
+from jaxcbm.concepts.filters.table import FILTERS
 from jaxcbm.errors import UserError
 
 
@@ -55,34 +52,8 @@ class Step(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
 
 
-class Filter(NamedTuple):
-    """A filter as the pipeline runs it.
-
-    Attributes:
-        function: phrases, evidence and settings to D reasons, "" where a phrase stays.
-        evidence: the fields of `Evidence` that it is given after the phrases.
-        defaults: its settings.
-    """
-
-    function: Callable[..., list[str]]
-    evidence: tuple[str, ...]
-    defaults: Mapping[str, Any]
-
-
-FILTERS: dict[str, Filter] = {
-    "length": Filter(too_long, (), {"at_most": 30}),
-    "duplicates": Filter(near_duplicates, (), {}),
-    "classes": Filter(like_a_class, ("texts", "classes", "class_texts"), {"below": 0.85}),
-    "similar": Filter(like_another, ("texts",), {"below": 0.90}),
-    "visible": Filter(not_visible, ("pictured", "images"), {"at_least": 0.25, "top": 5}),
-    "varying": Filter(not_varying, ("pictured", "images"), {"at_least": 0.01}),
-    "informative": Filter(
-        uninformative, ("pictured", "images", "labels"), {"at_least": 0.02, "bins": 8}
-    ),
-    "cover": Filter(uncovering, ("pictured", "images", "labels"), {"per_class": 10}),
-}
 # What the released system runs; the others need images, or a number that suits the encoder.
-DEFAULT_STEPS = (Step("length"), Step("duplicates"), Step("classes"), Step("similar"))
+DEFAULT_STEPS = tuple(Step(name) for name, each in FILTERS.items() if each.by_default)
 
 
 def filter_concepts(
@@ -127,7 +98,7 @@ def _settled(step: Step, evidence: Evidence) -> tuple[str, dict[str, Any]]:
     """The step with all of its settings, once it is sure that it can run."""
     if step.name not in FILTERS:
         raise UserError(f"no filter {step.name!r}: one of {', '.join(FILTERS)}")
-    _, fields, defaults = FILTERS[step.name]
+    fields, defaults = FILTERS[step.name].evidence, FILTERS[step.name].defaults
     if unknown := sorted(set(step.settings) - set(defaults)):
         raise UserError(
             f"filter {step.name} has no setting {unknown[0]!r}; it has "

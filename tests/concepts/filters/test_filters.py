@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.filters.image import not_varying, not_visible, top_scores, uninformative
-from jaxcbm.concepts.filters.run import FILTERS, Evidence, Step, filter_concepts
+from jaxcbm.concepts.filters.run import Evidence, Step, filter_concepts
 from jaxcbm.concepts.filters.score_information import mutual_information
 from jaxcbm.concepts.filters.similarity import centred, join_embeddings, like_a_class, like_another
+from jaxcbm.concepts.filters.table import FILTERS
 from jaxcbm.concepts.filters.text import near_duplicates, too_long
 from jaxcbm.concepts.phrase_key import phrase_key
 from jaxcbm.errors import UserError
