@@ -5,7 +5,9 @@ from pathlib import Path
 
 from jaxcbm.errors import UserError
 
-BUILT_IN = ("birds", "cifar10", "cifar100", "cub", "fashion_mnist", "imagenet", "places365")
+_SETS = resources.files("jaxcbm.concepts").joinpath("sets")
+# A set is added by its file.
+BUILT_IN = tuple(sorted(file.name.removesuffix(".txt") for file in _SETS.iterdir()))
 
 
 def built_in_name(source: str | Path) -> str | None:
@@ -23,7 +25,7 @@ def built_in_name(source: str | Path) -> str | None:
 
 def read_built_in(name: str) -> str:
     """The text of a built-in set."""
-    return resources.files("jaxcbm.concepts").joinpath("sets", f"{name}.txt").read_text("utf-8")
+    return _SETS.joinpath(f"{name}.txt").read_text("utf-8")
 
 
 def read_concept_file(path: Path) -> str:
