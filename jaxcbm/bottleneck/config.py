@@ -5,18 +5,10 @@ from typing import Literal
 
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES, Objective, ProximalMap
 from jaxcbm.bottleneck.objectives.variants import Variant
+from jaxcbm.bottleneck.sampler_modules import SAMPLERS, SamplerName
 from jaxcbm.errors import UserError
 
 Parameterisation = Literal["auto", "full", "residual", "factored"]
-SamplerName = Literal["identity", "gumbel_softmax", "binary_concrete", "top_k"]
-
-# Fields that matter with one sampler, and not with every other.
-SAMPLER_FIELDS: dict[SamplerName, tuple[str, ...]] = {
-    "identity": (),
-    "gumbel_softmax": ("hard", "tau_start", "tau_end"),
-    "binary_concrete": ("prior", "tau_start", "tau_end"),
-    "top_k": ("k", "tau_start", "tau_end"),
-}
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class BottleneckConfig:
             penalty falls on R, else factored).
         standardise: centre and scale the scores per concept with train statistics.
         head_bias: whether the head has a bias.
-        sampler: what stands between concept logits and head.
+        sampler: what stands between concept logits and head (`bottleneck.sampler_modules`).
         hard: Gumbel-Softmax sampler: one-hot samples with straight-through gradients.
         k: `top_k` sampler: concepts kept per image.
         prior: `binary_concrete` sampler: prior probability that a concept is active.
@@ -108,5 +100,5 @@ class BottleneckConfig:
             return self.needs_positives
         record = OBJECTIVES[self.objective]
         special = {name for own in OBJECTIVES.values() for name in own.fields}
-        special |= {name for own in SAMPLER_FIELDS.values() for name in own}
-        return field not in special or field in (*record.fields, *SAMPLER_FIELDS[self.sampler])
+        special |= {name for own in SAMPLERS.values() for name in own.fields}
+        return field not in special or field in (*record.fields, *SAMPLERS[self.sampler].fields)

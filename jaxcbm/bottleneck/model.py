@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.sampler_modules import make_sampler
+from jaxcbm.bottleneck.sampler_modules import SAMPLERS
 from jaxcbm.flat_params import merge_flat, split_flat
 
 Params = dict[str, jax.Array]
@@ -70,7 +70,7 @@ class ConceptBottleneck(nnx.Module):
         self.cbl = ConceptBottleneckLayer(
             inputs, concepts, residual=config.layer == "residual", rngs=rngs
         )
-        self.sampler = make_sampler(config)
+        self.sampler = SAMPLERS[config.sampler].make(config)
         self.head = Head(concepts, classes, bias=config.head_bias, rngs=rngs)
 
     def __call__(

@@ -4,25 +4,19 @@ Each maps logits [..., D], the key of its noise (None is inference) and a temper
 [..., D] and their divergence from a prior, float32 [], which is 0 where there is no prior.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.samplers import binary_concrete, gumbel_softmax, identity, top_k
 
+if TYPE_CHECKING:
+    from jaxcbm.bottleneck.config import BottleneckConfig
 
-def make_sampler(config: BottleneckConfig) -> nnx.Module:
-    """The configured sampler: (z, key, tau=) -> (activations [B, D], kl [])."""
-    match config.sampler:
-        case "identity":
-            return IdentitySampler()
-        case "gumbel_softmax":
-            return GumbelSoftmaxSampler(hard=config.hard)
-        case "top_k":
-            return TopKSampler(config.k)
-        case "binary_concrete":
-            return BinaryConcreteSampler(config.prior)
+SamplerName = Literal["identity", "gumbel_softmax", "binary_concrete", "top_k"]
 
 
 class IdentitySampler(nnx.Module):
@@ -89,3 +83,27 @@ class BinaryConcreteSampler(nnx.Module):
 
 def _no_divergence() -> jax.Array:
     return jnp.zeros((), jnp.float32)
+
+
+class SamplerRecord(NamedTuple):
+    """One sampler.
+
+    Attributes:
+        make: the module of a configuration: (z, key, tau=) -> (activations [B, D], kl []).
+        fields: of `BottleneckConfig` that matter with this sampler, and not with every other.
+    """
+
+    make: Callable[["BottleneckConfig"], nnx.Module]
+    fields: tuple[str, ...] = ()
+
+
+SAMPLERS: dict[SamplerName, SamplerRecord] = {
+    "identity": SamplerRecord(lambda config: IdentitySampler()),
+    "gumbel_softmax": SamplerRecord(
+        lambda config: GumbelSoftmaxSampler(hard=config.hard), ("hard", "tau_start", "tau_end")
+    ),
+    "binary_concrete": SamplerRecord(
+        lambda config: BinaryConcreteSampler(config.prior), ("prior", "tau_start", "tau_end")
+    ),
+    "top_k": SamplerRecord(lambda config: TopKSampler(config.k), ("k", "tau_start", "tau_end")),
+}

@@ -7,8 +7,9 @@ from typing import get_args
 
 import pytest
 
-from jaxcbm.bottleneck.config import SAMPLER_FIELDS, BottleneckConfig, SamplerName
+from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES, Objective
+from jaxcbm.bottleneck.sampler_modules import SAMPLERS, SamplerName
 from jaxcbm.errors import UserError
 
 PACKAGE = Path(__file__).parents[2] / "jaxcbm"
@@ -16,7 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "jaxcbm"
 
 def test_the_type_names_every_objective_of_the_table():
     assert get_args(Objective) == tuple(OBJECTIVES)
-    assert SAMPLER_FIELDS.keys() == set(get_args(SamplerName))
+    assert get_args(SamplerName) == tuple(SAMPLERS)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -70,7 +71,7 @@ def test_a_field_matters_to_its_objectives(field, objectives):
     ],
 )
 def test_a_field_matters_to_its_samplers(field, samplers):
-    config = {name: BottleneckConfig(sampler=name) for name in SAMPLER_FIELDS}
+    config = {name: BottleneckConfig(sampler=name) for name in SAMPLERS}
     assert {name for name in config if config[name].uses(field)} == samplers
 
 

@@ -13,6 +13,7 @@ from problem import make_problem, start, train
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES
+from jaxcbm.bottleneck.sampler_modules import SAMPLERS
 from jaxcbm.experiment.released import released_fit
 from jaxcbm.training.config import OptimizerConfig, TrainingConfig
 from jaxcbm.training.metrics_log import read_metrics
@@ -50,7 +51,7 @@ def test_every_objective_and_variant_trains_to_finite_parameters(objective, vari
 
 
 @pytest.mark.parametrize("hard", [False, True])
-@pytest.mark.parametrize("sampler", ["gumbel_softmax", "binary_concrete", "top_k"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_trains_to_finite_parameters(sampler, hard):
     check_finite(BottleneckConfig(sampler=sampler, hard=hard, k=3))
 
