@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.filters.class_cover import cover_classes, uncovering
 from jaxcbm.concepts.filters.run import DEFAULT_STEPS, Evidence, Step, filter_concepts
+from jaxcbm.concepts.filters.table import FILTERS
 from jaxcbm.errors import UserError
 
 PHRASES = ("red crown", "the red crowns", "a crown that is as red as it can be", "wren", "tail")
@@ -97,7 +98,7 @@ def test_text_of_other_encoders_does_not_reach_the_images():
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([Step("lenght")], "no filter 'lenght': one of length, duplicates, classes"),
+        ([Step("lenght")], f"no filter 'lenght': one of {', '.join(FILTERS)}"),
         ([Step("length", {"below": 3})], "filter length has no setting 'below'; it has at_most"),
         ([Step("duplicates", {"a": 1})], "it has none"),
         ([Step("similar")], "filter similar needs text embeddings"),
