@@ -24,7 +24,7 @@ from jaxcbm.training.finetune.fit import finetune_splits
 from jaxcbm.training.fit import fit
 from jaxcbm.training.sweep.sweep import sweep
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "training" / "finetune"))
 from finetune_problem import make_recipe, make_splits
 
 Flat = dict[str, np.ndarray]
