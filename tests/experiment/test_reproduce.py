@@ -167,9 +167,9 @@ def test_finished_parts_are_not_run_again(reproduced, monkeypatch, result):
     assert again.rows == result.rows
 
 
-def test_another_setting_is_another_result(reproduced, monkeypatch):
+def test_another_setting_is_another_result(reproduced, tmp_path):
     """Parts are found by everything that they depend on."""
-    workdir, _ = reproduced
+    workdir = shutil.copytree(reproduced[0], tmp_path / "birds")
     assert main(command(workdir, "--seeds=1", f"--method={ROWS[1]}")) == 0
     parts = {file.parent.name for file in workdir.glob("parts/*/*.json")}
     changed = "--config.training.seed=5"

@@ -97,7 +97,18 @@ def test_a_mistake_turns_its_tests_red(name, tmp_path):
     (tmp_path / mutation.file).write_text(mutated, encoding="utf-8")
     # -P: the package of the working directory would come before the copy.
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *mutation.red],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "",
+            *mutation.red,
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
