@@ -1,7 +1,6 @@
 """Label-free CBM: a projection learned to say what the encoder says, and a sparse head on it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ from jaxcbm.baselines.concept_classifier import (
     ConceptClassifier,
     bottleneck_only,
     standardised,
-    with_sparse_path,
 )
 from jaxcbm.bottleneck.minimise import minimise_by_adam
 from jaxcbm.bottleneck.objectives.similarity import similarity
@@ -112,32 +110,6 @@ def label_free_bottleneck(
     names = [phrases[int(d)] for d in kept[good]]
     model = bottleneck_only(kernel[:, good], bias[good], names, len(train.classes))
     return standardised(model, train_NxE)
-
-
-def label_free(
-    train: Features,
-    valid: Features,
-    concepts_DxE: np.ndarray,
-    phrases: Sequence[str],
-    *,
-    seed: int = 0,
-    **settings: Any,
-) -> ConceptClassifier:
-    """Label-free CBM: the learned concepts under an elastic-net head chosen on validation.
-
-    Args:
-        train, valid, concepts_DxE, phrases, seed, settings: as for `label_free_bottleneck`.
-
-    Returns:
-        The sparsest head on the path that validates within 0.005 of the best.
-
-    Raises:
-        UserError: no concept is left, or no image has a label.
-
-    Reference: Oikarinen et al. 2023 (arXiv 2304.06129).
-    """
-    bottleneck = label_free_bottleneck(train, valid, concepts_DxE, phrases, seed=seed, **settings)
-    return with_sparse_path(bottleneck, train, valid)[0]
 
 
 def _loss(params: dict, batch: tuple, context: None, key: jax.Array | None) -> jax.Array:

@@ -10,7 +10,6 @@ from jaxcbm.baselines.concept_classifier import (
     bottleneck_only,
     class_logits,
     labelled,
-    with_sparse_path,
 )
 from jaxcbm.baselines.concept_vectors import concept_vectors
 from jaxcbm.baselines.linear_probe import PENALTIES, logistic_loss
@@ -69,38 +68,6 @@ def learned_bottleneck(train: Features, valid: Features) -> ConceptClassifier:
         raise UserError("no annotation is present in some train images and absent in others")
     phrases = [train.annotation_phrases[column] for column in vectors.columns]
     return bottleneck_only(vectors.kernel, vectors.bias, phrases, len(train.classes))
-
-
-def post_hoc(
-    train: Features,
-    valid: Features,
-    concepts_DxE: np.ndarray | None = None,
-    phrases: Sequence[str] = (),
-) -> ConceptClassifier:
-    """Post-hoc CBM: projections on concept vectors under an elastic-net head.
-
-    It draws nothing at random.
-
-    Args:
-        train: what the head, and learned vectors, are fitted on.
-        valid: what penalties are chosen on.
-        concepts_DxE: unit-norm text embeddings; None learns vectors from the annotations.
-        phrases: D texts, with text embeddings.
-
-    Returns:
-        The sparsest head on the path that validates within 0.005 of the best.
-
-    Raises:
-        UserError: no labels, or neither text embeddings nor annotations.
-
-    Reference: Yuksekgonul et al. 2023 (arXiv 2205.15480), section 2.
-    """
-    bottleneck = (
-        learned_bottleneck(train, valid)
-        if concepts_DxE is None
-        else text_bottleneck(concepts_DxE, phrases, len(train.classes))
-    )
-    return with_sparse_path(bottleneck, train, valid)[0]
 
 
 def with_residual(

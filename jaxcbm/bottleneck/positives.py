@@ -66,31 +66,6 @@ def batch_positives(
     return from_scores(psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
 
 
-def from_annotations(
-    annotations_NxA: jax.Array | np.ndarray, columns_D: jax.Array | np.ndarray | None = None
-) -> jax.Array:
-    """Positives from per-image annotations.
-
-    Args:
-        annotations_NxA: [N, A]; above 0.5 is present; NaN (unknown) counts as absent.
-        columns_D: int [D], for each concept the annotation that states it, or -1 where none does
-            (see `match_phrases`). None: concept d is annotation d.
-
-    Returns:
-        float32 [N, D] in {0, 1}; a concept without an annotation is positive nowhere.
-
-    >>> from_annotations(np.array([[1.0, np.nan], [0.0, 1.0]]), np.array([1, -1, 0])).tolist()
-    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    """
-    # A comparison with NaN is false.
-    present_NxA = (jnp.asarray(annotations_NxA) > 0.5).astype(jnp.float32)
-    if columns_D is None:
-        return present_NxA
-    columns_D = jnp.asarray(columns_D)
-    known_D = (columns_D >= 0).astype(jnp.float32)
-    return jnp.take(present_NxA, jnp.maximum(columns_D, 0), axis=1) * known_D[None, :]
-
-
 def match_phrases(concepts: Sequence[str], annotations: Sequence[str]) -> np.ndarray:
     """For each concept phrase, the index of the annotation with the same words, or -1.
 
@@ -103,39 +78,25 @@ def match_phrases(concepts: Sequence[str], annotations: Sequence[str]) -> np.nda
     return np.array([where.get(_canonical(phrase), -1) for phrase in concepts], np.int32)
 
 
-def class_positives(
-    class_concept_similarity_KxD: jax.Array,
-    *,
-    k: int | None = None,
-    threshold: float | None = None,
-    centred: bool = True,
-) -> jax.Array:
+def class_positives(class_concept_similarity_KxD: jax.Array, k: int) -> jax.Array:
     """The concepts that belong to each class, by the similarity of their texts.
+
+    Each concept's mean over classes is subtracted first, so that a phrase which is close to every
+    class (a hub of the text space) is not everybody's positive.
 
     Args:
         class_concept_similarity_KxD: [K, D].
         k: keep the k most similar concepts of each class.
-        threshold: keep the concepts at least this similar. Exactly one of k and threshold.
-        centred: subtract each concept's mean over classes first, so that a phrase which is close
-            to every class (a hub of the text space) is not everybody's positive.
 
     Returns:
         float32 [K, D] in {0, 1}.
 
-    Raises:
-        ValueError: both of k and threshold are given, or neither.
-
     >>> class_positives(jnp.array([[0.9, 0.8], [0.9, 0.1]]), k=1).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    if (k is None) == (threshold is None):
-        raise ValueError(f"give one of k and threshold, not both: k={k}, threshold={threshold}")
     similarity_KxD = class_concept_similarity_KxD.astype(jnp.float32)
-    if centred and similarity_KxD.shape[0] > 1:
+    if similarity_KxD.shape[0] > 1:
         similarity_KxD = similarity_KxD - similarity_KxD.mean(axis=0, keepdims=True)
-    if threshold is not None:
-        return (similarity_KxD >= threshold).astype(jnp.float32)
-    assert k is not None
     return top_k_mask(similarity_KxD, k)
 
 

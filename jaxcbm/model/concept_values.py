@@ -1,11 +1,8 @@
 """What a concept's activation looks like where the concept is there and where it is not."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-
-from jaxcbm.errors import UserError
 
 # Keeps the belief in a concept finite where one threshold parts all its images without an error.
 _RIDGE = 1e-3
@@ -27,41 +24,31 @@ class ConceptValues(NamedTuple):
     offset: np.ndarray
 
 
-def concept_values(
-    activations_NxD: np.ndarray, present_NxD: np.ndarray, *, kind: str = "mean"
-) -> ConceptValues:
+def concept_values(activations_NxD: np.ndarray, present_NxD: np.ndarray) -> ConceptValues:
     """Learn from train images what activations mean.
 
     Args:
         activations_NxD: concept activations of train images.
         present_NxD: 1 where the concept is in the image, 0 where not, NaN where unknown.
-        kind: `mean`: the mean activation of images with and without the concept; `percentile`:
-            the 95th and the 5th percentile over all images, as Koh et al. set them.
 
     Returns:
-        ConceptValues; NaN for a concept that all or none of the known images have.
+        ConceptValues: the mean activations of images with and without each concept; NaN for a
+        concept that all or none of the known images have.
 
-    Raises:
-        UserError: an unknown kind.
-
-    Reference: Koh et al. 2020 (arXiv 2007.04612) for the percentiles; Platt 1999 for the beliefs.
+    Reference: Platt 1999 for the beliefs.
 
     >>> activations, present = np.array([[2.0], [4.0], [-1.0]]), np.array([[1.0], [1.0], [0.0]])
     >>> values = concept_values(activations, present)
     >>> values.absent.tolist(), values.present.tolist()
     ([-1.0], [3.0])
     """
-    if kind not in KINDS:
-        raise UserError(f"no kind of concept values {kind!r}: choose one of {', '.join(KINDS)}")
     activations_NxD = np.asarray(activations_NxD, np.float64)
     known_NxD = ~np.isnan(present_NxD)
     with_NxD = known_NxD & (np.nan_to_num(present_NxD) > 0.5)
     without_NxD = known_NxD & ~with_NxD
     both_D = with_NxD.any(axis=0) & without_NxD.any(axis=0)
-    learnt = (
-        *KINDS[kind](activations_NxD, with_NxD, without_NxD),
-        *_beliefs(activations_NxD, with_NxD, without_NxD),
-    )
+    means = (_mean(activations_NxD, which_NxD) for which_NxD in (without_NxD, with_NxD))
+    learnt = (*means, *_beliefs(activations_NxD, with_NxD, without_NxD))
     return ConceptValues(*(np.where(both_D, values_D, np.nan) for values_D in learnt))
 
 
@@ -118,21 +105,8 @@ def encoder_answers(
     return (scores_NxD > thresholds_D[None, :]).astype(np.float64)
 
 
-def _means(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):
-    def mean(which_NxD: np.ndarray) -> np.ndarray:
-        return (activations_NxD * which_NxD).sum(axis=0) / np.maximum(which_NxD.sum(axis=0), 1)
-
-    return mean(without_NxD), mean(with_NxD)
-
-
-def _percentiles(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):
-    return np.quantile(activations_NxD, 0.05, axis=0), np.quantile(activations_NxD, 0.95, axis=0)
-
-
-KINDS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
-    "mean": _means,
-    "percentile": _percentiles,
-}
+def _mean(activations_NxD: np.ndarray, which_NxD: np.ndarray) -> np.ndarray:
+    return (activations_NxD * which_NxD).sum(axis=0) / np.maximum(which_NxD.sum(axis=0), 1)
 
 
 def _beliefs(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):

@@ -134,7 +134,8 @@ def annotated_positives(
     """
     annotations_NxD = features.annotations_of(phrases, rows)
     assert annotations_NxD is not None
-    return np.asarray(positives.from_annotations(annotations_NxD)).astype(np.uint8)
+    # A comparison with NaN is false.
+    return (annotations_NxD > 0.5).astype(np.uint8)
 
 
 def split_arrays(

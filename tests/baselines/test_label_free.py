@@ -2,10 +2,15 @@ import numpy as np
 import pytest
 from concept_problem import accuracy, make_problem, relabelled, unit
 
-from jaxcbm.baselines.concept_classifier import activations, class_logits
-from jaxcbm.baselines.label_free import cos_cubed, label_free, label_free_bottleneck
+from jaxcbm.baselines.concept_classifier import activations, class_logits, with_sparse_path
+from jaxcbm.baselines.label_free import cos_cubed, label_free_bottleneck
 from jaxcbm.bottleneck.objectives.similarity import similarity
 from jaxcbm.errors import UserError
+
+
+def fitted(train, valid, concepts, phrases, **settings):
+    bottleneck = label_free_bottleneck(train, valid, concepts, phrases, **settings)
+    return with_sparse_path(bottleneck, train, valid)[0]
 
 
 def test_cos_cubed_is_the_objective_per_concept():
@@ -33,7 +38,7 @@ def test_the_projection_learns_the_encoders_scores():
 def test_it_classifies_and_repeats_itself():
     problem = make_problem()
     arguments = problem.train, problem.valid, problem.concepts, problem.phrases
-    model, again, other = (label_free(*arguments, seed=seed) for seed in (3, 3, 4))
+    model, again, other = (fitted(*arguments, seed=seed) for seed in (3, 3, 4))
     assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.8
     np.testing.assert_array_equal(model.concept_kernel, again.concept_kernel)
     np.testing.assert_array_equal(model.head, again.head)
@@ -43,8 +48,8 @@ def test_it_classifies_and_repeats_itself():
 def test_renaming_the_classes_renames_the_predictions():
     problem = make_problem()
     order = [2, 0, 3, 1]
-    plain = label_free(problem.train, problem.valid, problem.concepts, problem.phrases)
-    renamed = label_free(
+    plain = fitted(problem.train, problem.valid, problem.concepts, problem.phrases)
+    renamed = fitted(
         relabelled(problem.train, order),
         relabelled(problem.valid, order),
         problem.concepts,

@@ -3,16 +3,20 @@ import optax
 import pytest
 from concept_problem import accuracy, make_problem, relabelled
 
-from jaxcbm.baselines.concept_classifier import activations, class_logits
+from jaxcbm.baselines.concept_classifier import activations, class_logits, with_sparse_path
 from jaxcbm.baselines.post_hoc import (
     learned_bottleneck,
-    post_hoc,
     text_bottleneck,
     with_residual,
 )
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.metrics import concept_auc
+
+
+def fitted(train, valid, concepts):
+    bottleneck = text_bottleneck(concepts, [f"concept {d}" for d in range(12)], 4)
+    return with_sparse_path(bottleneck, train, valid)[0]
 
 
 def test_learned_vectors_rank_images_by_their_concept():
@@ -43,19 +47,20 @@ def test_annotations_that_never_vary_are_left_out():
 @pytest.mark.parametrize("learned", [False, True])
 def test_it_classifies(learned):
     problem = make_problem()
-    concepts = None if learned else problem.concepts
-    model = post_hoc(problem.train, problem.valid, concepts, problem.phrases)
+    bottleneck = (
+        learned_bottleneck(problem.train, problem.valid)
+        if learned
+        else text_bottleneck(problem.concepts, problem.phrases, 4)
+    )
+    model, _ = with_sparse_path(bottleneck, problem.train, problem.valid)
     assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.8
 
 
 def test_renaming_the_classes_renames_the_predictions():
     problem, order = make_problem(), [3, 2, 0, 1]
-    plain = post_hoc(problem.train, problem.valid, problem.concepts, problem.phrases)
-    renamed = post_hoc(
-        relabelled(problem.train, order),
-        relabelled(problem.valid, order),
-        problem.concepts,
-        problem.phrases,
+    plain = fitted(problem.train, problem.valid, problem.concepts)
+    renamed = fitted(
+        relabelled(problem.train, order), relabelled(problem.valid, order), problem.concepts
     )
     rows = problem.test.as_array()
     np.testing.assert_allclose(
@@ -66,7 +71,7 @@ def test_renaming_the_classes_renames_the_predictions():
 def test_the_residual_never_hurts_on_train_nor_on_validation():
     problem = make_problem()
     # Two concepts cannot tell four classes apart: there is something left to explain.
-    model = post_hoc(problem.train, problem.valid, problem.concepts, problem.phrases)
+    model = fitted(problem.train, problem.valid, problem.concepts)
     poor = model._replace(head=np.where(np.arange(12) < 2, model.head, 0))
     hybrid = with_residual(poor, problem.train, problem.valid)
 
@@ -89,7 +94,7 @@ def test_the_residual_never_hurts_on_train_nor_on_validation():
 
 def test_a_residual_that_does_not_help_stays_zero():
     problem = make_problem()
-    model = post_hoc(problem.train, problem.valid, problem.concepts, problem.phrases)
+    model = fitted(problem.train, problem.valid, problem.concepts)
     rows = problem.valid.as_array()
     predicted = np.argmax(class_logits(model, rows), axis=1)
     valid = Features.from_arrays(rows, predicted, problem.valid.classes)
@@ -111,4 +116,4 @@ def test_learned_vectors_need_annotations():
         problem.train.as_array(), problem.train.labels, problem.train.classes
     )
     with pytest.raises(UserError, match="need annotated images"):
-        post_hoc(bare, problem.valid)
+        learned_bottleneck(bare, problem.valid)

@@ -9,35 +9,21 @@ from jaxcbm.bottleneck import positives
 
 
 def test_annotations_reach_the_concepts_that_name_them():
-    annotations = np.array([[1.0, 0.0, np.nan], [np.nan, 1.0, 0.0]], np.float32)
     columns = positives.match_phrases(
         ["Red crown", "no such thing", "long  TAIL"], ["long tail", "red crown", "big"]
     )
     assert columns.tolist() == [1, -1, 0]
-    mask = positives.from_annotations(annotations, columns)
-    np.testing.assert_array_equal(mask, [[0, 0, 1], [1, 0, 0]])
-    np.testing.assert_array_equal(positives.from_annotations(annotations), [[1, 0, 0], [0, 1, 0]])
 
 
-def test_class_similarity_ignores_hubs_unless_told():
+def test_class_similarity_ignores_hubs():
     similarity = jnp.array([[0.9, 0.5, 0.1], [0.9, 0.1, 0.5]])
     centred = positives.class_positives(similarity, k=1)
     np.testing.assert_array_equal(centred, [[0, 1, 0], [0, 0, 1]])
-    plain = positives.class_positives(similarity, k=1, centred=False)
-    np.testing.assert_array_equal(plain, [[1, 0, 0]] * 2)
-    above = positives.class_positives(similarity, threshold=0.4, centred=False)
-    np.testing.assert_array_equal(above, [[1, 1, 0], [1, 0, 1]])
 
 
 def test_one_class_is_not_centred_away():
     mask = positives.class_positives(jnp.array([[0.1, 0.9, 0.5]]), k=2)
     np.testing.assert_array_equal(mask, [[0, 1, 1]])
-
-
-@pytest.mark.parametrize("options", [{}, {"k": 1, "threshold": 0.5}])
-def test_class_positives_wants_one_rule(options):
-    with pytest.raises(ValueError, match="one of k and threshold"):
-        positives.class_positives(jnp.ones((2, 2)), **options)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 9])

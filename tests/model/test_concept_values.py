@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from jaxcbm.errors import UserError
 from jaxcbm.model.concept_values import (
     concept_values,
     encoder_answers,
@@ -27,12 +26,6 @@ def test_means_by_hand_skip_what_is_unknown():
     assert (values.absent[0], values.present[0]) == (2.0, 10.0)
     # No image is without the second concept: nothing can be said about its absence.
     assert all(np.isnan(x[1]) for x in values)
-
-
-def test_percentiles_are_of_all_images(data):
-    values = concept_values(*data, kind="percentile")
-    np.testing.assert_allclose(values.absent, np.percentile(data[0], 5, axis=0))
-    np.testing.assert_allclose(values.present, np.percentile(data[0], 95, axis=0))
 
 
 def test_beliefs_are_logistic_regressions(data):
@@ -74,8 +67,3 @@ def test_the_encoder_answers_as_often_as_annotations_do(data):
     np.testing.assert_array_equal(
         encoder_answers(scores, scores, unknown), encoder_answers(scores, scores)
     )
-
-
-def test_an_unknown_kind_is_named(data):
-    with pytest.raises(UserError, match=r"'median'.*mean, percentile"):
-        concept_values(*data, kind="median")
