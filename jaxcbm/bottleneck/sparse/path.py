@@ -14,7 +14,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.bottleneck.sparse.problem import matmul, pose
 from jaxcbm.bottleneck.sparse.solver import State, empty_model, largest_penalty, solve
 
@@ -54,8 +53,6 @@ def elastic_net_path(
     tolerance: float = 1e-3,
     max_iterations: int = 5000,
     sample_weights: jax.Array | None = None,
-    mapping: InputMap | None = None,
-    block: int | None = None,
 ) -> SparsePath:
     """Solve the elastic net for every penalty of a path, each to a certified relative gap.
 
@@ -65,17 +62,13 @@ def elastic_net_path(
         labels_N: int [N] in [0, K).
         num_classes: K, static. A class without samples gets zero weights and is never predicted.
         lambdas: penalties [P], decreasing. None: `path_length` of them, geometric from
-            `lambda_max` down to `lambda_ratio` times it.
+            the smallest at which the empty head is optimal down to `lambda_ratio` times it.
         path_length: P where lambdas is None, static.
         lambda_ratio: last over first penalty where lambdas is None.
         l1_ratio: r in (0, 1]; 1 is the lasso.
         tolerance: relative duality gap at which a model counts as solved.
         max_iterations: per penalty, at most so many; the certificate tells when it was too few.
         sample_weights: [N], non-negative, such as 0 for padding. None: all equal.
-        mapping: what makes activations of the given rows, which are then embeddings [N, E] of any
-            floating type: no array of size N x D is needed.
-        block: rows whose activations and logits exist at once, static; smaller ones for less
-            memory. None: all of them, which saves half of the products.
 
     Returns:
         SparsePath.
@@ -98,37 +91,9 @@ def elastic_net_path(
         l1_ratio,
         tolerance,
         max_iterations,
-        mapping,
         num_classes=num_classes,
         path_length=path_length,
-        block=block,
     )
-
-
-def lambda_max(
-    activations_NxD: jax.Array,
-    labels_N: jax.Array,
-    num_classes: int,
-    *,
-    l1_ratio: float = 0.99,
-    sample_weights: jax.Array | None = None,
-) -> jax.Array:
-    """The smallest penalty at which the empty head is optimal, in closed form.
-
-    With W = 0 the best bias predicts the class frequencies; W stays 0 as long as no entry of the
-    gradient exceeds lambda * l1_ratio.
-
-    Args: as for `elastic_net_path`.
-
-    Returns:
-        float32 scalar.
-
-    >>> activations = jnp.array([[1.0], [-1.0]])
-    >>> float(lambda_max(activations, jnp.array([0, 1]), 2, l1_ratio=1.0))
-    0.5
-    """
-    problem, _ = pose(activations_NxD, labels_N, num_classes, sample_weights)
-    return largest_penalty(problem, empty_model(problem), jnp.asarray(l1_ratio, jnp.float32))
 
 
 def nec(head_KxD: jax.Array) -> jax.Array:
@@ -142,7 +107,7 @@ def nec(head_KxD: jax.Array) -> jax.Array:
     return jnp.sum(head_KxD != 0).astype(jnp.float32) / head_KxD.shape[0]
 
 
-@partial(jax.jit, static_argnames=("num_classes", "path_length", "block"))
+@partial(jax.jit, static_argnames=("num_classes", "path_length"))
 def _follow_path(
     activations_NxD: jax.Array,
     labels_N: jax.Array,
@@ -152,13 +117,11 @@ def _follow_path(
     l1_ratio: jax.Array | float,
     tolerance: jax.Array | float,
     max_iterations: jax.Array | int,
-    mapping: InputMap | None,
     *,
     num_classes: int,
     path_length: int,
-    block: int | None,
 ) -> SparsePath:
-    problem, mean_D = pose(activations_NxD, labels_N, num_classes, sample_weights, mapping, block)
+    problem = pose(activations_NxD, labels_N, num_classes, sample_weights)
     ratio = jnp.asarray(l1_ratio, jnp.float32)
     start = empty_model(problem)
     if lambdas is None:
@@ -174,7 +137,7 @@ def _follow_path(
 
     _, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
     weights_PxKxD = solutions[:, :, :-1]
-    shift_PxK = matmul(weights_PxKxD, mean_D)
+    shift_PxK = matmul(weights_PxKxD, problem.mean)
     biases_PxK = solutions[:, :, -1] * problem.constant - shift_PxK
     return SparsePath(
         lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)

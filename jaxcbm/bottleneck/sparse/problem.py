@@ -1,14 +1,9 @@
-"""The data of an elastic-net fit, and sums over its samples, at once or block by block."""
+"""The data of an elastic-net fit, and what its solver sees of them."""
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-from jaxcbm.bottleneck.scores import InputMap
-
-Sums = TypeVar("Sums")
 
 
 class Rows(NamedTuple):
@@ -16,10 +11,10 @@ class Rows(NamedTuple):
 
     Attributes:
         inputs: centred activations and one more column, constant, whose coefficients are the
-            bias: float32 [B, J], J = D + 1.
-        onehot: labels, float32 [K, B]: classes come first everywhere in the solver, because both
+            bias: float32 [N, J], J = D + 1.
+        onehot: labels, float32 [K, N]: classes come first everywhere in the solver, because both
             products then run without a transposed copy of the inputs.
-        weights: float32 [B]; 0 for padding.
+        weights: float32 [N]; 0 for padding.
     """
 
     inputs: jax.Array
@@ -28,26 +23,24 @@ class Rows(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is minimised. Arrays over samples are [blocks, B, ...].
+    """What is minimised.
 
-    With a single block the solver keeps the logits of its iterates, which are linear in them, so
-    that extrapolating costs no product. With several, nothing of size N x K or N x D ever exists.
+    The solver keeps the logits of its iterates, which are linear in them, so that extrapolating
+    costs no product.
 
     Attributes:
-        features: float [blocks, B, E]: the activations, or what `kernel` makes them from.
-        labels: int32 [blocks, B].
-        weights: float32 [blocks, B], sum 1.
-        kernel: float32 [E, D], or None: features are the activations.
-        mean: weighted mean of the features, float32 [E].
+        activations: float [N, D].
+        labels: int32 [N].
+        weights: float32 [N], sum 1.
+        mean: weighted mean of the activations, float32 [D].
         constant: value of the bias column, float32 []: the activations' root mean square.
         frequency: share of each class, float32 [K].
         l1, l2: penalties of |W| and W^2 / 2, float32 [].
     """
 
-    features: jax.Array
+    activations: jax.Array
     labels: jax.Array
     weights: jax.Array
-    kernel: jax.Array | None
     mean: jax.Array
     constant: jax.Array
     frequency: jax.Array
@@ -55,14 +48,21 @@ class Problem(NamedTuple):
     l2: jax.Array
 
     @property
-    def in_one_block(self) -> bool:
-        """Whether all samples are held at once."""
-        return self.features.shape[0] == 1
-
-    @property
     def width(self) -> int:
         """J: concepts and the bias column."""
-        return (self.features if self.kernel is None else self.kernel).shape[-1] + 1
+        return self.activations.shape[-1] + 1
+
+    @property
+    def rows(self) -> Rows:
+        """The samples, centred."""
+        # A sample without weight, padding perhaps, must not steer the step size.
+        present = self.weights[:, None] > 0
+        moved = self.activations.astype(jnp.float32) - self.mean[None, :]
+        centred = jnp.where(present, moved, 0.0)
+        constant = jnp.broadcast_to(self.constant, (centred.shape[0], 1))
+        inputs = jnp.concatenate([centred, constant], axis=1)
+        onehot = jax.nn.one_hot(self.labels, self.frequency.size, dtype=jnp.float32, axis=0)
+        return Rows(inputs, onehot, self.weights)
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -72,112 +72,41 @@ def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def pose(
-    features_NxE: jax.Array,
+    activations_NxD: jax.Array,
     labels_N: jax.Array,
     num_classes: int,
     sample_weights: jax.Array | None,
-    mapping: InputMap | None = None,
-    block: int | None = None,
-) -> tuple[Problem, jax.Array]:
-    """Normalise the weights, centre (the bias absorbs it) and cut into blocks.
-
-    Returns:
-        (problem without penalties, mean activations [D]).
-    """
-    samples = features_NxE.shape[0]
+) -> Problem:
+    """Normalise the weights and centre (the bias absorbs it); the penalties are still 0."""
+    samples = activations_NxD.shape[0]
     weights_N = jnp.ones(samples) if sample_weights is None else sample_weights
     weights_N = weights_N.astype(jnp.float32) / jnp.sum(weights_N.astype(jnp.float32))
-    mean_E = matmul(weights_N, features_NxE.astype(jnp.float32))
-    kernel = None if mapping is None else mapping.kernel
+    mean_D = matmul(weights_N, activations_NxD.astype(jnp.float32))
     one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
     problem = Problem(
-        features=_cut(features_NxE, block),
-        labels=_cut(labels_N, block),
-        weights=_cut(weights_N, block),
-        kernel=kernel,
-        mean=mean_E,
+        activations=activations_NxD,
+        labels=labels_N,
+        weights=weights_N,
+        mean=mean_D,
         constant=one,
         frequency=jnp.zeros(num_classes),
         l1=zero,
         l2=zero,
     )
-
-    def moments(rows: Rows) -> tuple[jax.Array, jax.Array]:
-        activations = rows.inputs[:, :-1]
-        square_B = jnp.mean(activations * activations, axis=1)
-        return jnp.sum(rows.weights * square_B), matmul(rows.onehot, rows.weights)
-
-    square, frequency_K = sum_rows(problem, moments)
+    rows = problem.rows
+    centred = rows.inputs[:, :-1]
+    square = jnp.sum(rows.weights * jnp.mean(centred * centred, axis=1))
     constant = jnp.where(square > 0, jnp.sqrt(square), 1.0)
-    mean_D = mean_E if kernel is None else matmul(mean_E, kernel)
-    if mapping is not None:
-        mean_D = mean_D + mapping.bias
-    return problem._replace(constant=constant, frequency=frequency_K), mean_D
+    return problem._replace(constant=constant, frequency=matmul(rows.onehot, rows.weights))
 
 
-def sum_rows(
-    problem: Problem,
-    summand: Callable[..., Sums],
-    coefficients: tuple[jax.Array, ...] = (),
-    logits: tuple[jax.Array | None, ...] = (),
-) -> Sums:
-    """Sum `summand(rows, *logits [K, B])` over all blocks.
-
-    Args:
-        problem: the samples.
-        summand: returns a pytree of sums over the samples it is given.
-        coefficients: [K, J] each; their logits are what the summand is given.
-        logits: the same logits, where they are known [K, N].
-    """
-    if problem.in_one_block:
-        return summand(_rows(problem, *(x[0] for x in _blocks(problem))), *logits)
-
-    def at(block: tuple[jax.Array, ...]) -> Sums:
-        rows = _rows(problem, *block)
-        return summand(rows, *(matmul(each, rows.inputs.T) for each in coefficients))
-
-    shapes = jax.eval_shape(lambda: at(tuple(x[0] for x in _blocks(problem))))
-    empty = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-
-    def add(total: Sums, block: tuple[jax.Array, ...]) -> tuple[Sums, None]:
-        return jax.tree.map(jnp.add, total, at(block)), None
-
-    total, _ = jax.lax.scan(add, empty, _blocks(problem))
-    return total
+def logits_of(problem: Problem, coefficients_KxJ: jax.Array) -> jax.Array:
+    """Logits [K, N] of all samples."""
+    return matmul(coefficients_KxJ, problem.rows.inputs.T)
 
 
-def logits_of(problem: Problem, coefficients_KxJ: jax.Array) -> jax.Array | None:
-    """Logits [K, N] of all samples; None where they are not kept."""
-    if not problem.in_one_block:
-        return None
-    rows = _rows(problem, *(x[0] for x in _blocks(problem)))
-    return matmul(coefficients_KxJ, rows.inputs.T)
-
-
-def gradient_sum(rows: Rows, logits_KxB: jax.Array) -> jax.Array:
+def gradient(problem: Problem, logits_KxN: jax.Array) -> jax.Array:
     """The cross-entropy's gradient, [K, J]."""
-    error_KxB = jax.nn.softmax(logits_KxB, axis=0) - rows.onehot
-    return matmul(rows.weights[None, :] * error_KxB, rows.inputs)
-
-
-def _blocks(problem: Problem) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return problem.features, problem.labels, problem.weights
-
-
-def _rows(problem: Problem, features: jax.Array, labels: jax.Array, weights: jax.Array) -> Rows:
-    # A sample without weight, padding perhaps, must not steer the step size.
-    present = weights[:, None] > 0
-    centred = jnp.where(present, features.astype(jnp.float32) - problem.mean[None, :], 0.0)
-    activations = centred if problem.kernel is None else matmul(centred, problem.kernel)
-    constant = jnp.broadcast_to(problem.constant, (features.shape[0], 1))
-    inputs = jnp.concatenate([activations, constant], axis=1)
-    onehot = jax.nn.one_hot(labels, problem.frequency.size, dtype=jnp.float32, axis=0)
-    return Rows(inputs, onehot, weights)
-
-
-def _cut(array: jax.Array, block: int | None) -> jax.Array:
-    """[N, ...] to [blocks, B, ...], padded with zeros; None: one block."""
-    samples = array.shape[0]
-    size = samples if block is None else min(block, samples)
-    padding = [(0, -samples % size)] + [(0, 0)] * (array.ndim - 1)
-    return jnp.pad(array, padding).reshape(-1, size, *array.shape[1:])
+    rows = problem.rows
+    error_KxN = jax.nn.softmax(logits_KxN, axis=0) - rows.onehot
+    return matmul(rows.weights[None, :] * error_KxN, rows.inputs)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcbm.bottleneck.proximal import soft_threshold
-from jaxcbm.bottleneck.sparse.problem import Problem, Rows, matmul, sum_rows
+from jaxcbm.bottleneck.sparse.problem import Problem, matmul
 
 # Beyond it the matrix would be larger than the data is likely to be.
 _LARGEST_GRAM = 8192
@@ -48,36 +48,20 @@ class Metric(NamedTuple):
         return jnp.sum(self.times(one_KxJ) * other_KxJ)
 
 
-def shared_metric(
-    problem: Problem, coefficients_KxJ: jax.Array, logits_KxN: jax.Array | None
-) -> Metric:
+def shared_metric(problem: Problem, logits_KxN: jax.Array) -> Metric:
     """One covariance of the inputs for all classes; costs J / K times what one iteration costs.
 
     Each sample is weighted by its largest curvature or more: the Hessian of its cross-entropy is
     diag(p) - p p', whose eigenvalues are at most its trace 1 - |p|^2.
     """
-
-    def curvature(rows: Rows, logits: jax.Array) -> jax.Array:
-        p = jax.nn.softmax(logits, axis=0)
-        return rows.weights * (jnp.maximum(1 - jnp.sum(p * p, axis=0), 0.0) + _FLOOR)
-
-    def gram(rows: Rows, logits: jax.Array) -> jax.Array:
-        weighted = curvature(rows, logits)[:, None] * rows.inputs
-        return matmul(weighted.T, rows.inputs)
-
-    def image(rows: Rows, logits: jax.Array, vector_J: jax.Array) -> jax.Array:
-        return matmul(curvature(rows, logits) * matmul(rows.inputs, vector_J), rows.inputs)
-
-    known = (coefficients_KxJ,), (logits_KxN,)
+    rows, p = problem.rows, jax.nn.softmax(logits_KxN, axis=0)
+    curvature_N = rows.weights * (jnp.maximum(1 - jnp.sum(p * p, axis=0), 0.0) + _FLOOR)
     if problem.width <= _LARGEST_GRAM:
-        gram_JxJ = sum_rows(problem, gram, *known)
+        gram_JxJ = matmul((curvature_N[:, None] * rows.inputs).T, rows.inputs)
         return Metric(gram_JxJ, _largest(lambda v: matmul(gram_JxJ, v), problem.width))
 
     def multiply(vector_J: jax.Array) -> jax.Array:
-        def at(rows: Rows, logits: jax.Array) -> jax.Array:
-            return image(rows, logits, vector_J)
-
-        return sum_rows(problem, at, *known)
+        return matmul(curvature_N * matmul(rows.inputs, vector_J), rows.inputs)
 
     return Metric(None, _largest(multiply, problem.width))
 
@@ -89,32 +73,20 @@ def has_class_metric(problem: Problem) -> bool:
     return fits and problem.width <= _LARGEST_GRAM
 
 
-def class_metric(
-    problem: Problem, coefficients_KxJ: jax.Array, logits_KxN: jax.Array | None
-) -> Metric:
+def class_metric(problem: Problem, logits_KxN: jax.Array) -> Metric:
     """A covariance for each class; costs as much as J / 2 iterations.
 
     A class is curved where it is undecided, by p (1 - p): half of the bound that Gershgorin's
     theorem gives, which the step size makes up for.
     """
+    rows, p = problem.rows, jax.nn.softmax(logits_KxN, axis=0)
+    floor_K = _FLOOR * matmul(p * (1 - p), rows.weights) + 1e-7
+    weights_KxN = rows.weights[None, :] * (p * (1 - p) + floor_K[:, None])
 
-    def curvature_sum(rows: Rows, logits: jax.Array) -> jax.Array:
-        p = jax.nn.softmax(logits, axis=0)
-        return matmul(p * (1 - p), rows.weights)
+    def gram(weights_N: jax.Array) -> jax.Array:
+        return matmul((weights_N[:, None] * rows.inputs).T, rows.inputs)
 
-    known = (coefficients_KxJ,), (logits_KxN,)
-    floor_K = _FLOOR * sum_rows(problem, curvature_sum, *known) + 1e-7
-
-    def grams(rows: Rows, logits: jax.Array) -> jax.Array:
-        p = jax.nn.softmax(logits, axis=0)
-        weights_KxB = rows.weights[None, :] * (p * (1 - p) + floor_K[:, None])
-
-        def gram(weights_B: jax.Array) -> jax.Array:
-            return matmul((weights_B[:, None] * rows.inputs).T, rows.inputs)
-
-        return jax.lax.map(gram, weights_KxB)
-
-    gram_KxJxJ = sum_rows(problem, grams, *known)
+    gram_KxJxJ = jax.lax.map(gram, weights_KxN)
     largest_K = jax.vmap(lambda gram: _largest(lambda v: matmul(gram, v), problem.width))(
         gram_KxJxJ
     )
@@ -152,7 +124,7 @@ def minimise(
     return jax.lax.fori_loop(0, _INNER_STEPS, accelerated, first)[0]
 
 
-def curvature_bound(rows: Rows, logits: jax.Array, changed: jax.Array) -> jax.Array:
+def curvature_bound(problem: Problem, logits: jax.Array, changed: jax.Array) -> jax.Array:
     """An upper bound, free of cancellation, of the loss at `changed` over its tangent at `logits`.
 
     For a change of range r in a sample's logits, log-sum-exp rises over its tangent by at most
@@ -169,7 +141,7 @@ def curvature_bound(rows: Rows, logits: jax.Array, changed: jax.Array) -> jax.Ar
     series = 0.5 + spread / 6 + spread**2 / 24
     growth = jnp.where(spread < 0.1, series, (jnp.expm1(large) - large) / large**2)
     first = jnp.where(spread > 20.0, jnp.inf, variance * growth)
-    return jnp.sum(rows.weights * jnp.minimum(first, spread**2 / 8))
+    return jnp.sum(problem.weights * jnp.minimum(first, spread**2 / 8))
 
 
 def _largest(multiply, width: int) -> jax.Array:

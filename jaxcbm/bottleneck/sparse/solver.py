@@ -15,12 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcbm.bottleneck.sparse.duality_gap import bias_shift, certify
-from jaxcbm.bottleneck.sparse.problem import (
-    Problem,
-    gradient_sum,
-    logits_of,
-    sum_rows,
-)
+from jaxcbm.bottleneck.sparse.problem import Problem, gradient, logits_of
 from jaxcbm.bottleneck.sparse.quadratic_model import (
     Metric,
     class_metric,
@@ -40,12 +35,12 @@ _NEVER = -1e4  # Bias of a class without samples: its probability is exactly 0.
 
 
 class State(NamedTuple):
-    """Iterates [K, J] and, where all samples are in one block, their logits [K, N]."""
+    """Iterates [K, J] and their logits [K, N]."""
 
     now: jax.Array
-    now_logits: jax.Array | None
+    now_logits: jax.Array
     last: jax.Array
-    last_logits: jax.Array | None
+    last_logits: jax.Array
     momentum: jax.Array
     step: jax.Array
     iterations: jax.Array
@@ -65,8 +60,7 @@ def empty_model(problem: Problem) -> State:
 
 def largest_penalty(problem: Problem, empty: State, l1_ratio: jax.Array) -> jax.Array:
     """The smallest lambda that keeps W = 0: the largest gradient entry over the l1 share."""
-    gradient = sum_rows(problem, gradient_sum, (empty.now,), (empty.now_logits,))
-    return jnp.max(jnp.abs(gradient[:, :-1])) / l1_ratio
+    return jnp.max(jnp.abs(gradient(problem, empty.now_logits)[:, :-1])) / l1_ratio
 
 
 def solve(
@@ -101,7 +95,7 @@ def _descend(
     limit: jax.Array | int,
 ) -> State:
     """Steps in one metric, taken where the state is now, up to so many iterations in all."""
-    metric = measure(problem, state.now, state.now_logits)
+    metric = measure(problem, state.now_logits)
     state = state._replace(
         last=state.now,
         last_logits=state.now_logits,
@@ -128,19 +122,14 @@ def _iterate(problem: Problem, metric: Metric, state: State) -> State:
     """One trial step; accepted if the quadratic model majorises, else the step shrinks."""
     momentum = 0.5 + jnp.sqrt(0.25 + state.momentum**2)
     beta = (state.momentum - 1) / momentum
-
-    def extrapolate(now: jax.Array | None, last: jax.Array | None) -> jax.Array | None:
-        return None if now is None or last is None else now + beta * (now - last)
-
     ahead = state.now + beta * (state.now - state.last)
-    ahead_logits = extrapolate(state.now_logits, state.last_logits)
-    gradient = sum_rows(problem, gradient_sum, (ahead,), (ahead_logits,))
-    new = minimise(problem, metric, ahead, gradient, state.step)
+    ahead_logits = state.now_logits + beta * (state.now_logits - state.last_logits)
+    new = minimise(problem, metric, ahead, gradient(problem, ahead_logits), state.step)
     new_logits = logits_of(problem, new)
 
     change = new - ahead
     allowed = metric.product(change, change) / (2 * state.step)
-    rise = sum_rows(problem, curvature_bound, (ahead, new), (ahead_logits, new_logits))
+    rise = curvature_bound(problem, ahead_logits, new_logits)
     accepted = rise <= allowed
     # Momentum that points uphill is dropped.
     uphill = metric.product(-change, new - state.now) > 0
@@ -163,17 +152,13 @@ def _iterate(problem: Problem, metric: Metric, state: State) -> State:
 
 def _check(problem: Problem, state: State) -> State:
     """Improve the bias, then certify."""
-    shift_K = bias_shift(problem, state.now, state.now_logits)
+    shift_K = bias_shift(problem, state.now_logits)
     coefficients_K = shift_K / problem.constant
-
-    def shifted(logits: jax.Array | None) -> jax.Array | None:
-        return None if logits is None else logits + shift_K[:, None]
-
     state = state._replace(
         now=state.now.at[:, -1].add(coefficients_K),
-        now_logits=shifted(state.now_logits),
+        now_logits=state.now_logits + shift_K[:, None],
         last=state.last.at[:, -1].add(coefficients_K),
-        last_logits=shifted(state.last_logits),
+        last_logits=state.last_logits + shift_K[:, None],
     )
     objective, gap = certify(problem, state.now, state.now_logits)
     return state._replace(objective=objective, gap=gap)

@@ -7,10 +7,9 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from sklearn.linear_model import LogisticRegression
 
-from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.bottleneck.sparse import quadratic_model
 from jaxcbm.bottleneck.sparse.nec_curve import nec_curve, truncate_to_nec
-from jaxcbm.bottleneck.sparse.path import elastic_net_path, lambda_max, nec
+from jaxcbm.bottleneck.sparse.path import elastic_net_path, nec
 from jaxcbm.distributed.mesh import make_mesh
 
 SAMPLES, CONCEPTS, CLASSES = 240, 12, 4
@@ -87,9 +86,8 @@ def test_zeros_are_exact_and_the_path_fills_up(path):
     np.testing.assert_allclose(path.nec[3], np.count_nonzero(inner) / CLASSES)
 
 
-def test_lambda_max_is_where_the_model_empties(data, path):
-    largest = float(lambda_max(*data, CLASSES))
-    np.testing.assert_allclose(path.lambdas[0], largest, rtol=1e-6)
+def test_the_path_begins_where_the_model_empties(data, path):
+    largest = float(path.lambdas[0])
     around = jnp.linspace(1.001, 0.98, path.lambdas.size) * largest
     near = elastic_net_path(*data, CLASSES, lambdas=around, tolerance=1e-6)
     assert near.nec[0] == 0 < near.nec[-1]
@@ -122,24 +120,6 @@ def test_other_mixtures_are_certified_too(data, path, l1_ratio):
     assert (other.certificate <= 1e-3).all()
     last = other.weights[-1], other.biases[-1], float(other.lambdas[-1])
     np.testing.assert_allclose(other.objective[-1], objective(data, *last, l1_ratio), rtol=1e-5)
-
-
-def test_blocks_and_a_mapping_give_the_same_path(data, path):
-    """Activations made from embeddings, 50 rows at a time, the last block padded."""
-    activations, labels = data
-    rng = np.random.default_rng(1)
-    kernel = rng.normal(size=(CONCEPTS, CONCEPTS)).astype(np.float32)
-    shift = rng.normal(size=CONCEPTS).astype(np.float32)
-    embeddings = ((activations - shift) @ np.linalg.inv(kernel)).astype(np.float32)
-    options = {"lambdas": path.lambdas, "tolerance": 1e-5}
-    streamed = elastic_net_path(
-        embeddings, labels, CLASSES, mapping=InputMap(kernel, shift), block=50, **options
-    )
-    whole = elastic_net_path(activations, labels, CLASSES, **options)
-    assert (streamed.certificate <= 1e-5).all()
-    np.testing.assert_allclose(streamed.objective, whole.objective, rtol=3e-5)
-    np.testing.assert_allclose(streamed.weights, whole.weights, atol=2e-2)
-    np.testing.assert_allclose(streamed.biases, whole.biases, atol=0.1)
 
 
 def test_wide_problems_do_without_the_matrix(data, path, monkeypatch):
