@@ -1,17 +1,14 @@
 """The contrastive objective: softmax losses over rows and columns of the concept logits."""
 
 import jax
+import jax.numpy as jnp
 
-from jaxcbm.bottleneck.objectives.pairs import diagonal, matched, positives_of, present
+from jaxcbm.bottleneck.objectives.pairs import diagonal, matched
 from jaxcbm.bottleneck.objectives.variants import check_variant
 
 
 def contrastive(
-    z: jax.Array,
-    *,
-    variant: str = "paired",
-    positives: jax.Array | None = None,
-    where: jax.Array | None = None,
+    z: jax.Array, *, variant: str = "paired", positives: jax.Array | None = None
 ) -> jax.Array:
     """Contrastive objective on concept logits: mean of both directions.
 
@@ -24,9 +21,7 @@ def contrastive(
     Args:
         z: concept logits [B, D].
         variant: `released`, `paper` or `paired`.
-        positives: `paired` only: [B, D] in {0, 1} (non-negative weights work too). None takes the
-            8 largest logits of each image.
-        where: [B], non-zero for the images that count; the others are padding. None: all.
+        positives: `paired` only: [B, D] in {0, 1} (non-negative weights work too).
 
     Returns:
         float32 scalar.
@@ -37,14 +32,11 @@ def contrastive(
     Reference: Semenov et al. 2024 (arXiv 2404.03323), the contrastive CBL loss; several
     positives: Khosla et al. 2020 (arXiv 2004.11362), equation 2.
 
-    >>> import jax.numpy as jnp
     >>> z = jnp.array([[5.0, 0.0], [0.0, 5.0]])
     >>> released = contrastive(z, variant="released")
     >>> bool(jnp.allclose(released, contrastive(z, positives=jnp.eye(2))))
     True
     """
     check_variant(variant)
-    z = present(z, where)
-    if variant == "paired":
-        return matched(z, z, positives_of(z, positives, where), where)
-    return diagonal(z, z, where)
+    z = z.astype(jnp.float32)
+    return matched(z, z, positives) if variant == "paired" else diagonal(z, z)

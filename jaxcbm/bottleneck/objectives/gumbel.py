@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcbm.bottleneck.gumbel_noise import gumbel_pair
-from jaxcbm.bottleneck.objectives.pairs import diagonal, matched, mean_where, positives_of, present
+from jaxcbm.bottleneck.objectives.pairs import diagonal, matched
 from jaxcbm.bottleneck.objectives.variants import check_variant
 
 
@@ -16,7 +16,6 @@ def gumbel(
     variant: str = "paired",
     noise: tuple[jax.Array, jax.Array] | None = None,
     positives: jax.Array | None = None,
-    where: jax.Array | None = None,
 ) -> jax.Array:
     """Contrastive objective on Gumbel-perturbed logits (z + g) / tau, in the log domain.
 
@@ -35,7 +34,6 @@ def gumbel(
             before the softmax that normalises each row (over concepts, axis 1), the second before
             the one that normalises each column (over the batch, axis 0).
         positives: as in `contrastive`.
-        where: as in `contrastive`.
 
     Returns:
         float32 scalar.
@@ -58,24 +56,22 @@ def gumbel(
         noise = gumbel_pair(key, z.shape)
     inverse_tau = 1.0 / jnp.asarray(tau, jnp.float32)
     if noise is None:
-        over_rows = over_columns = present(z * inverse_tau, where)
+        over_rows = over_columns = z * inverse_tau
     else:
         over_rows, over_columns = (
-            present((z + direction.astype(jnp.float32)) * inverse_tau, where) for direction in noise
+            (z + direction.astype(jnp.float32)) * inverse_tau for direction in noise
         )
     if variant == "released":
-        return _every_entry(over_rows, over_columns, where)
+        return _every_entry(over_rows, over_columns)
     if variant == "paper":
-        return diagonal(over_rows, over_columns, where)
-    return matched(over_rows, over_columns, positives_of(z, positives, where), where)
+        return diagonal(over_rows, over_columns)
+    return matched(over_rows, over_columns, positives)
 
 
-def _every_entry(
-    over_rows: jax.Array, over_columns: jax.Array, where: jax.Array | None
-) -> jax.Array:
+def _every_entry(over_rows: jax.Array, over_columns: jax.Array) -> jax.Array:
     """Both directions of -log softmax averaged over all entries: mean lse minus mean logit."""
     lse_rows = jax.nn.logsumexp(over_rows, axis=1)
     lse_columns = jax.nn.logsumexp(over_columns, axis=0)
-    rows = mean_where(lse_rows - jnp.mean(over_rows, axis=1), where)
-    columns = jnp.mean(lse_columns) - mean_where(jnp.mean(over_columns, axis=1), where)
+    rows = jnp.mean(lse_rows - jnp.mean(over_rows, axis=1))
+    columns = jnp.mean(lse_columns) - jnp.mean(jnp.mean(over_columns, axis=1))
     return 0.5 * (rows + columns)

@@ -3,15 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.objectives.pairs import mean_where, positives_of
-
 # Where no pair is positive, or every one, the log-odds stop here.
 _RARE = 1e-6
 
 
-def sigmoid(
-    z: jax.Array, *, positives: jax.Array | None = None, where: jax.Array | None = None
-) -> jax.Array:
+def sigmoid(z: jax.Array, *, positives: jax.Array) -> jax.Array:
     """Mean over all pairs of image and concept of the binary cross-entropy.
 
     The probability that concept d belongs to image b is sigmoid(z[b, d] + c[d]), where c[d] are
@@ -24,9 +20,7 @@ def sigmoid(
 
     Args:
         z: concept logits [B, D].
-        positives: [B, D] in {0, 1} (or probabilities in between). None takes the 8 largest logits
-            of each image.
-        where: [B], non-zero for the images that count; the others are padding. None: all.
+        positives: [B, D] in {0, 1} (or probabilities in between).
 
     Returns:
         float32 scalar >= 0.
@@ -39,12 +33,8 @@ def sigmoid(
     0.0067
     """
     z = z.astype(jnp.float32)
-    y = positives_of(z, positives, where).astype(jnp.float32)
-    present_B = jnp.ones(z.shape[0]) if where is None else (where != 0).astype(jnp.float32)
-    count = jnp.maximum(jnp.sum(present_B), 1.0)
-    common = jnp.sum(y) / (count * z.shape[1])
-    share_D = jnp.clip((jnp.sum(y, axis=0) + common) / (count + 1.0), _RARE, 1.0 - _RARE)
+    y = positives.astype(jnp.float32)
+    share_D = jnp.clip((jnp.sum(y, axis=0) + jnp.mean(y)) / (len(y) + 1), _RARE, 1.0 - _RARE)
     logits = z + jax.scipy.special.logit(share_D)[None, :]
     # -y log p - (1 - y) log(1 - p), where neither logarithm can overflow.
-    losses_B = jnp.mean(jax.nn.softplus(logits) - y * logits, axis=1)
-    return mean_where(losses_B, present_B)
+    return jnp.mean(jnp.mean(jax.nn.softplus(logits) - y * logits, axis=1))

@@ -7,12 +7,7 @@ from jaxcbm.bottleneck.objectives.variants import check_variant
 
 
 def similarity(
-    psi: jax.Array,
-    z: jax.Array,
-    *,
-    cubed: bool = False,
-    variant: str = "paired",
-    where: jax.Array | None = None,
+    psi: jax.Array, z: jax.Array, *, cubed: bool = False, variant: str = "paired"
 ) -> jax.Array:
     """Minus the mean over concepts of the cosine between batch-centred columns of psi and z.
 
@@ -25,7 +20,6 @@ def similarity(
         z: concept logits [B, D].
         cubed: cube the centred columns first, which stresses the strongest images.
         variant: `released`, `paper` or `paired`.
-        where: [B], non-zero for the images that count; the others are padding. None: all.
 
     Returns:
         float32 scalar in [-1, 1].
@@ -45,7 +39,7 @@ def similarity(
     check_variant(variant)
     psi, z = psi.astype(jnp.float32), z.astype(jnp.float32)
     prepare = _centred if variant == "released" else _unit_spread
-    psi, z = prepare(psi, where), prepare(z, where)
+    psi, z = prepare(psi), prepare(z)
     if cubed:
         psi, z = psi * psi * psi, z * z * z
     norms_D = jnp.sum(psi * psi, axis=0), jnp.sum(z * z, axis=0)
@@ -57,21 +51,16 @@ def similarity(
     return -jnp.mean(products_D / (jnp.sqrt(norms_D[0]) * jnp.sqrt(norms_D[1])))
 
 
-def _centred(x: jax.Array, where: jax.Array | None) -> jax.Array:
-    """Columns minus their mean over the images that count; zero rows for the others."""
-    if where is None:
-        return x - jnp.mean(x, axis=0, keepdims=True)
-    weights_Bx1 = (where != 0).astype(jnp.float32)[:, None]
-    count = jnp.maximum(jnp.sum(weights_Bx1), 1.0)
-    return (x - jnp.sum(weights_Bx1 * x, axis=0, keepdims=True) / count) * weights_Bx1
+def _centred(x: jax.Array) -> jax.Array:
+    return x - jnp.mean(x, axis=0, keepdims=True)
 
 
-def _unit_spread(x: jax.Array, where: jax.Array | None) -> jax.Array:
+def _unit_spread(x: jax.Array) -> jax.Array:
     """Centred columns over their deviation, and exactly 0 where only rounding is left.
 
     The cosine does not depend on the scale, so that no gradient needs to flow through it.
     """
-    centred = _centred(x, where)
+    centred = _centred(x)
     spread_D = jnp.sqrt(jnp.mean(jax.lax.stop_gradient(centred) ** 2, axis=0))
     # Any entry tells how large the column is that centring had to round.
     size_D = jnp.abs(jax.lax.stop_gradient(x[0])) + spread_D

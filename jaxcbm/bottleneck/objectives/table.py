@@ -75,6 +75,11 @@ class ObjectiveRecord(NamedTuple):
     fields: tuple[str, ...] = ()
 
 
+def _sigmoid(config: "BottleneckConfig", x: ObjectiveInputs) -> jax.Array:
+    assert x.positives is not None
+    return sigmoid(x.logits, positives=x.positives)
+
+
 OBJECTIVES: dict[Objective, ObjectiveRecord] = {
     "gumbel": ObjectiveRecord(
         lambda config, x: gumbel(
@@ -115,7 +120,7 @@ OBJECTIVES: dict[Objective, ObjectiveRecord] = {
         fields=("cubed",),
     ),
     "sigmoid": ObjectiveRecord(
-        lambda config, x: sigmoid(x.logits, positives=x.positives),
+        _sigmoid,
         label="Sigmoid-CBM",
         variants=("paired",),
         positives_in=("paired",),
