@@ -101,7 +101,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text as UTF-8, its line ends as they are, atomically.
+
+    Raises:
+        UserError: as for `atomic_file`.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write an object as indented JSON, atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2) + "\n")

@@ -49,7 +49,7 @@ def write_report(files: Sequence[Path], output: Path) -> list[Path]:
         UserError: a result file is missing or broken (nothing is written then), or the folder
             cannot be made.
     """
-    from jaxcbm.atomic import atomic_file
+    from jaxcbm.atomic import write_text
     from jaxcbm.evaluation.results.file import read_result
     from jaxcbm.report.csv_file import csv_text
     from jaxcbm.report.facts import sections
@@ -63,6 +63,5 @@ def write_report(files: Sequence[Path], output: Path) -> list[Path]:
         "report.html": html_report(report),
     }
     for name, text in texts.items():
-        with atomic_file(output / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(output / name, text)
     return [output / name for name in texts]

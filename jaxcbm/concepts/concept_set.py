@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from jaxcbm.atomic import atomic_file
+from jaxcbm.atomic import write_text
 from jaxcbm.concepts.diff import ConceptDiff, diff
 from jaxcbm.concepts.file import (
     built_in_name,
@@ -316,8 +316,7 @@ class ConceptSet:
             text = "\n".join(self.phrases)
         else:
             raise UserError(f"cannot save concepts as {path}: the name must end in .txt or .json")
-        with atomic_file(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+        write_text(path, text + "\n")
 
 
 def _tidy(phrases: list[tuple[str, Any]], provenance: dict[str, Any], where: str) -> ConceptSet:

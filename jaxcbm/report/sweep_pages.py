@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxcbm.atomic import atomic_file, write_json
+from jaxcbm.atomic import atomic_file, write_json, write_text
 from jaxcbm.experiment.sweep import plain
 from jaxcbm.pages import render
 from jaxcbm.report.sweep_plot import Point, short, show, sweep_plot
@@ -24,8 +24,7 @@ def write_results(workdir: Path, ranked: Sequence[Ranked], about: dict[str, Any]
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         csv.writer(file).writerows(_rows(ranked))
-    with atomic_file(workdir / "sweep.md") as temporary:
-        temporary.write_text(markdown(ranked, about), encoding="utf-8")
+    write_text(workdir / "sweep.md", markdown(ranked, about))
     best = {"setting": ranked[0].setting, "overrides": overrides(ranked[0])}
     settings = [
         own._asdict() | {"runs": [outcome._asdict() for outcome in own.runs]} for own in ranked

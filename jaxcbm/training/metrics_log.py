@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from jaxcbm.atomic import atomic_file
+from jaxcbm.atomic import write_text
 
 
 class MetricsLog:
@@ -19,8 +19,7 @@ class MetricsLog:
         self._path = path
         if path is not None and path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= resume_step]
-            with atomic_file(path) as temporary:
-                temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Append one line for each value."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.atomic import atomic_file
+from jaxcbm.atomic import write_text
 from jaxcbm.errors import UserError
 
 
@@ -41,9 +41,7 @@ class AnswerCache:
         path = self._path(request)
         try:
             entry = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (ValueError, RecursionError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         except OSError as error:
             raise UserError(f"cannot read the cache {path}: {error.strerror}") from error
@@ -60,13 +58,8 @@ class AnswerCache:
         Raises:
             UserError: the disk is full or the folder is not writable.
         """
-        text = json.dumps({"request": dict(request), "answer": answer}, ensure_ascii=False)
-        path = self._path(request)
-        try:
-            with atomic_file(path) as temporary:
-                temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise UserError(f"cannot write the cache {path}: {error.strerror}") from error
+        text = json.dumps({"request": dict(request), "answer": answer})
+        write_text(self._path(request), text)
 
     def _path(self, request: Mapping[str, Any]) -> Path:
         canonical = json.dumps(dict(request), sort_keys=True, separators=(",", ":"))

@@ -1,6 +1,5 @@
 """A dual encoder as a folder in Hugging Face's layout, which transformers reads as well."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from jaxcbm.atomic import atomic_folder
+from jaxcbm.atomic import atomic_folder, write_json
 from jaxcbm.encoders.checkpoint.convert import to_theirs
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.encoders.image.preprocess import Preprocess
@@ -46,8 +45,8 @@ def save_encoder(
         for name in TOKENIZER_FILES:
             if (Path(tokenizer_folder) / name).is_file():
                 shutil.copyfile(Path(tokenizer_folder) / name, aside / name)
-        _write_json(aside / "config.json", {**content, "dtype": dtype})
-        _write_json(aside / "preprocessor_config.json", preprocess.to_hf())
+        write_json(aside / "config.json", {**content, "dtype": dtype})
+        write_json(aside / "preprocessor_config.json", preprocess.to_hf())
         save_file(tensors, aside / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -57,7 +56,3 @@ def _narrow(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         raise ValueError(f"{name} has values beyond {limit} and cannot be stored as {dtype}")
     # A transposed view would be written as it lies in memory.
     return np.array(array, dtype, order="C")
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
