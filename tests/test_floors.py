@@ -10,7 +10,17 @@ PACKAGE = Path(__file__).parents[1] / "jaxcbm"
 # Ground first. Modules of the package's own folder that import nothing above them count as ground.
 FLOORS = (
     ("errors",),
-    ("atomic", "charts", "extras", "flat_params", "pages", "palette", "storage", "typed_json"),
+    (
+        "atomic",
+        "charts",
+        "extras",
+        "flat_params",
+        "lines",
+        "pages",
+        "palette",
+        "storage",
+        "typed_json",
+    ),
     ("bottleneck", "distributed"),
     ("encoders",),
     ("data",),

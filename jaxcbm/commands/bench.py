@@ -38,6 +38,7 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     from jaxcbm.atomic import write_json
     from jaxcbm.encoders.load import load_encoder
     from jaxcbm.experiment import speed
+    from jaxcbm.lines import aligned
 
     sizes = speed.QUICK if args.quick else speed.SpeedSizes()
     encoder = (
@@ -57,16 +58,9 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     machine = _machine()
     if args.output is not None:
         write_json(args.output, {"speeds": speeds, "machine": machine})
-    print(_table(speeds))
-    print(f"on {machine['devices']} x {machine['device']}, jax {machine['jax']}")
-
-
-def _table(speeds: list[dict[str, Any]]) -> str:
     rows = [(s["name"], f"{s['value']:,.1f} {s['unit']}", s["what"]) for s in speeds]
-    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-    return "\n".join(
-        f"{name:<{widths[0]}}  {value:>{widths[1]}}  {what}" for name, value, what in rows
-    )
+    print("\n".join(aligned(rows, right=(1,))))
+    print(f"on {machine['devices']} x {machine['device']}, jax {machine['jax']}")
 
 
 def _machine() -> dict[str, Any]:

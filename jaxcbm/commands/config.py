@@ -23,14 +23,13 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
     """Print the list."""
     from jaxcbm.experiment.config_file import config_summaries
+    from jaxcbm.lines import aligned
 
-    print("\n".join(_settings(config)) if args.config else _list(config_summaries()))
-
-
-def _list(summaries: dict[str, str]) -> str:
-    width = max(map(len, summaries))
-    lines = [f"{name:<{width}}  {said}" for name, said in summaries.items()]
-    return "\n".join([*lines, "", "jaxcbm config NAME lists every setting of one"])
+    if args.config:
+        print("\n".join(_settings(config)))
+    else:
+        lines = aligned(list(config_summaries().items()))
+        print("\n".join([*lines, "", "jaxcbm config NAME lists every setting of one"]))
 
 
 def _settings(config: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from absl import logging
 from jaxcbm.distributed import departure, processes
 from jaxcbm.distributed.preemption import Preempted
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 # What may differ between the processes of one command.
 _OWN = ("process", "coordinator", "command", "run", "quiet")
@@ -79,8 +80,7 @@ def _speak_softly() -> None:
 
 
 def _summary(error: Exception) -> str:
-    first = (str(error).splitlines() or [""])[0]
-    said = f"{type(error).__name__}: {first}"
+    said = f"{type(error).__name__}: {first_line(error)}"
     if isinstance(error, jax.errors.JaxRuntimeError):
         said += " (perhaps another process has died: see what it said; the same command continues)"
     return said

@@ -17,6 +17,7 @@ import jax
 from jax._src import distributed as _jax_distributed
 
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 # How long the first process waits for the last one.
 _START_SECONDS = 300
@@ -74,8 +75,9 @@ def start(cluster: Cluster) -> None:
             "MPI; elsewhere give --coordinator=HOST:PORT --processes=N --process=I"
         ) from error
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--distributed: the processes cannot be joined: {reason}") from error
+        raise UserError(
+            f"--distributed: the processes cannot be joined: {first_line(error)}"
+        ) from error
     finally:
         late.cancel()
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxcbm.encoders.import_transformers import import_transformers
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 # The files that decide what a tokenizer does, of any family.
 TOKENIZER_FILES = (
@@ -139,9 +140,9 @@ def read_backend(folder: Path, *, kind: str = "CLIPTokenizer") -> Any:
         reader = transformers.AutoTokenizer if named else getattr(transformers, kind)
         return reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise UserError(
-            f"{folder}: the tokenizer files cannot be read ({reason}); download them again"
+            f"{folder}: the tokenizer files cannot be read ({first_line(error)}); download them "
+            "again"
         ) from error
 
 

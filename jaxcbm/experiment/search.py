@@ -19,6 +19,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.evaluation.metrics import top_k_accuracy
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.lines import aligned
 
 
 class SearchScore(NamedTuple):
@@ -152,11 +153,7 @@ def table(rows: Sequence[SearchScore]) -> str:
         numbers = (f"{value:.4f}" for value in row[4:])
         mark = "best on validation" if row is best else ""
         cells.append((*row[:4], *numbers, mark))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
+    return "\n".join(aligned(cells))
 
 
 def _about(

@@ -9,6 +9,7 @@ import jax
 from jax.experimental import topologies
 
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 from jaxcbm.planning.chips import GPUS, Slice, parse_slice
 
 # Without these the library looks for the metadata server of a machine in the cloud, and lets one
@@ -54,8 +55,7 @@ def devices_of(slice_: Slice) -> list[Any]:
             ).devices
         )
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"libtpu cannot compile for {slice_.name}: {reason}") from error
+        raise UserError(f"libtpu cannot compile for {slice_.name}: {first_line(error)}") from error
 
 
 def found_here(devices: list[Any]) -> Slice:

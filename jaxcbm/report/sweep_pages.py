@@ -11,6 +11,7 @@ import jax
 
 from jaxcbm.atomic import atomic_file, write_json, write_text
 from jaxcbm.experiment.sweep import plain
+from jaxcbm.lines import aligned
 from jaxcbm.pages import render
 from jaxcbm.report.sweep_plot import Point, short, show, sweep_plot
 from jaxcbm.report.tables import Cell, Group, Table
@@ -48,12 +49,7 @@ def overrides(best: Ranked) -> list[str]:
 
 def table(ranked: Sequence[Ranked], most: int = 10) -> str:
     """The best settings as aligned lines."""
-    header, *lines = _cells(ranked[:most])
-    widths = [max(len(line[i]) for line in (header, *lines)) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (header, *lines)
-    )
+    return "\n".join(aligned(_cells(ranked[:most])))
 
 
 def markdown(ranked: Sequence[Ranked], about: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.diff import ConceptDiff
 from jaxcbm.concepts.filters.log import FilterRun
 from jaxcbm.concepts.tidy import printable
+from jaxcbm.lines import aligned
 
 
 def filter_table(runs: Sequence[FilterRun], lines: int = 20) -> str:
@@ -72,19 +73,6 @@ def diff_table(change: ConceptDiff) -> str:
     parts += [f"  + {printable(phrase)}" for phrase in change.added]
     gone = [(f"  - {printable(p)}", change.reasons.get(p, "")) for p in change.removed]
     return "\n".join([*parts, *aligned(gone)])
-
-
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of cells as lines whose columns stand below each other; `right`: columns of numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def _settings(value: Any) -> str:

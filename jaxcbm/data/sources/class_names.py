@@ -114,7 +114,7 @@ def built_in(dataset: str) -> tuple[str, ...] | None:
     >>> built_in("cifar10:3.0.2")[:2], len(built_in("cifar100")), built_in("mnist")
     (('airplane', 'automobile'), 100, None)
     """
-    labels = _LABELS.get(_base(dataset))
+    labels = _LABELS.get(base_name(dataset))
     return None if labels is None else tuple(map(readable, labels.split()))
 
 
@@ -160,7 +160,7 @@ def class_names(
             f"dataset {dataset!r} comes without class names: name a file of {count} names, one a "
             "line in the order of the labels (--config.data.classes=FILE)"
         )
-    spelled = _base(dataset) in _SPELLED_BY_BUILDER
+    spelled = base_name(dataset) in _SPELLED_BY_BUILDER
     return tuple(map(readable, own)) if spelled else tuple(own)
 
 
@@ -223,7 +223,8 @@ def _of_synsets(dataset: str, own: Sequence[str], given: Sequence[str] | None) -
     return synset_names(own, given)
 
 
-def _base(dataset: str) -> str:
+def base_name(dataset: str) -> str:
+    """A dataset of TFDS without its config and version."""
     return re.split("[:/]", dataset, maxsplit=1)[0]
 
 

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcbm.data.sources.class_names import base_name
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 # Their builders read files through TensorFlow; CUB's decode masks with OpenCV besides.
 _NEEDS = {
@@ -48,14 +50,14 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
     """
     import tensorflow_datasets as tfds
 
-    missing = [package for package in _NEEDS.get(_base(name), ()) if not _installed(package)]
+    missing = [package for package in _NEEDS.get(base_name(name), ()) if not _installed(package)]
     if missing:
         packages = " ".join(_INSTALL[package] for package in missing)
         raise UserError(f"preparing {name} needs {', '.join(missing)}: pip install {packages}")
-    if _base(name) in _BY_HAND and manual_dir is None:
+    if base_name(name) in _BY_HAND and manual_dir is None:
         raise UserError(
             f"{name} must be downloaded by hand: give --manual-dir=FOLDER with "
-            + _BY_HAND[_base(name)]
+            + _BY_HAND[base_name(name)]
         )
     if manual_dir is not None and not manual_dir.is_dir():
         raise UserError(f"no such folder: {manual_dir} (--manual-dir)")
@@ -65,7 +67,7 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
     except tfds.core.DatasetNotFoundError as error:
         raise UserError(f"unknown dataset {name!r}: TFDS has none of that name") from error
     except ValueError as error:
-        raise UserError(f"cannot prepare {name!r}: {_first_line(error)}") from error
+        raise UserError(f"cannot prepare {name!r}: {first_line(error)}") from error
     download = tfds.download.DownloadConfig(
         manual_dir=None if manual_dir is None else str(manual_dir)
     )
@@ -73,12 +75,12 @@ def prepare(name: str, data_dir: Path | None = None, manual_dir: Path | None = N
         builder.download_and_prepare(download_config=download)
     except ImportError as error:
         raise UserError(
-            f"preparing {name} needs a package that is not here ({_first_line(error)}): "
+            f"preparing {name} needs a package that is not here ({first_line(error)}): "
             "pip install 'jaxcbm[tf]', or the one that is named"
         ) from error
     # The network, the archives and the disk fail in as many ways as there are libraries between.
     except (AssertionError, OSError, tfds.download.DownloadError) as error:
-        raise UserError(f"cannot prepare {name!r}: {_first_line(error)}") from error
+        raise UserError(f"cannot prepare {name!r}: {first_line(error)}") from error
     return builder
 
 
@@ -117,14 +119,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
-
-
-def _base(name: str) -> str:
-    return name.split(":")[0].split("/")[0]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 if __name__ == "__main__":

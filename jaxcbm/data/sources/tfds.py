@@ -14,6 +14,7 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.data.sources import class_names as names_of
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,7 @@ def _open_builder(name: str, data_dir: Path | str | None, file_format: str) -> A
             f"{where or 'its data folder'}"
         ) from error
     except (AssertionError, ValueError, OSError) as error:
-        raise UserError(f"cannot open dataset {name!r}: {_first_line(error)}") from error
+        raise UserError(f"cannot open dataset {name!r}: {first_line(error)}") from error
     if not builder.info.splits:
         raise UserError(
             f"dataset {name!r} is not prepared in {builder.data_dir}: run once "
@@ -161,7 +162,7 @@ def _open_split(
     except (ValueError, KeyError) as error:
         raise UserError(
             f"cannot read split {split!r} of dataset {name!r}, which has "
-            f"{', '.join(builder.info.splits)}: {_first_line(error)}"
+            f"{', '.join(builder.info.splits)}: {first_line(error)}"
         ) from error
 
 
@@ -201,7 +202,3 @@ def _build_command(name: str, data_dir: Path | str | None, file_format: str) -> 
         return f"tfds build {name}{place} --file_format={file_format}"
     place = f" --data-dir={data_dir}" if data_dir is not None else ""
     return f"python -m jaxcbm.data.sources.prepare_tfds --name={name}{place}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ from jaxcbm.encoders.image.preprocess import PREPROCESS_FILES
 from jaxcbm.encoders.open_clip.config import OPEN_CLIP_CONFIG
 from jaxcbm.encoders.tokenizer import TOKENIZER_FILES
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 
 def download(name: str) -> Path:
@@ -54,9 +55,8 @@ def download(name: str) -> Path:
         try:
             return Path(snapshot_download(name, local_files_only=True))
         except (LocalEntryNotFoundError, HFValidationError):
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
             raise UserError(
                 f"{name}: no such folder here, the hub cannot be reached "
-                f"({type(error).__name__}: {reason}), and its cache has no copy; download it on a "
+                f"({type(error).__name__}: {first_line(error):.200}), and its cache has no copy; download it on a "
                 "machine with a network and give the folder"
             ) from error

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 
 class Array(Protocol):
@@ -68,8 +69,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{name}: not a readable picture ({reason}); replace or remove it"
+    return f"{name}: not a readable picture ({first_line(error)}); replace or remove it"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
