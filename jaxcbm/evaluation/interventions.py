@@ -34,14 +34,12 @@ class InterventionCurve(NamedTuple):
     Attributes:
         counts: concepts set, int32 [M + 1], 0 to M.
         accuracies: share of images that are right, float32 [M + 1]; ties count against the model.
-        cross_entropies: mean over images, nats, float32 [M + 1].
         asked: the concept that each image was asked for at each step, int32 [N, M]; -1 after the
             last one whose value is known.
     """
 
     counts: np.ndarray
     accuracies: np.ndarray
-    cross_entropies: np.ndarray
     asked: np.ndarray
 
 
@@ -136,7 +134,7 @@ def intervention_curve(
     # NaN stands where nothing was learnt of a concept; its replacement is NaN as well.
     typical = (_float32(np.nan_to_num(x)) for x in (values.absent, values.present))
     shared = Shared(_float32(head_KxD), *typical)
-    right, losses, asked = _follow(
+    right, asked = _follow(
         batch,
         shared,
         jnp.asarray(known_NxD),
@@ -145,7 +143,7 @@ def intervention_curve(
         batch_size=int(np.clip(_BLOCK // head_KxD.size, 1, images)),
     )
     counts = np.arange(right.shape[0], dtype=np.int32)
-    return InterventionCurve(counts, *map(np.asarray, (right, losses, asked)))
+    return InterventionCurve(counts, *map(np.asarray, (right, asked)))
 
 
 @partial(jax.jit, static_argnames=("policy", "steps", "batch_size"))
@@ -157,8 +155,8 @@ def _follow(
     policy: str,
     steps: int,
     batch_size: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Accuracies [M + 1], cross-entropies [M + 1], asked [N, M]."""
+) -> tuple[jax.Array, jax.Array]:
+    """Accuracies [M + 1], asked [N, M]."""
 
     def ask(image: Situation, open_D: jax.Array) -> tuple[Situation, jax.Array, jax.Array]:
         priority_D = POLICIES[policy](image, shared)
@@ -169,22 +167,20 @@ def _follow(
         asked = jnp.where(open_D[d], d, -1)
         return image._replace(logits_K=moved_K), open_D.at[d].set(False), asked
 
-    def outcome(image: Situation) -> tuple[jax.Array, jax.Array]:
-        own = image.logits_K[image.label]
-        right = jnp.sum(image.logits_K >= own) == 1
-        return right.astype(jnp.float32), jax.nn.logsumexp(image.logits_K) - own
+    def is_right(image: Situation) -> jax.Array:
+        right = jnp.sum(image.logits_K >= image.logits_K[image.label]) == 1
+        return right.astype(jnp.float32)
 
     def one_image(start: tuple[Situation, jax.Array]):
         def step(carry: tuple[Situation, jax.Array], _: None):
             image, open_D, asked = ask(*carry)
-            return (image, open_D), (*outcome(image), asked)
+            return (image, open_D), (is_right(image), asked)
 
-        _, (right_M, loss_M, asked_M) = jax.lax.scan(step, start, None, length=steps)
-        right, loss = outcome(start[0])
-        return jnp.append(right, right_M), jnp.append(loss, loss_M), asked_M
+        _, (right_M, asked_M) = jax.lax.scan(step, start, None, length=steps)
+        return jnp.append(is_right(start[0]), right_M), asked_M
 
-    right, loss, asked = jax.lax.map(one_image, (batch, known_NxD), batch_size=batch_size)
-    return jnp.mean(right, axis=0), jnp.mean(loss, axis=0), asked
+    right, asked = jax.lax.map(one_image, (batch, known_NxD), batch_size=batch_size)
+    return jnp.mean(right, axis=0), asked
 
 
 def _random(image: Situation, shared: Shared) -> jax.Array:

@@ -1,7 +1,5 @@
 """Who learns from which image: honest splits, the pooled split, and a check on both."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from absl import logging
 
@@ -88,15 +86,12 @@ def pooled_split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return draws[0][:first], draws[1][first:second], draws[2][second:]
 
 
-def check_overlap(
-    *, names: dict[str, Sequence[str]] | None = None, **digests_of: np.ndarray
-) -> None:
+def check_overlap(**digests_of: np.ndarray) -> None:
     """Stop if an image stands in two splits.
 
     Images are equal when their content is. Repeats within one split are only reported.
 
     Args:
-      names: for some splits, the names of their images, for the message.
       **digests_of: for each split uint8 [N, 32], as in `Features.digests`.
 
     Raises:
@@ -108,7 +103,6 @@ def check_overlap(
     ...
     jaxcbm.errors.UserError: 1 of 2 test images is also in train (test[0] = train[0]): ...
     """
-    names = names or {}
     positions = {split: _positions(digests) for split, digests in digests_of.items()}
     for split, first in positions.items():
         repeats = len(digests_of[split]) - len(first)
@@ -124,9 +118,7 @@ def check_overlap(
                 if key in held
             ]
             if shared:
-                pairs = ", ".join(
-                    f"{_name(names, other, a)} = {_name(names, one, b)}" for a, b in shared[:_SHOWN]
-                )
+                pairs = ", ".join(f"{other}[{a}] = {one}[{b}]" for a, b in shared[:_SHOWN])
                 more = ", ..." if len(shared) > _SHOWN else ""
                 raise UserError(
                     f"{len(shared)} of {len(digests_of[other])} {other} images "
@@ -170,7 +162,3 @@ def _positions(digests: np.ndarray) -> dict[bytes, int]:
     for position, key in enumerate(_keys(digests)):
         first.setdefault(key, position)
     return first
-
-
-def _name(names: dict[str, Sequence[str]], split: str, position: int) -> str:
-    return names[split][position] if split in names else f"{split}[{position}]"
