@@ -11,7 +11,7 @@ from jaxcbm.concepts.provenance import Candidate, Origin
 from jaxcbm.errors import UserError
 
 RELATIONS = ("HasA", "IsA", "PartOf", "HasProperty", "MadeOf", "AtLocation")
-# Of these a class may be either end: petals are part of a flower, a stove is in a kitchen.
+# Of some a class may be either end: petals are part of a flower, a stove is in a kitchen.
 _BOTH_WAYS = frozenset({"PartOf", "AtLocation"})
 _LICENCES = {"cc:by/4.0": "CC-BY-4.0", "cc:by-sa/4.0": "CC-BY-SA-4.0"}
 _ARTICLES = ("a", "an", "the")
@@ -78,20 +78,6 @@ def words_of(name: str) -> list[str]:
     return [word for word in words if len(word) > 2 and word.lower() not in _ARTICLES]
 
 
-def checked_relations(relations: Sequence[str]) -> tuple[str, ...]:
-    """Relation names, each once.
-
-    Raises:
-        UserError: none, or something that is no name.
-    """
-    if not relations or isinstance(relations, str):
-        raise UserError(f"the relations are {relations!r}: give a list such as {list(RELATIONS)}")
-    for relation in relations:
-        if not re.fullmatch(r"[A-Za-z]+", relation):
-            raise UserError(f"{relation!r:.60} is no relation of ConceptNet: give HasA, IsA, ...")
-    return tuple(dict.fromkeys(relations))
-
-
 def checked_language(language: str) -> str:
     """A language code as ConceptNet writes it.
 
@@ -144,12 +130,12 @@ class Hit(NamedTuple):
     candidate: Candidate
 
 
-def arranged(hits: Iterable[Hit], relations: Sequence[str]) -> list[Candidate]:
+def arranged(hits: Iterable[Hit]) -> list[Candidate]:
     """Each statement once, by class, relation and falling weight.
 
     The order does not depend on how the edges came, so that the API and the dump give one set.
     """
-    rank = {relation: place for place, relation in enumerate(relations)}
+    rank = {relation: place for place, relation in enumerate(RELATIONS)}
     once = {(hit.place, hit.edge.uri, hit.candidate.phrase): hit for hit in hits}
     order = sorted(
         once.values(),

@@ -15,7 +15,6 @@ from jaxcbm.concepts.sources.conceptnet import (
     arranged,
     candidate_of,
     checked_language,
-    checked_relations,
     tell_unknown,
     term_of,
     words_of,
@@ -41,7 +40,6 @@ def from_conceptnet_api(
     cache: AnswerCache,
     *,
     base_url: str = BASE_URL,
-    relations: Sequence[str] = RELATIONS,
     language: str = "en",
     word_by_word: bool = False,
     minimum_weight: float = 1.0,
@@ -58,8 +56,6 @@ def from_conceptnet_api(
         classes: K names; each is looked up whole.
         cache: where pages are kept.
         base_url: of the API; your own server's, or the public one.
-        relations: which edges count. Of PartOf and AtLocation both ends do: a class's parts, and
-            what is found at it.
         language: of the names and the phrases, a code such as "en".
         word_by_word: whether a name that is not known whole is looked up word by word; the phrases
             may then be about something else ("fox" for "fox sparrow").
@@ -79,7 +75,7 @@ def from_conceptnet_api(
         Speer, Chin and Havasi, ConceptNet 5.5, 2017, arXiv 1612.03975.
     """
     names = checked_classes(classes)
-    relations, language = checked_relations(relations), checked_language(language)
+    language = checked_language(language)
     base_url = checked_base_url(base_url)
     if not requests_per_second > 0:
         raise UserError(f"requests_per_second is {requests_per_second}: give more than 0")
@@ -90,7 +86,7 @@ def from_conceptnet_api(
     def hits_of(place: int, term: str) -> list[Hit]:
         edges = (
             (edge, page.time)
-            for relation in relations
+            for relation in RELATIONS
             for page in _pages(ask, term, relation)
             for edge in page.edges
             if edge.relation == relation and edge.weight >= minimum_weight
@@ -113,7 +109,7 @@ def from_conceptnet_api(
         if progress:
             progress(place + 1, len(names))
     tell_unknown(unknown, len(names), word_by_word)
-    return arranged(hits, relations)
+    return arranged(hits)
 
 
 class _Pause:

@@ -18,7 +18,6 @@ from jaxcbm.concepts.sources.conceptnet import (
     arranged,
     candidate_of,
     checked_language,
-    checked_relations,
     root_of,
     tell_unknown,
     term_of,
@@ -37,7 +36,6 @@ def from_conceptnet_dump(
     classes: Sequence[str],
     path: str | Path,
     *,
-    relations: Sequence[str] = RELATIONS,
     language: str = "en",
     word_by_word: bool = False,
     minimum_weight: float = 1.0,
@@ -52,8 +50,6 @@ def from_conceptnet_dump(
         classes: K names; each is looked up whole.
         path: the dump, gzipped or not. A line has five columns with tabs between: the edge's URI,
             the relation, the start, the end, and JSON with weight and licence.
-        relations: which edges count. Of PartOf and AtLocation both ends do: a class's parts, and
-            what is found at it.
         language: of the names and the phrases, a code such as "en".
         word_by_word: whether a name that is not known whole is looked up word by word.
         minimum_weight: edges below it are left out; one person's statement has weight 1.
@@ -70,7 +66,7 @@ def from_conceptnet_dump(
         Speer, Chin and Havasi, ConceptNet 5.5, 2017, arXiv 1612.03975.
     """
     names = checked_classes(classes)
-    relations, language = checked_relations(relations), checked_language(language)
+    language = checked_language(language)
     path = Path(path)
     whole = _places(((term_of(language, name), place) for place, name in enumerate(names)))
     words: _Terms = {}
@@ -83,7 +79,7 @@ def from_conceptnet_dump(
     by_whole: list[Hit] = []
     by_word: list[Hit] = []
     time, source = utc_now(), f"ConceptNet dump {path.name}"
-    for edge in _edges(path, relations, whole.keys() | words.keys(), progress):
+    for edge in _edges(path, whole.keys() | words.keys(), progress):
         if edge.weight < minimum_weight:
             continue
         for term in {root_of(edge.start), root_of(edge.end)}:
@@ -97,7 +93,7 @@ def from_conceptnet_dump(
     known = {hit.place for hit in hits}
     unknown = [name for place, name in enumerate(names) if place not in known]
     tell_unknown(unknown, len(names), word_by_word)
-    return arranged(hits, relations)
+    return arranged(hits)
 
 
 def _places(pairs: Iterator[tuple[str, int]]) -> _Terms:
@@ -110,13 +106,12 @@ def _places(pairs: Iterator[tuple[str, int]]) -> _Terms:
 
 def _edges(
     path: Path,
-    relations: Sequence[str],
     terms: set[str],
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Edge]:
     """The edges that touch a term, in the file's order."""
     # Nearly all lines are of no use: they are told apart as bytes, before anything is decoded.
-    wanted = {f"/r/{relation}".encode() for relation in relations}
+    wanted = {f"/r/{relation}".encode() for relation in RELATIONS}
     roots = {term.encode() for term in terms}
     broken, line, number = 0, b"", 0
     for number, line in enumerate(_lines(path, progress), start=1):
