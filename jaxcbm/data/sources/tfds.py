@@ -23,13 +23,11 @@ class TfdsImages:
 
     Attributes:
         records: gives a dict of features at each position; images not decoded.
-        image_key: the feature that is the image.
         digests: uint8 [N, 32], SHA-256 of the encoded bytes.
         prefix: names are `prefix/position`.
     """
 
     records: Sequence[dict[str, Any]]
-    image_key: str
     digests: np.ndarray
     prefix: str
 
@@ -37,7 +35,7 @@ class TfdsImages:
         return len(self.digests)
 
     def load(self, index: int) -> Image.Image:
-        encoded = self.records[index][self.image_key]
+        encoded = self.records[index]["image"]
         if not encoded:
             raise UnreadableImage("empty file")
         try:
@@ -60,21 +58,17 @@ def load_tfds(
     split: str,
     *,
     data_dir: Path | str | None = None,
-    image_key: str = "image",
-    label_key: str = "label",
-    file_format: str = "array_record",
     class_names: Sequence[str] | None = None,
 ) -> ImageSet:
-    """Read a split of a dataset that `prepare_tfds` or `tfds build` has prepared.
+    """Read a split of a dataset that `prepare_tfds` or `tfds build` has prepared as array_record.
+
+    Its features "image" and "label" are read.
 
     Args:
         name: the dataset, such as "cifar10" or "caltech101:3.0.2"; also one that TFDS does not know
             but that lies prepared in `data_dir`.
         split: "train", "test", "train[:50%]", ...
         data_dir: where it was prepared; TFDS's own folder unless given.
-        image_key: the feature that is the image.
-        label_key: the feature that is the class.
-        file_format: what it was prepared as; random access needs "array_record".
         class_names: K names in the order of the labels, or lines of WordNet identifiers and names;
             they go before the names that come with the library and before the builder's.
 
@@ -85,17 +79,17 @@ def load_tfds(
         UserError: an unknown or unprepared dataset, no such split or feature, no class names, or
             names that are in another order than the builder's.
     """
-    builder = _open_builder(name, data_dir, file_format)
-    _check_features(builder, name, image_key, label_key)
-    classes = _class_names(builder, name, label_key, class_names)
-    records = _open_split(builder, name, split, image_key, file_format)
+    builder = _open_builder(name, data_dir)
+    _check_features(builder, name)
+    classes = _class_names(builder, name, class_names)
+    records = _open_split(builder, name, split)
     # CUB's builder has no list of names: each record tells the name of its class.
     tells = class_names is None and names_of.built_in(name) is not None
     digests, labels, told = bytearray(), [], {}
     for index in range(len(records)):
         record = records[index]
-        digests += hashlib.sha256(record[image_key]).digest()
-        labels.append(int(record[label_key]))
+        digests += hashlib.sha256(record["image"]).digest()
+        labels.append(int(record["label"]))
         if tells and "label_name" in record:
             told[labels[-1]] = record["label_name"].decode()
     if labels and not -1 <= min(labels) <= max(labels) < len(classes):
@@ -107,7 +101,6 @@ def load_tfds(
     return ImageSet(
         source=TfdsImages(
             records=records,
-            image_key=image_key,
             digests=np.frombuffer(bytes(digests), np.uint8).reshape(len(labels), 32),
             prefix=f"{name}/{split}",
         ),
@@ -116,7 +109,7 @@ def load_tfds(
     )
 
 
-def _open_builder(name: str, data_dir: Path | str | None, file_format: str) -> Any:
+def _open_builder(name: str, data_dir: Path | str | None) -> Any:
     import tensorflow_datasets as tfds
 
     where = str(data_dir) if data_dir is not None else None
@@ -133,22 +126,20 @@ def _open_builder(name: str, data_dir: Path | str | None, file_format: str) -> A
     if not builder.info.splits:
         raise UserError(
             f"dataset {name!r} is not prepared in {builder.data_dir}: run once "
-            f"`{_build_command(name, data_dir, file_format)}` (some need: pip install 'jaxcbm[tf]')"
+            f"`{_build_command(name, data_dir)}` (some need: pip install 'jaxcbm[tf]')"
         )
     return builder
 
 
-def _open_split(
-    builder: Any, name: str, split: str, image_key: str, file_format: str
-) -> Sequence[dict[str, Any]]:
+def _open_split(builder: Any, name: str, split: str) -> Sequence[dict[str, Any]]:
     import tensorflow_datasets as tfds
 
     # Bytes as they are stored: they are what the digest is of, and Pillow decodes them later.
-    images = {image_key} | {
+    images = [
         key
         for key, feature in builder.info.features.items()
         if isinstance(feature, tfds.features.Image)
-    }
+    ]
     decoders = {key: tfds.decode.SkipDecoding() for key in images}
     try:
         return builder.as_data_source(split, decoders=decoders)
@@ -157,7 +148,7 @@ def _open_split(
         raise UserError(
             f"dataset {name!r} in {builder.data_dir} is prepared as "
             f"{builder.info.file_format.value}, which cannot be read at random: run once "
-            f"`{_build_command(name, data_dir / file_format, file_format)}` and read it from there"
+            f"`{_build_command(name, data_dir / 'array_record')}` and read it from there"
         ) from error
     except (ValueError, KeyError) as error:
         raise UserError(
@@ -166,27 +157,20 @@ def _open_split(
         ) from error
 
 
-def _check_features(builder: Any, name: str, image_key: str, label_key: str) -> None:
+def _check_features(builder: Any, name: str) -> None:
     features = dict(builder.info.features.items())
-    for role, key in (("image", image_key), ("label", label_key)):
+    for key in ("image", "label"):
         if key not in features:
             raise UserError(
-                f"dataset {name!r} has no feature {key!r} for the {role}: it has "
-                f"{', '.join(features)} (give {role}_key=...)"
+                f"dataset {name!r} has no feature {key!r}: it has {', '.join(features)}"
             )
-    if type(features[image_key]).__name__ != "Image":
-        raise UserError(f"dataset {name!r}: feature {image_key!r} is {features[image_key]!r}")
-    label = features[label_key]
+    label = features["label"]
     if tuple(label.shape or ()) != () or not np.issubdtype(np.dtype(label.np_dtype), np.integer):
-        raise UserError(
-            f"dataset {name!r}: feature {label_key!r} is {label!r}, not one class an image"
-        )
+        raise UserError(f"dataset {name!r}: feature 'label' is {label!r}, not one class an image")
 
 
-def _class_names(
-    builder: Any, name: str, label_key: str, given: Sequence[str] | None
-) -> tuple[str, ...]:
-    label = builder.info.features[label_key]
+def _class_names(builder: Any, name: str, given: Sequence[str] | None) -> tuple[str, ...]:
+    label = builder.info.features["label"]
     own = tuple(getattr(label, "names", ()))
     # A plain integer is a label too; then nobody but the user knows how many classes there are.
     count = getattr(label, "num_classes", None) or len(given or ())
@@ -196,9 +180,6 @@ def _class_names(
     return names_of.class_names(name, count, own, given)
 
 
-def _build_command(name: str, data_dir: Path | str | None, file_format: str) -> str:
-    if file_format != "array_record":
-        place = f" --data_dir={data_dir}" if data_dir is not None else ""
-        return f"tfds build {name}{place} --file_format={file_format}"
+def _build_command(name: str, data_dir: Path | str | None) -> str:
     place = f" --data-dir={data_dir}" if data_dir is not None else ""
     return f"python -m jaxcbm.data.sources.prepare_tfds --name={name}{place}"

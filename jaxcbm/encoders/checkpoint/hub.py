@@ -57,6 +57,6 @@ def download(name: str) -> Path:
         except (LocalEntryNotFoundError, HFValidationError):
             raise UserError(
                 f"{name}: no such folder here, the hub cannot be reached "
-                f"({type(error).__name__}: {first_line(error):.200}), and its cache has no copy; download it on a "
-                "machine with a network and give the folder"
+                f"({type(error).__name__}: {first_line(error):.200}), and its cache has no "
+                "copy; download it on a machine with a network and give the folder"
             ) from error
