@@ -225,8 +225,6 @@ def test_bad_class_names_are_refused_before_anything_is_asked(
         ({"base_url": "http://[::1"}, "is no URL"),
         ({"base_url": "http://user:pass@host/"}, "URL of host holds a password"),
         ({"base_url": "http://host/?key=1"}, "URL of host holds a password or a query"),
-        ({"relations": []}, "the relations are"),
-        ({"relations": ["Has A"]}, "no relation of ConceptNet"),
         ({"language": "en/../de"}, "no language code"),
         ({"requests_per_second": 0}, "requests_per_second is 0"),
         ({"retry_policy": "none"}, ""),
