@@ -1,6 +1,5 @@
 """Fine-tuning: the bottleneck on the frozen encoder first, then both together."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +16,12 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.pixel_batches import Pictures, of_features
-from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch
-from jaxcbm.distributed.processes import process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.finetuned import FinetunedWeights, apply_finetuned
 from jaxcbm.encoders.finetune.lora import LoraConfig, init_lora
 from jaxcbm.encoders.finetune.trainable import Rule, Trainable, trainable
-from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model, make_model
 from jaxcbm.model.texts import Texts, embed_words
 from jaxcbm.training.config import FitConfig
@@ -47,7 +43,6 @@ from jaxcbm.training.fit_arrays import (
     shared_data,
 )
 from jaxcbm.training.loop import Progress, run
-from jaxcbm.training.sparsify import sparsify
 from jaxcbm.training.state import place_state, state_shardings
 
 
@@ -100,20 +95,17 @@ class Begun(NamedTuple):
     identity: dict[str, Any]
 
 
-def finetune(
-    train: ImageSet, valid: ImageSet, recipe: Recipe, workdir: Path | str | None = None
-) -> Model:
+def finetune_splits(train: ImageSplit, valid: ImageSplit, recipe: Recipe, workdir: Path) -> Model:
     """Train a concept bottleneck and its encoder, or adapters on it, together.
 
     Args:
-        train: images.
-        valid: images; choose when to stop and how sparse the head may be.
+        train: images and features.
+        valid: images and features; choose when to stop.
         recipe: encoder, concepts, what trains, and how.
-        workdir: keeps checkpoints, metrics and features, and resumes; None keeps nothing. Several
-            processes share it.
+        workdir: keeps checkpoints and metrics, and resumes. Several processes share it.
 
     Returns:
-        The fitted model with its fine-tuned encoder.
+        The fitted model with its fine-tuned encoder and the head that optax trained.
 
     Raises:
         UserError: as `jaxcbm.fit`; rules that match nothing; images that cannot be read any more.
@@ -122,23 +114,6 @@ def finetune(
     Reference: fitting on frozen features before anything else trains: Kumar et al. 2022
     (arXiv 2202.10054).
     """
-    if workdir is None:
-        if process_count() > 1:
-            raise UserError("several processes encode into one folder: give a work directory")
-        with tempfile.TemporaryDirectory() as folder:
-            return finetune(train, valid, recipe, folder)
-    store, parts = Path(workdir) / "features", (train, valid)
-    before = [ImageSplit(part, encode(part, recipe.encoder, store)) for part in parts]
-    model = finetune_splits(before[0], before[1], recipe, Path(workdir))
-    if not recipe.config.sparse_head.enabled:
-        return model
-    assert model.encoder is not None
-    after = [encode(part, model.encoder, store) for part in parts]
-    return sparsify(model, after[0], after[1], recipe.config.sparse_head)
-
-
-def finetune_splits(train: ImageSplit, valid: ImageSplit, recipe: Recipe, workdir: Path) -> Model:
-    """Both parts of the training; the model has the head that optax trained."""
     begun = begin(train, valid, recipe, workdir)
     best = fetch(run_finetune(begun, workdir / "finetune").best)
     return _model(best, begun.fixed, recipe)

@@ -20,7 +20,7 @@ from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import load_model
 from jaxcbm.training.finetune.config import FinetuneConfig, batch_sizes
-from jaxcbm.training.finetune.fit import begin, finetune, run_finetune
+from jaxcbm.training.finetune.fit import begin, finetune_splits, run_finetune
 from jaxcbm.training.metrics_log import read_metrics
 
 
@@ -29,7 +29,7 @@ def fitted(tiny_encoder_folder, tmp_path_factory):
     """(a fit with adapters, its work directory)"""
     workdir = tmp_path_factory.mktemp("fit")
     recipe = make_recipe(tiny_encoder_folder)
-    return finetune(pictures(), pictures(11, seed=1), recipe, workdir), workdir
+    return finetune_splits(*make_splits(recipe.encoder), recipe, workdir), workdir
 
 
 @pytest.fixture(scope="module")
