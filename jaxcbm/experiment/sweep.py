@@ -12,14 +12,18 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from jaxcbm.atomic import write_json
+from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.processes import agree, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
+from jaxcbm.model.texts import Texts, embed_words
+from jaxcbm.training.fit_arrays import check_features
 from jaxcbm.training.sweep.grid import Grid, parse_axis, runs_of
 from jaxcbm.training.sweep.ranking import Ranked, rank
 from jaxcbm.training.sweep.sweep import Outcome, sweep
+from jaxcbm.typed_json import to_json
 
 EXAMPLE = "--grid.training.cbl.learning_rate=1e-4,1e-3 --grid.training.seed=0,1,2"
 
@@ -71,13 +75,13 @@ def run(
     if left := len(wanted.keys() - done.keys()):
         logging.info("%d runs, %d of them are there already", len(wanted), len(wanted) - left)
     started = time.perf_counter()
+    mesh = experiment.fit.mesh
     for outcomes in sweep(
-        prepared.splits.train,
-        prepared.splits.valid,
-        encoder=prepared.encoder,
-        concepts=prepared.concepts,
+        *prepared.splits[:2],
+        _texts(prepared),
         config=experiment.fit,
         grid=grid,
+        mesh=make_mesh(mesh.data, mesh.model),
         memory=None if memory_gib is None else int(memory_gib * 2**30),
         finished=done.keys(),
     ):
@@ -115,6 +119,12 @@ def parse_grid(axes: Sequence[str] | Grid) -> dict[str, tuple[Any, ...]]:
     return grid
 
 
+def _texts(prepared: Prepared) -> Texts:
+    train, valid, _ = prepared.splits
+    check_features(train, valid, prepared.encoder, prepared.concepts, train.classes)
+    return embed_words(prepared.encoder, prepared.concepts, train.classes)
+
+
 def _about(prepared: Prepared) -> dict[str, Any]:
     """What runs are runs of; those of other data or phrases are no use."""
     splits = prepared.splits
@@ -141,19 +151,10 @@ def write_runs(folder: Path, outcomes: Sequence[Outcome], about: dict[str, Any])
     """One file a finished tile."""
     name = hashlib.sha256("".join(outcome.key for outcome in outcomes).encode()).hexdigest()[:16]
     runs = [outcome._asdict() for outcome in outcomes]
-    write_json(folder / f"{name}.json", plain({"about": about, "runs": runs}))
-
-
-def plain(value: Any) -> Any:
-    """For JSON, which knows no infinite numbers: null in their place."""
-    if isinstance(value, dict):
-        return {name: plain(own) for name, own in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(own) for own in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    write_json(folder / f"{name}.json", to_json({"about": about, "runs": runs}))
 
 
 def _numbers(run: dict[str, Any]) -> dict[str, Any]:
-    """A run as it was before `_plain`."""
+    """A run as it was before `to_json`."""
     measured = ("valid_loss", "valid_top1", "train_loss")
     return run | {name: math.nan for name in measured if run[name] is None}

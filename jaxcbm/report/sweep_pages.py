@@ -10,12 +10,12 @@ from typing import Any
 import jax
 
 from jaxcbm.atomic import atomic_file, write_json, write_text
-from jaxcbm.experiment.sweep import plain
 from jaxcbm.lines import aligned
 from jaxcbm.pages import render
 from jaxcbm.report.sweep_plot import Point, short, show, sweep_plot
 from jaxcbm.report.tables import Cell, Group, Table
 from jaxcbm.training.sweep.ranking import Ranked
+from jaxcbm.typed_json import to_json
 
 
 def write_results(workdir: Path, ranked: Sequence[Ranked], about: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ def write_results(workdir: Path, ranked: Sequence[Ranked], about: dict[str, Any]
         "machine": platform.machine(),
     }
     whole = {**about, "hardware": hardware, "best": best, "settings": settings}
-    write_json(workdir / "sweep.json", plain(whole))
+    write_json(workdir / "sweep.json", to_json(whole))
     (workdir / "plots").mkdir(exist_ok=True)
     points = [Point(own.setting, own.top1, own.top1_deviation) for own in ranked]
     sweep_plot(points, workdir / "plots" / "sweep.png")

@@ -19,6 +19,7 @@ from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch, place_rows, replicate
 from jaxcbm.distributed.preemption import Preempted
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.model.texts import embed_words
 from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
 from jaxcbm.training.finetune.fit import finetune_splits
 from jaxcbm.training.fit import fit
@@ -95,11 +96,12 @@ def sparse(mesh: MeshConfig, folder: Path) -> Flat:
 
 def swept(mesh: MeshConfig, folder: Path) -> Flat:
     """`jaxcbm.sweep`: two seeds, three rates, parameters of each."""
+    train = features(1, IMAGES)
     tiles = sweep(
-        features(1, IMAGES),
+        train,
         features(2, VALID),
-        encoder=load_encoder(folder),
-        concepts=concepts(),
+        embed_words(load_encoder(folder), concepts(), train.classes),
+        mesh=make_mesh(mesh.data, mesh.model),
         grid={"training.cbl.learning_rate": (1e-3, 3e-3, 1e-2), "training.seed": (0, 1)},
         config=config(mesh),
         keep_params=True,

@@ -1,7 +1,7 @@
 """A grid of fits: one compiled program a structure, tile by tile within a budget of memory."""
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -13,16 +13,12 @@ from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.model import Params
 from jaxcbm.bottleneck.positives import positives_source
-from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
-from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch, replicate
-from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.model.texts import Texts, embed_words
+from jaxcbm.model.texts import Texts
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit_arrays import (
     FitArrays,
-    check_features,
     fit_arrays,
     split_arrays,
     start,
@@ -68,55 +64,6 @@ class Outcome(NamedTuple):
 def sweep(
     train: Features,
     valid: Features,
-    *,
-    encoder: DualEncoder,
-    concepts: ConceptSet,
-    grid: Grid,
-    classes: Sequence[str] | None = None,
-    config: FitConfig | None = None,
-    memory: int | None = None,
-    finished: Collection[str] = (),
-    keep_params: bool = False,
-) -> Iterator[list[Outcome]]:
-    """Train every setting of a grid on a frozen encoder's features, tile by tile.
-
-    Args:
-        train: features, from `jaxcbm.encode`.
-        valid: features that choose each run's best epoch.
-        encoder: the encoder they come from.
-        concepts: the D phrases of the bottleneck.
-        grid: path of a field -> its values, as in `{"training.cbl.learning_rate": (1e-4, 1e-3)}`.
-        classes: K class names; those of `train` by default.
-        config: what the grid does not say.
-        memory: as in `sweep_features`, like what follows.
-        finished: keys of runs that are not wanted.
-        keep_params: whether outcomes hold parameters.
-
-    Yields:
-        The outcomes of each tile when it is done.
-
-    Raises:
-        UserError: as `jaxcbm.fit`, or as `sweep_features`.
-    """
-    config = config or FitConfig()
-    classes = tuple(classes or train.classes)
-    check_features(train, valid, encoder, concepts, classes)
-    return sweep_features(
-        train,
-        valid,
-        embed_words(encoder, concepts, classes),
-        config=config,
-        grid=grid,
-        mesh=make_mesh(config.mesh.data, config.mesh.model),
-        memory=memory,
-        finished=finished,
-        keep_params=keep_params,
-    )
-
-
-def sweep_features(
-    train: Features,
-    valid: Features,
     texts: Texts,
     *,
     config: FitConfig,
@@ -126,7 +73,7 @@ def sweep_features(
     finished: Collection[str] = (),
     keep_params: bool = False,
 ) -> Iterator[list[Outcome]]:
-    """Train every setting of a grid, tile by tile; no encoder, no pixels.
+    """Train every setting of a grid on a frozen encoder's features, tile by tile.
 
     Each run gives what `jaxcbm.training.fit.fit_features` gives for the same configuration, up to
     rounding. The head is the trained one: no sparse path is solved.
@@ -136,7 +83,7 @@ def sweep_features(
         valid: features that choose each run's best epoch.
         texts: phrases and class names with their embeddings.
         config: what the grid does not say.
-        grid: path of a field -> its values (`jaxcbm.training.sweep.grid`).
+        grid: path of a field -> its values, as in `{"training.cbl.learning_rate": (1e-4, 1e-3)}`.
         mesh: the runs are divided between all of its devices.
         memory: bytes that the sweep may take on each device; by default most of what is free.
         finished: keys of runs that are not wanted; a tile with no other run is left out.

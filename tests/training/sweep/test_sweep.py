@@ -21,7 +21,7 @@ from jaxcbm.training.sweep.sweep import (
     Outcome,
     estimate_cost,
     hypers_of,
-    sweep_features,
+    sweep,
 )
 from jaxcbm.training.sweep.tiles import Cost, choose_tile
 
@@ -58,7 +58,7 @@ CONFIG = FitConfig(
 
 def run_sweep(grid, config=CONFIG, devices=1, **options):
     mesh = make_mesh(devices=jax.devices()[:devices])
-    tiles = sweep_features(
+    tiles = sweep(
         TRAIN,
         VALID,
         TEXTS,
