@@ -9,7 +9,7 @@ import optax
 
 from jaxcbm.baselines.concept_classifier import ConceptClassifier, labelled
 from jaxcbm.bottleneck.minimise import minimise_by_adam
-from jaxcbm.bottleneck.samplers import binary_concrete
+from jaxcbm.bottleneck.samplers import binary_concrete, relaxed_mask
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
 
@@ -120,32 +120,11 @@ def _loss(params: dict, batch: tuple, context: dict, key: jax.Array | None) -> j
     )
     inputs_BxE = (embeddings_BxE - context["mean"][None, :]) * context["inverse"][None, :]
     gates_BxD = jnp.matmul(inputs_BxE, params["gate_kernel"]) + params["gate_bias"][None, :]
-    masked_BxD = scores_BxD * relaxed_mask(gates_BxD, key, tau)
+    mask_BxD = gates_BxD > 0 if key is None else relaxed_mask(gates_BxD, key, tau)
+    masked_BxD = scores_BxD * mask_BxD.astype(jnp.float32)
     logits_BxK = jnp.matmul(masked_BxD, params["head_kernel"]) + params["head_bias"][None, :]
     ce = optax.losses.softmax_cross_entropy_with_integer_labels(logits_BxK, labels_B).mean()
     if key is None:
         return ce
     _, kl_B = binary_concrete(gates_BxD, prior=prior)
     return ce + kl_weight * kl_B.mean()
-
-
-def relaxed_mask(gates: jax.Array, key: jax.Array | None, tau: jax.Array | float) -> jax.Array:
-    """A binary-concrete sample of Bernoulli(sigmoid(gates)); without a key, 1 where gates > 0.
-
-    Args:
-        gates: logits [..., D].
-        key: of the logistic noise; None is inference.
-        tau: temperature > 0.
-
-    Returns:
-        [..., D] in [0, 1].
-
-    Reference: Maddison et al. 2017 (arXiv 1611.00712), section 3.4.
-
-    >>> relaxed_mask(jnp.array([-1.0, 0.0, 2.0]), None, 0.1).tolist()
-    [0.0, 0.0, 1.0]
-    """
-    if key is None:
-        return (gates > 0).astype(gates.dtype)
-    noise = jax.random.logistic(key, gates.shape, gates.dtype)
-    return jax.nn.sigmoid((gates + noise) / jnp.asarray(tau, gates.dtype))

@@ -60,7 +60,6 @@ def binary_concrete(
     *,
     tau: jax.Array | float = 0.5,
     prior: jax.Array | float = 0.1,
-    hard: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Each image switches each concept on or off: a = z * mask, mask ~ Bernoulli(sigmoid(z)).
 
@@ -72,7 +71,6 @@ def binary_concrete(
         key: of the logistic noise; None takes the mode (inference).
         tau: temperature > 0. May be traced.
         prior: probability in (0, 1) that a concept is on, before the image is seen.
-        hard: masks of 0 and 1 in training too, with the relaxed sample's gradient.
 
     Returns:
         (activations [..., D], kl float32 [...]): kl is KL(Bernoulli(sigmoid(z)) ||
@@ -89,11 +87,13 @@ def binary_concrete(
     kl = _bernoulli_kl(logits, prior)
     if key is None:
         return jax.nn.relu(z), kl
-    noisy = logits + jax.random.logistic(key, z.shape, jnp.float32)
-    mask = jax.nn.sigmoid(noisy / _float32(tau))
-    if hard:
-        mask = _straight_through((noisy > 0).astype(jnp.float32), mask)
-    return (logits * mask).astype(z.dtype), kl
+    return (logits * relaxed_mask(logits, key, tau)).astype(z.dtype), kl
+
+
+def relaxed_mask(logits: jax.Array, key: jax.Array, tau: jax.Array | float) -> jax.Array:
+    """A binary-concrete sample of Bernoulli(sigmoid(logits)), float32 [..., D] in [0, 1]."""
+    noise = jax.random.logistic(key, logits.shape, jnp.float32)
+    return jax.nn.sigmoid((logits + noise) / _float32(tau))
 
 
 def top_k(
@@ -102,7 +102,6 @@ def top_k(
     *,
     k: int,
     tau: jax.Array | float = 1.0,
-    hard: bool = False,
 ) -> jax.Array:
     """Keep k concepts an image: a relaxed k-subset in training, exactly k at inference.
 
@@ -116,7 +115,6 @@ def top_k(
         key: of the Gumbel noise; None takes the k largest logits (inference).
         k: concepts to keep, static, >= 1; k >= D keeps all of them.
         tau: temperature > 0. May be traced.
-        hard: exactly k in training too, with the relaxed subset's gradient.
 
     Returns:
         z * mask, [..., D].
@@ -133,10 +131,7 @@ def top_k(
         return z
     if key is None:
         return jnp.where(top_k_mask(z, k) > 0, z, jnp.zeros((), z.dtype))
-    perturbed = _perturb(z, key)
-    mask = relaxed_top_k_mask(perturbed, k, tau)
-    if hard:
-        mask = _straight_through(top_k_mask(perturbed, k), mask)
+    mask = relaxed_top_k_mask(_perturb(z, key), k, tau)
     return (z.astype(jnp.float32) * mask).astype(z.dtype)
 
 

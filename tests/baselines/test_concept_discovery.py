@@ -4,7 +4,8 @@ import numpy as np
 from concept_problem import accuracy, make_problem, relabelled
 
 from jaxcbm.baselines.concept_classifier import activations, class_logits
-from jaxcbm.baselines.concept_discovery import concept_discovery, relaxed_mask
+from jaxcbm.baselines.concept_discovery import concept_discovery
+from jaxcbm.bottleneck.samplers import relaxed_mask
 
 SETTINGS = {"learning_rate": 1e-2, "epochs": 60, "batch_size": 100}
 
