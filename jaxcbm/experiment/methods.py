@@ -63,6 +63,11 @@ class Study(NamedTuple):
         """Whether train images come with annotations of their concepts."""
         return self.splits.train.annotations is not None
 
+    @property
+    def texts(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The phrases' embeddings, and the phrases."""
+        return self.concepts_DxE, self.concepts.phrases
+
 
 class Method(NamedTuple):
     """One row of the table.
@@ -113,8 +118,7 @@ def descriptions(study: Study, seed: int) -> FittedMethod:
     few = min(study.experiment.bottleneck.positives_k, len(study.concepts))
     describes = describing_concepts(study.classes_KxE, study.concepts_DxE, few)
     scale = study.encoder.logit_scale
-    texts = study.concepts_DxE, study.concepts.phrases
-    return _of_classifier(study, description_cls(*texts, describes, scale=scale))
+    return _of_classifier(study, description_cls(*study.texts, describes, scale=scale))
 
 
 def probe(study: Study, seed: int) -> FittedMethod:
@@ -128,27 +132,21 @@ def probe(study: Study, seed: int) -> FittedMethod:
 
 def label_free(study: Study, seed: int) -> FittedMethod:
     """Label-free CBM."""
-    parts = study.splits.train, study.splits.valid
-    texts = study.concepts_DxE, study.concepts.phrases
-    bottleneck = label_free_bottleneck(*parts, *texts, seed=seed)
-    return _of_classifier(study, *with_sparse_path(bottleneck, *parts))
+    bottleneck = label_free_bottleneck(*study.splits[:2], *study.texts, seed=seed)
+    return _of_classifier(study, *with_sparse_path(bottleneck, *study.splits[:2]))
 
 
 def post_hoc(
     study: Study, seed: int, *, learned: bool = False, hybrid: bool = False
 ) -> FittedMethod:
     """Post-hoc CBM on text vectors, or on vectors learned from annotations; with a residual."""
-    parts = study.splits.train, study.splits.valid
-    bottleneck = (
-        learned_bottleneck(*parts)
-        if learned
-        else text_bottleneck(
-            study.concepts_DxE, study.concepts.phrases, len(study.splits.train.classes)
-        )
-    )
-    model, choice = with_sparse_path(bottleneck, *parts)
+    if learned:
+        bottleneck = learned_bottleneck(*study.splits[:2])
+    else:
+        bottleneck = text_bottleneck(*study.texts, len(study.splits.train.classes))
+    model, choice = with_sparse_path(bottleneck, *study.splits[:2])
     if hybrid:
-        return _of_classifier(study, with_residual(model, *parts))
+        return _of_classifier(study, with_residual(model, *study.splits[:2]))
     return _of_classifier(study, model, choice)
 
 
@@ -156,19 +154,17 @@ def submodular(study: Study, seed: int) -> FittedMethod:
     """LaBo: each class chooses among the half of the concepts whose texts are closest to it."""
     half = max(len(study.concepts) // 2, 1)
     candidates = describing_concepts(study.classes_KxE, study.concepts_DxE, half)
-    parts = study.splits.train, study.splits.valid
-    texts = study.concepts_DxE, study.concepts.phrases
-    model = labo(*parts, *texts, candidates, concepts_a_class=min(50, half), seed=seed)
+    model = labo(
+        *study.splits[:2], *study.texts, candidates, concepts_a_class=min(50, half), seed=seed
+    )
     return _of_classifier(study, model)
 
 
 def discovery(study: Study, seed: int) -> FittedMethod:
     """CDM: a mask of concepts for each image."""
-    parts = study.splits.train, study.splits.valid
-    texts = study.concepts_DxE, study.concepts.phrases
     # Gates settle after a number of steps, not of epochs.
     epochs = int(np.clip(_CDM_IMAGES // len(study.splits.train), 20, 400))
-    model = concept_discovery(*parts, *texts, epochs=epochs, seed=seed)
+    model = concept_discovery(*study.splits[:2], *study.texts, epochs=epochs, seed=seed)
     return _of_classifier(study, model)
 
 
@@ -229,21 +225,14 @@ def _of_classifier(
     return FittedMethod(predict, model.head, model.phrases, choice)
 
 
-def _with(run: Callable[..., FittedMethod], **options) -> Callable[[Study, int], FittedMethod]:
-    def method(study: Study, seed: int) -> FittedMethod:
-        return run(study, seed, **options)
-
-    return method
-
-
 def _search(similarity: Similarity, normalize: Normalization) -> Method:
-    run = _with(search, similarity=similarity, normalize=normalize)
+    run = partial(search, similarity=similarity, normalize=normalize)
     return Method(run, "training-free", seeded=False, published_as="concept-matrix-search")
 
 
 def _ours(objective: Objective | None, published_as: str, variant: Variant = "paired") -> Method:
     return Method(
-        _with(ours, objective=objective, variant=variant),
+        partial(ours, objective=objective, variant=variant),
         "ours",
         sparse=True,
         published_as=published_as,
@@ -252,7 +241,7 @@ def _ours(objective: Objective | None, published_as: str, variant: Variant = "pa
 
 
 def _released(objective: Objective, published_as: str) -> Method:
-    return Method(_with(released, objective=objective), "baseline", published_as=published_as)
+    return Method(partial(released, objective=objective), "baseline", published_as=published_as)
 
 
 def _objectives(
@@ -277,18 +266,18 @@ METHODS: dict[str, Method] = {
         post_hoc, "baseline", seeded=False, sparse=True, published_as="post-hoc-cbm"
     ),
     "Post-hoc CBM, learned vectors": Method(
-        _with(post_hoc, learned=True), "baseline", seeded=False, sparse=True, annotated=True
+        partial(post_hoc, learned=True), "baseline", seeded=False, sparse=True, annotated=True
     ),
-    "Post-hoc CBM, hybrid": Method(_with(post_hoc, hybrid=True), "baseline", seeded=False),
+    "Post-hoc CBM, hybrid": Method(partial(post_hoc, hybrid=True), "baseline", seeded=False),
     "LaBo": Method(submodular, "baseline", published_as="labo"),
     "CDM": Method(discovery, "baseline", sparse=True, published_as="cdm"),
     **_objectives("released", "released", _released),
     "linear probe": Method(probe, "baseline", seeded=False, published_as="linear-probe"),
     "zero-shot, class names": Method(
-        _with(zero_shot, templates=False), "training-free", seeded=False
+        partial(zero_shot, templates=False), "training-free", seeded=False
     ),
     "zero-shot, templates": Method(
-        _with(zero_shot, templates=True), "training-free", seeded=False, published_as="zero-shot"
+        partial(zero_shot, templates=True), "training-free", seeded=False, published_as="zero-shot"
     ),
     "DescriptionCLS": Method(
         descriptions, "training-free", seeded=False, published_as="description-cls"

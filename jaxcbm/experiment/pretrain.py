@@ -111,16 +111,7 @@ def run(
         texts, sizes.vocab_size, workdir / "tokenizer", context_length=sizes.context_length
     )
     logging.info("%d pictures, %d captions", len(pixels), len(texts))
-    clip_config = ClipConfig.tiny(
-        vocab_size=len(tokenizer.backend),
-        image_size=sizes.image_size,
-        patch_size=sizes.patch_size,
-        width=sizes.width,
-        layers=sizes.layers,
-        text_layers=sizes.text_layers,
-        context_length=sizes.context_length,
-        embed_dim=sizes.embed_dim,
-    )
+    clip_config = ClipConfig.tiny(**asdict(sizes) | {"vocab_size": len(tokenizer.backend)})
     params = pretrain(
         pixels,
         tokenise(captions, tokenizer, experiment.pairs.captions_per_image),
