@@ -1,12 +1,12 @@
 """Which family a checkpoint is of, told by its configuration files."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from jaxcbm.encoders.checkpoint.tensor_files import weight_patterns
 from jaxcbm.encoders.families import FAMILIES
+from jaxcbm.encoders.json_file import read_json
 from jaxcbm.encoders.open_clip.config import OPEN_CLIP_CONFIG
 from jaxcbm.errors import UserError
 
@@ -33,12 +33,12 @@ def read_kind(folder: Path, files: Collection[str]) -> tuple[str, dict[str, Any]
         UserError: there is no configuration, it is damaged, or its family is not supported.
     """
     config, open_clip = folder / "config.json", folder / OPEN_CLIP_CONFIG
-    content = _read(config) if config.is_file() else {}
+    content = read_json(config, "a model's configuration") if config.is_file() else {}
     kind = content.get("model_type")
     if open_clip.is_file():
         plain = kind in FAMILIES and weight_patterns(files, FAMILIES[kind].weights)
         if not plain:
-            return "open_clip", _read(open_clip)
+            return "open_clip", read_json(open_clip, "a model's configuration")
     if not config.is_file():
         raise UserError(
             f"{folder}: no config.json; give a checkpoint in Hugging Face's or open_clip's layout"
@@ -47,13 +47,3 @@ def read_kind(folder: Path, files: Collection[str]) -> tuple[str, dict[str, Any]
         why = _REFUSED.get(str(kind), f"is not supported (supported: {', '.join(FAMILIES)})")
         raise UserError(f"{config}: model_type {kind!r} {why}")
     return kind, content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a model's configuration; download it again")
-    return content

@@ -4,7 +4,6 @@ The costly half, resize and crop, works on uint8 with PIL alone, so that it runs
 worker processes; rescaling and normalising happen on the device.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from jaxcbm.encoders.image.processor_file import (
     read_size,
     with_defaults,
 )
+from jaxcbm.encoders.json_file import read_json
 from jaxcbm.errors import UserError
 
 __all__ = ["ImageLike", "Preprocess", "open_image"]
@@ -100,10 +100,7 @@ class Preprocess:
             path = folder / name
             if not path.is_file():
                 continue
-            try:
-                settings = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
+            settings = read_json(path, "an image processor's configuration")
             settings = settings.get("image_processor", settings)
             if name == PREPROCESS_FILES[0] or settings.keys() & {"size", "image_mean", "crop_size"}:
                 return cls.from_hf(settings, str(path))

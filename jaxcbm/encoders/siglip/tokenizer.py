@@ -5,13 +5,13 @@ Gemma's vocabulary, only lower-cases. transformers does the first in a slow clas
 second in one of several classes, so both are done here. A special token's name in a text is text.
 """
 
-import json
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxcbm.encoders.json_file import read_json
 from jaxcbm.encoders.siglip.config import SiglipConfig
 from jaxcbm.encoders.tokenizer import Tokenizer, check_vocabulary, files_digest, require_files
 from jaxcbm.errors import UserError
@@ -112,15 +112,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
 
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a tokenizer's configuration; download it again")
-    return content
+    return read_json(path, "a tokenizer's configuration") if path.is_file() else {}
 
 
 def _second_version(settings: dict[str, Any], folder: Path) -> bool:
