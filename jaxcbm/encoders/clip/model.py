@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.encoders.clip.config import ClipConfig, ClipTextConfig
+from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.nn.attention import Attention
 from jaxcbm.encoders.nn.blocks import run_blocks
 from jaxcbm.encoders.nn.layers import LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
@@ -83,16 +83,24 @@ class ClipVisionTower(nnx.Module):
 
 
 class ClipTextTower(nnx.Module):
-    """Causal transformer over tokens, pooled at the end of the text."""
+    """Causal transformer over tokens, pooled at the end of the text.
 
-    def __init__(self, config: ClipTextConfig, embed_dim: int, rngs: nnx.Rngs):
+    Attributes:
+        causal: whether a token sees only those before it.
+        bias: whether the projection has one.
+    """
+
+    causal = True
+    bias = False
+
+    def __init__(self, config: Any, embed_dim: int, rngs: nnx.Rngs):
         width = config.width
         self.config = config
         self.tokens = normal(rngs, (config.vocab_size, width), 0.02)
         self.positions = normal(rngs, (config.context_length, width), 0.01)
         self.blocks = nnx.List([PreNormBlock(config, rngs) for _ in range(config.layers)])
         self.final_norm = LayerNorm(width, config.eps)
-        self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs, bias=False)
+        self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs, bias=self.bias)
 
     def __call__(
         self, ids_BxT: jax.Array, dtype: Any = jnp.float32
@@ -102,12 +110,15 @@ class ClipTextTower(nnx.Module):
         x_BxTxC = x_BxTxC + self.positions[...][None, :tokens]
 
         out: Intermediates = {"stem": x_BxTxC}
-        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=True, dtype=dtype)
-        end_B = end_of_text(ids_BxT, self.config.end_of_text_id)
-        x_BxC = jnp.take_along_axis(x_BxTxC, end_B[:, None, None], axis=1)[:, 0]
-        out["pooled"] = self.final_norm(x_BxC)
+        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=self.causal, dtype=dtype)
+        out["pooled"] = self.final_norm(self.pool(x_BxTxC, ids_BxT))
         out["projected"] = self.projection(out["pooled"], dtype)
         return unit_norm(out["projected"]), out
+
+    def pool(self, x_BxTxC: jax.Array, ids_BxT: jax.Array) -> jax.Array:
+        """The state that stands for the whole text, [B, C]."""
+        end_B = end_of_text(ids_BxT, self.config.end_of_text_id)
+        return jnp.take_along_axis(x_BxTxC, end_B[:, None, None], axis=1)[:, 0]
 
 
 def end_of_text(ids_BxT: jax.Array, end_of_text_id: int) -> jax.Array:

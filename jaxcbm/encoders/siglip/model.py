@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.encoders.clip.model import PreNormBlock
+from jaxcbm.encoders.clip.model import ClipTextTower, PreNormBlock
 from jaxcbm.encoders.nn.attention import attend
 from jaxcbm.encoders.nn.blocks import run_blocks
 from jaxcbm.encoders.nn.layers import (
@@ -27,7 +27,7 @@ from jaxcbm.encoders.nn.layers import (
 from jaxcbm.encoders.nn.matmul import matmul
 from jaxcbm.encoders.nn.tower_config import VisionConfig
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers
-from jaxcbm.encoders.siglip.config import SiglipConfig, SiglipTextConfig
+from jaxcbm.encoders.siglip.config import SiglipConfig
 
 # Where training starts: s = 10 and b = -10, so that the many pairs that do not match weigh little.
 _LOGIT_SCALE_INIT = math.log(10.0)
@@ -91,29 +91,15 @@ class SiglipVisionTower(nnx.Module):
         return unit_norm(out["projected"]), out
 
 
-class SiglipTextTower(nnx.Module):
-    """Transformer in which every token sees every other, padding too; pooled at the last one."""
+class SiglipTextTower(ClipTextTower):
+    """CLIP's, but every token sees every other, padding too; pooled at the last one."""
 
-    def __init__(self, config: SiglipTextConfig, embed_dim: int, rngs: nnx.Rngs):
-        width = config.width
-        self.config = config
-        self.tokens = normal(rngs, (config.vocab_size, width), 0.02)
-        self.positions = normal(rngs, (config.context_length, width), 0.01)
-        self.blocks = nnx.List([PreNormBlock(config, rngs) for _ in range(config.layers)])
-        self.final_norm = LayerNorm(width, config.eps)
-        self.projection = Linear(width, embed_dim, std=width**-0.5, rngs=rngs)
+    causal = False
+    bias = True
 
-    def __call__(
-        self, ids_BxT: jax.Array, dtype: Any = jnp.float32
-    ) -> tuple[jax.Array, Intermediates]:
-        tokens = ids_BxT.shape[1]
-        x_BxTxC = jnp.take(self.tokens[...], ids_BxT, axis=0)
-        x_BxTxC = x_BxTxC + self.positions[...][None, :tokens]
-        out: Intermediates = {"stem": x_BxTxC}
-        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=False, dtype=dtype)
-        out["pooled"] = self.final_norm(x_BxTxC[:, -1])
-        out["projected"] = self.projection(out["pooled"], dtype)
-        return unit_norm(out["projected"]), out
+    def pool(self, x_BxTxC: jax.Array, ids_BxT: jax.Array) -> jax.Array:
+        """The state of the last token, [B, C]."""
+        return x_BxTxC[:, -1]
 
 
 def make_siglip(config: SiglipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
