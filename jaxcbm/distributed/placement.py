@@ -59,6 +59,13 @@ def place(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(subtree, shardings, tree)
 
 
+def spread(array: jax.Array, *axes: str | None) -> jax.Array:
+    """Within a program: ask that an array lies over these axes of the mesh, where there is one."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return array
+    return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes))
+
+
 def abstract_rows(array: Any, mesh: Mesh) -> jax.ShapeDtypeStruct:
     """Shape, type and sharding of what `place_rows` makes of an array of this shape.
 

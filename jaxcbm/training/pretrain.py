@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
-from jaxcbm.distributed.placement import place_rows, replicate
+from jaxcbm.distributed.placement import place_rows, replicate, spread
 from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.clip.model import make_clip
 from jaxcbm.flat_params import merge_flat, split_flat
@@ -165,24 +165,18 @@ def pretrain_step(
     step_key = jax.random.fold_in(key, state.step)
     rows_B = _rows(state.step, plan, key)
     augment_key, caption_key = jax.random.split(step_key)
-    pixels = _over_data(pairs.pixels[rows_B])
+    pixels = spread(pairs.pixels[rows_B], "data")
     config = plan.config
     pixels = augment(pixels, augment_key, max_shift=config.max_shift, flip=config.flip)
     captions = pairs.tokens.shape[1]
     first_B = jax.random.randint(caption_key, rows_B.shape, 0, captions)
     following_C = jnp.arange(min(config.captions_per_step, captions))
     choice_BxC = (first_B[:, None] + following_C[None, :]) % captions
-    tokens_BxCxT = _over_data(pairs.tokens[rows_B[:, None], choice_BxC])
+    tokens_BxCxT = spread(pairs.tokens[rows_B[:, None], choice_BxC], "data")
     value, gradients = jax.value_and_grad(loss)(state.params, plan, pixels, tokens_BxCxT)
     updates, opt_state = plan.optimizer.update(gradients, state.opt_state, state.params)
     params: Any = optax.apply_updates(state.params, updates)
     return TrainState(params, opt_state, state.step + 1), {"loss": totals["loss"] + value}
-
-
-def _over_data(array: jax.Array) -> jax.Array:
-    if jax.sharding.get_abstract_mesh().empty:
-        return array
-    return jax.lax.with_sharding_constraint(array, PartitionSpec("data"))
 
 
 def make_optimizer(config: PretrainConfig) -> optax.GradientTransformation:

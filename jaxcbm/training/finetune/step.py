@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import PartitionSpec
 
 from jaxcbm.bottleneck.model import Bottleneck, Params
 from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.bottleneck.temperature import temperature
 from jaxcbm.data.pixel_batches import Batch
+from jaxcbm.distributed.placement import spread
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.finetuned import group
 from jaxcbm.encoders.finetune.lora import LoraConfig, with_lora
@@ -160,7 +160,7 @@ def embed_concepts(
     if fixed.text is None:
         return None
     module = _towers(trained, fixed, plan, key)
-    ids_DxT = _over_data(fixed.text.ids, PartitionSpec("data"))
+    ids_DxT = spread(fixed.text.ids, "data")
     return module.encode_text(ids_DxT, jnp.dtype(plan.dtype))[0]
 
 
@@ -297,16 +297,10 @@ def _pullback(
         return jax.lax.scan(add, zeros, (pixels_PxMx, _in_parts(cotangent_BxE, parts)))[0]
 
     images_BxE = images_PxMxE.swapaxes(0, 1).reshape(len(pixels), -1)
-    return _over_data(images_BxE, PartitionSpec("data")), back_by_part
+    return spread(images_BxE, "data"), back_by_part
 
 
 def _in_parts(array: jax.Array, parts: int) -> jax.Array:
     """[B, ...] -> [P, B / P, ...]: every P-th row, so that each part lies on all devices."""
     cut = array.reshape(-1, parts, *array.shape[1:]).swapaxes(0, 1)
-    return _over_data(cut, PartitionSpec(None, "data"))
-
-
-def _over_data(array: jax.Array, spec: PartitionSpec) -> jax.Array:
-    if jax.sharding.get_abstract_mesh().empty:
-        return array
-    return jax.lax.with_sharding_constraint(array, spec)
+    return spread(cut, None, "data")
