@@ -39,7 +39,7 @@ class EncoderFamily(NamedTuple):
 
     Attributes:
         config: content of the configuration file -> sizes, with `vision.image_size` and
-            `embed_dim`; where encoders of the family are saved, with `to_hf`.
+            `embed_dim`; CLIP's, which is what pre-training saves, has `to_hf`.
         model: sizes and random streams -> module with `encode_image`, `encode_text`, a parameter
             `logit_scale` (the log of s) and, where the family has one, `logit_bias`.
         rows: the weight table.

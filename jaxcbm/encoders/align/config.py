@@ -1,4 +1,4 @@
-"""Sizes of an ALIGN model, read from and written to Hugging Face's config.json."""
+"""Sizes of an ALIGN model, read from Hugging Face's config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,14 +53,3 @@ class AlignConfig:
             embed_dim=config.projection_dim,
             temperature_init=float(config.temperature_init_value),
         )
-
-    def to_hf(self) -> dict[str, Any]:
-        """The content of a config.json that transformers reads as the same model."""
-        return {
-            "architectures": ["AlignModel"],
-            "model_type": "align",
-            "projection_dim": self.embed_dim,
-            "temperature_init_value": self.temperature_init,
-            "text_config": {"model_type": "align_text_model", **self.text.to_hf()},
-            "vision_config": {"model_type": "align_vision_model", **self.vision.to_hf()},
-        }

@@ -1,7 +1,7 @@
 """Sizes of an EfficientNet: a table of stages, scaled in width and in depth."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
@@ -95,11 +95,6 @@ class EfficientNetConfig:
         sizes: dict[str, Any] = {name: tuple(getattr(section, name)) for name in lists}
         others = (field.name for field in fields(cls) if field.name not in lists)
         return cls(**sizes, **{name: scalar(section, name) for name in others})
-
-    def to_hf(self) -> dict[str, Any]:
-        """The keys of a `vision_config` that transformers reads as the same tower."""
-        sizes = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {"num_channels": 3, **sizes}
 
     @property
     def stem_width(self) -> int:

@@ -1,4 +1,4 @@
-"""Sizes of an AltCLIP model, read from and written to Hugging Face's config.json."""
+"""Sizes of an AltCLIP model, read from Hugging Face's config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,22 +48,3 @@ class AltClipConfig:
             embed_dim=scalar(config, "projection_dim"),
             logit_scale_init=float(scalar(config, "logit_scale_init_value", positive=False)),
         )
-
-    def to_hf(self) -> dict[str, Any]:
-        """The content of a config.json that transformers reads as the same model."""
-        return {
-            "architectures": ["AltCLIPModel"],
-            "model_type": "altclip",
-            "projection_dim": self.embed_dim,
-            "logit_scale_init_value": self.logit_scale_init,
-            "text_config": {
-                "model_type": "altclip_text_model",
-                **self.text.to_hf(),
-                "project_dim": self.text_width,
-            },
-            "vision_config": {
-                "model_type": "altclip_vision_model",
-                **self.vision.to_hf(),
-                "projection_dim": self.embed_dim,
-            },
-        }

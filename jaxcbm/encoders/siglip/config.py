@@ -1,4 +1,4 @@
-"""Sizes of a SigLIP or fixed-resolution SigLIP 2 model, from and to Hugging Face's config.json."""
+"""Sizes of a SigLIP or fixed-resolution SigLIP 2 model, from Hugging Face's config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,17 +69,3 @@ class SiglipConfig:
             text=SiglipTextConfig.from_hf(text),
             embed_dim=vision.hidden_size,
         )
-
-    def to_hf(self) -> dict[str, Any]:
-        """The content of a config.json that transformers reads as the same model."""
-        return {
-            "architectures": ["SiglipModel"],
-            "model_type": "siglip",
-            "initializer_factor": 1.0,
-            "text_config": {
-                "model_type": "siglip_text_model",
-                **self.text.to_hf(),
-                "projection_size": self.embed_dim,
-            },
-            "vision_config": {"model_type": "siglip_vision_model", **self.vision.to_hf()},
-        }

@@ -6,23 +6,33 @@ import subprocess
 import sys
 
 import pytest
+import random_bert_families
+import random_clip
+import random_siglip
 
 from jaxcbm.encoders.checkpoint.hf_config import read_hf_config
 from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.errors import UserError
 
 KINDS = ("clip", "siglip", "altclip", "align")
-DEFAULTS = {kind: FAMILIES[kind].config({}).to_hf() for kind in KINDS}
+# Complete, and with another value than the default in most places.
+CONTENTS = {
+    "clip": random_clip.VARIANTS["gelu"],
+    "siglip": random_siglip.VARIANTS["gelu"],
+    "altclip": random_bert_families.VARIANTS["altclip_tanh"],
+    "align": random_bert_families.VARIANTS["align_max"],
+}
+OTHERS = ("num_channels", "pad_token_id", "sub_configs", "per_layer_config", "to_dict")
 VALUES = (None, True, 0, -1, 1.5, "x", "__class__", [], [1, 2], {}, {"x": 1})
 
 
 def broken_configs(kind):
-    """The default config.json of a kind with one value replaced, in every way."""
+    """A config.json of a kind with one value replaced, in every way."""
     for section in ("", "text_config", "vision_config"):
-        keys = DEFAULTS[kind][section] if section else DEFAULTS[kind]
-        for key in (*keys, "sub_configs", "per_layer_config", "to_dict"):
+        keys = CONTENTS[kind][section] if section else CONTENTS[kind]
+        for key in (*keys, *OTHERS):
             for value in VALUES:
-                content = copy.deepcopy(DEFAULTS[kind])
+                content = copy.deepcopy(CONTENTS[kind])
                 (content[section] if section else content)[key] = value
                 yield content, f"{section}.{key} {value!r}"
 
@@ -42,7 +52,7 @@ def test_any_value_gives_sizes_or_one_line(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reading_changes_nothing_and_warns_of_nothing(kind, caplog):
-    content = copy.deepcopy(DEFAULTS[kind]) | {"text_config_dict": {"hidden_size": 64}}
+    content = copy.deepcopy(CONTENTS[kind]) | {"text_config_dict": {"hidden_size": 64}}
     before, level = copy.deepcopy(content), logging.getLogger("transformers").level
     with caplog.at_level(logging.WARNING):
         read_hf_config(kind, content)
