@@ -1,6 +1,9 @@
 """Filters that ask train pictures: is the phrase ever seen, and does it tell anything?
 
-They are told nothing about validation or test pictures: give the embeddings of train alone.
+Each takes D phrases with their embeddings `texts_DxE` and the train images' `images_NxE`, all of
+unit norm, and returns D reasons, "" where a phrase stays. Each is idempotent, and independent of
+the order of phrases and of pictures. They are told nothing about validation or test pictures: give
+the embeddings of train alone.
 """
 
 from collections.abc import Sequence
@@ -25,18 +28,11 @@ def not_visible(
 ) -> list[str]:
     """Phrases that even the pictures they fit best do not show, as the encoder sees it.
 
-    Idempotent, and independent of the order of phrases and of pictures.
-
     Args:
-        phrases: D texts.
-        texts_DxE: unit-norm embeddings.
-        images_NxE: unit-norm embeddings of train images.
+        phrases, texts_DxE, images_NxE: see the module.
         at_least: cosine; the mean of the `top` best images must reach it. What is high depends on
             the encoder: 0.25 suits CLIP ViT-B/16.
         top: images that count; all of them where there are fewer.
-
-    Returns:
-        D reasons.
 
     Raises:
         UserError: no images, `top` below 1, or `at_least` is no number.
@@ -65,18 +61,11 @@ def uninformative(
 ) -> list[str]:
     """Phrases whose scores hardly say anything about the label.
 
-    Idempotent, and independent of the order of phrases and of pictures.
-
     Args:
-        phrases: D texts.
-        texts_DxE: unit-norm embeddings.
-        images_NxE: unit-norm embeddings of train images.
+        phrases, texts_DxE, images_NxE: see the module.
         labels_N: int [N]; images below 0 are left out.
         at_least: nats of `mutual_information`.
         bins: groups of equally many images that the scores are cut into.
-
-    Returns:
-        D reasons.
 
     Raises:
         UserError: no images, fewer than two classes or bins, or `at_least` is no number.
@@ -98,16 +87,9 @@ def not_varying(
 ) -> list[str]:
     """Phrases that score (nearly) the same on every picture; needs no labels.
 
-    Idempotent, and independent of the order of phrases and of pictures.
-
     Args:
-        phrases: D texts.
-        texts_DxE: unit-norm embeddings.
-        images_NxE: unit-norm embeddings of train images.
+        phrases, texts_DxE, images_NxE: see the module.
         at_least: standard deviation of the cosine over images.
-
-    Returns:
-        D reasons.
 
     Raises:
         UserError: no images, or `at_least` is no number.

@@ -1,6 +1,7 @@
 """Filters that read phrases alone: too long, or said already.
 
 A filter takes D phrases (and what else it looks at) and returns D reasons, "" where a phrase stays.
+These are idempotent.
 """
 
 from collections.abc import Sequence
@@ -12,14 +13,9 @@ from jaxcbm.errors import UserError
 def too_long(phrases: Sequence[str], at_most: int = 30) -> list[str]:
     """Phrases of more characters than a reader takes in at a glance.
 
-    Idempotent, and independent of the order of phrases.
-
     Args:
-        phrases: D texts.
+        phrases: in any order.
         at_most: characters, blanks included.
-
-    Returns:
-        D reasons.
 
     Raises:
         UserError: `at_most` below 1.
@@ -39,13 +35,8 @@ def too_long(phrases: Sequence[str], at_most: int = 30) -> list[str]:
 def near_duplicates(phrases: Sequence[str]) -> list[str]:
     """Phrases that an earlier one says but for case, articles, punctuation or number.
 
-    Idempotent. Which meanings stay does not depend on the order; which wording stays does.
-
-    Args:
-        phrases: D texts.
-
-    Returns:
-        D reasons, each naming the phrase that stays.
+    Which meanings stay does not depend on the order of phrases; which wording stays does. A reason
+    names the phrase that stays.
 
     >>> near_duplicates(["red crown", "hooked bill", "the red crowns"])
     ['', '', "same as 'red crown'"]
