@@ -16,8 +16,8 @@ T = TypeVar("T")
 def from_json(kind: type[T], value: Any, place: str, *, null_is_nan: bool = False) -> T:
     """Build a (nested) frozen dataclass from parsed JSON or from the settings of an experiment.
 
-    Fields may be str, int, float, bool, Literal, tuple[X, ...], dict[str, X], another dataclass, or
-    any of these with `| None`. Fields without a default are required; unknown ones are refused.
+    Fields may be str, int, float, bool, Literal, tuple[X, ...], dict[str, X], Any, another dataclass,
+    or any of these with `| None`. Fields without a default are required; unknown ones are refused.
 
     Args:
         kind: the dataclass.
@@ -153,6 +153,8 @@ def _read(hint: Any, value: Any, at: _Place) -> Any:
         return _read_object(hint, value, at)  # pyright: ignore[reportArgumentType]
     if hint is float:
         return _number(value, at)
+    if hint is Any:
+        return value
     if value not in choices if origin is Literal else type(value) is not hint:
         raise at.wrong(_described(hint), value)
     return value

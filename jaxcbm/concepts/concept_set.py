@@ -17,7 +17,7 @@ from jaxcbm.concepts.file import (
     read_built_in,
     read_concept_file,
 )
-from jaxcbm.concepts.filters.log import Dropped, FilterRun, filter_runs_from_json
+from jaxcbm.concepts.filters.log import Dropped, FilterLog, FilterRun
 from jaxcbm.concepts.provenance import (
     Candidate,
     Origins,
@@ -28,6 +28,7 @@ from jaxcbm.concepts.provenance import (
 from jaxcbm.concepts.tidy import MAX_CHARACTERS, tidy_candidates, tidy_lines
 from jaxcbm.data.labels import some_of
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import from_json, to_json
 
 _ORIGIN = {"author": "written for jaxcbm", "licence": "Apache-2.0"}
 
@@ -200,7 +201,7 @@ class ConceptSet:
             saved = value.get("provenance")
             provenance = dict(saved) if isinstance(saved, dict) and saved else provenance
             origins = origins_from_json(value, where)
-            runs = filter_runs_from_json(value.get("filters", []), where)
+            runs = from_json(FilterLog, {"filters": value.get("filters", [])}, where).filters
             value = value.get("phrases")
         if not isinstance(value, list):
             raise UserError(f'{where} must hold a list of phrases, or an object with "phrases"')
@@ -220,7 +221,7 @@ class ConceptSet:
             "provenance": dict(self.provenance),
         }
         if self.filters:
-            value["filters"] = [run.to_json() for run in self.filters]
+            value["filters"] = to_json(self.filters)
         if self.origins:
             value |= origins_to_json(self.origins)
         return value

@@ -1,13 +1,11 @@
 """What the filters did to a concept set: which ran, how set, what each dropped and why."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from jaxcbm.errors import UserError
+from typing import Any
 
 
-class Dropped(NamedTuple):
+@dataclass(frozen=True)
+class Dropped:
     """A phrase that a filter left out.
 
     Attributes:
@@ -34,37 +32,13 @@ class FilterRun:
     """
 
     name: str
-    settings: Mapping[str, Any]
+    settings: dict[str, Any]
     kept: int
     dropped: tuple[Dropped, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """An object that `filter_runs_from_json` reads."""
-        return {
-            "name": self.name,
-            "settings": dict(self.settings),
-            "kept": self.kept,
-            "dropped": [drop._asdict() for drop in self.dropped],
-        }
 
+@dataclass(frozen=True)
+class FilterLog:
+    """What a saved set says of filters: the runs, oldest first."""
 
-def filter_runs_from_json(value: Iterable[Mapping[str, Any]], where: str) -> tuple[FilterRun, ...]:
-    """The runs in a saved set, oldest first.
-
-    Raises:
-        UserError: they are not of the form that `FilterRun.to_json` gives.
-    """
-    try:
-        return tuple(
-            FilterRun(
-                str(run["name"]),
-                dict(run["settings"]),
-                int(run["kept"]),
-                tuple(Dropped(str(d["phrase"]), str(d["reason"])) for d in run["dropped"]),
-            )
-            for run in value
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f'{where}: "filters" is no log of filters ({type(error).__name__}: {error}): remove it'
-        ) from error
+    filters: tuple[FilterRun, ...] = ()
