@@ -16,8 +16,9 @@ T = TypeVar("T")
 def from_json(kind: type[T], value: Any, place: str, *, null_is_nan: bool = False) -> T:
     """Build a (nested) frozen dataclass from parsed JSON or from the settings of an experiment.
 
-    Fields may be str, int, float, bool, Literal, tuple[X, ...], dict[str, X], Any, another dataclass,
-    or any of these with `| None`. Fields without a default are required; unknown ones are refused.
+    Fields may be str, int, float, bool, Literal, tuple[X, ...], dict[str, X], Any, another
+    dataclass, or any of these with `| None`. Fields without a default are required; unknown ones
+    are refused.
 
     Args:
         kind: the dataclass.

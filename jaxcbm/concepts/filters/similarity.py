@@ -115,7 +115,9 @@ def like_a_class(
     return reasons
 
 
-def like_another(phrases: Sequence[str], texts_DxE: np.ndarray, below: float = 0.90) -> list[str]:
+def like_another(
+    phrases: Sequence[str], texts_DxE: np.ndarray, below: float = 0.90, *, block: int = 2048
+) -> list[str]:
     """Phrases that an earlier, kept phrase says almost as well.
 
     Idempotent. The order decides: of two phrases too similar, the earlier one stays, and a phrase

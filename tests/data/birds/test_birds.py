@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcbm.data.birds import contact_sheet, load_birds, random_birds
+from jaxcbm.data.birds import load_birds, random_birds
 from jaxcbm.data.birds.captions import describe, write_captions
 from jaxcbm.data.birds.drawing import draw_bird
 from jaxcbm.data.birds.scene import Scene, sample_scene
@@ -269,11 +269,3 @@ def test_a_description_names_what_is_asked_for():
     }
     assert describe(values, ["size"]) == "a small bird"
     assert describe(values, ["belly"]) == "a bird with a blue belly"
-
-
-def test_the_contact_sheet_command(tmp_path):
-    output = tmp_path / "birds.png"
-    contact_sheet.main(["--output", str(output), "--rows", "1", "--columns", "2", "--size", "32"])
-    with Image.open(output) as page:
-        assert page.size == (64, 32)
-    assert list(tmp_path.iterdir()) == [output]
