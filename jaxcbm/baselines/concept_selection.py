@@ -18,19 +18,10 @@ def discriminability(
 ) -> np.ndarray:
     """How much a concept says about the class: log K minus the entropy of p(class | concept).
 
-    p is the softmax over classes of `scale` times the mean cosine of a class's images with the
-    concept. (The paper divides cosines by their sum instead, which needs them to be positive.)
-    Classes without images are left out.
-
-    Args:
-        embeddings_NxE: unit-norm train images.
-        labels_N: int [N] in [0, K).
-        concepts_DxE: unit-norm text embeddings.
-        num_classes: K.
-        scale: the encoder's logit scale.
-
-    Returns:
-        float32 [D] from 0 (all classes alike) to log K.
+    p is the softmax over classes of `scale`, the encoder's logit scale, times the mean cosine of a
+    class's train images with the concept. (The paper divides cosines by their sum instead, which
+    needs them to be positive.) Classes without images are left out. float32 [D], from 0 (all
+    classes alike) to log K.
 
     Reference: Yang et al. 2023 (arXiv 2211.11158), equation 3.
 

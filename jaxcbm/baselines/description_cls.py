@@ -11,18 +11,10 @@ from jaxcbm.errors import UserError
 
 
 def describing_concepts(classes_KxE: np.ndarray, concepts_DxE: np.ndarray, k: int) -> np.ndarray:
-    """Which concepts describe a class where nobody says: the k whose texts are closest to it.
+    """Which k concepts describe a class where nobody says, bool [K, D]: the texts closest to it.
 
     Each concept's mean similarity over classes is subtracted first, so that a phrase which is close
     to every class describes none in particular.
-
-    Args:
-        classes_KxE: unit-norm text embeddings of the classes.
-        concepts_DxE: unit-norm text embeddings of the concepts.
-        k: concepts a class, at least 1.
-
-    Returns:
-        bool [K, D].
 
     >>> describing_concepts(np.eye(2), np.array([[1.0, 0.9], [0.6, 0.1], [0.0, 0.2]]), k=1).tolist()
     [[False, True, False], [False, False, True]]

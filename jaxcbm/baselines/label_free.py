@@ -23,12 +23,8 @@ _CHECK_EVERY = 50  # Steps between looks at validation, as in the released code.
 def cos_cubed(targets_NxD: np.ndarray, values_NxD: np.ndarray) -> np.ndarray:
     """Cosine over images of the cubes of standardised columns: how well each concept is learned.
 
-    Args:
-        targets_NxD: the encoder's concept scores.
-        values_NxD: what the projection says.
-
-    Returns:
-        float32 [D] in -1 to 1; 0 for a column that does not vary.
+    The encoder's concept scores are compared with what the projection says; float32 [D] in -1 to 1,
+    0 for a column that does not vary.
 
     Reference: Oikarinen et al. 2023 (arXiv 2304.06129), equation 2.
 

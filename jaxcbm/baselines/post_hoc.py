@@ -22,15 +22,9 @@ from jaxcbm.errors import UserError
 def text_bottleneck(
     concepts_DxE: np.ndarray, phrases: Sequence[str], num_classes: int
 ) -> ConceptClassifier:
-    """Text embeddings as concept vectors: an image's projection is its cosine with the phrase.
+    """Text embeddings as concept vectors, with an empty head.
 
-    Args:
-        concepts_DxE: unit-norm text embeddings.
-        phrases: D texts.
-        num_classes: K.
-
-    Returns:
-        Concepts with an empty head.
+    An image's projection is its cosine with the phrase.
 
     Reference: Yuksekgonul et al. 2023 (arXiv 2205.15480), section 2.1, multimodal models.
 

@@ -15,13 +15,7 @@ def class_embeddings(
 ) -> jax.Array:
     """Mean of the unit-norm embeddings of each class name in every template, normalised again.
 
-    Args:
-        encoder: any dual encoder.
-        classes: K names.
-        templates: with one `{}` each.
-
-    Returns:
-        float32 [K, E], unit norm.
+    Templates have one `{}` each; float32 [K, E].
 
     Reference: Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
     """

@@ -7,18 +7,11 @@ _HALF = 16
 
 
 def gumbel_pair(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Two independent arrays of standard Gumbel noise.
+    """Two independent float32 arrays of standard Gumbel noise, both of a shape.
 
     Drawing random words is most of what noise costs, and 16 bits are enough for it: each half of a
     32-bit word becomes one number. The values then end at -2.5 and 11.8, beyond which a Gumbel
     variable lies 8 times in a million.
-
-    Args:
-        key: a jax random key.
-        shape: of each array.
-
-    Returns:
-        (float32 array, float32 array).
 
     Reference: Gumbel 1954; inverse transform of the distribution function exp(-exp(-g)).
 

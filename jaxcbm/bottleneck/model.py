@@ -112,12 +112,7 @@ def build_bottleneck(
 ) -> tuple[Bottleneck, Params]:
     """Structure and initial parameters, as a flat dict of paths (`cbl.kernel`, `head.bias`).
 
-    Args:
-        config: what to build.
-        inputs: columns the layer reads: D, or E for the factored layer.
-        concepts: D.
-        classes: K.
-        seed: of the initial parameters.
+    The layer reads `inputs` columns: D, or E where it is factored.
 
     >>> bottleneck, params = build_bottleneck(BottleneckConfig(), inputs=3, concepts=3, classes=2)
     >>> sorted(params), bottleneck.apply(params, jnp.ones((1, 3)))[0].shape

@@ -79,17 +79,10 @@ def match_phrases(concepts: Sequence[str], annotations: Sequence[str]) -> np.nda
 
 
 def class_positives(class_concept_similarity_KxD: jax.Array, k: int) -> jax.Array:
-    """The concepts that belong to each class, by the similarity of their texts.
+    """The k concepts of each class whose texts are closest to it, float32 [K, D] in {0, 1}.
 
     Each concept's mean over classes is subtracted first, so that a phrase which is close to every
     class (a hub of the text space) is not everybody's positive.
-
-    Args:
-        class_concept_similarity_KxD: [K, D].
-        k: keep the k most similar concepts of each class.
-
-    Returns:
-        float32 [K, D] in {0, 1}.
 
     >>> class_positives(jnp.array([[0.9, 0.8], [0.9, 0.1]]), k=1).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
@@ -101,15 +94,10 @@ def class_positives(class_concept_similarity_KxD: jax.Array, k: int) -> jax.Arra
 
 
 def from_scores(psi_BxD: jax.Array, k: int) -> jax.Array:
-    """Positives from the image's own k largest scores. No gradient flows through the choice.
+    """Positives from the image's own k largest scores, float32 [B, D] in {0, 1}, k ones a row.
 
-    Args:
-        psi_BxD: concept scores [B, D], best standardised per concept: raw scores share a large
-            common part, and the same few phrases would win everywhere.
-        k: concepts an image; k >= D marks all of them.
-
-    Returns:
-        float32 [B, D] in {0, 1}, k ones a row.
+    The scores are best standardised per concept: raw ones share a large common part, and the same
+    few phrases would win everywhere. No gradient flows through the choice; k >= D marks everything.
 
     >>> from_scores(jnp.array([[0.1, 2.0, 1.0]]), k=2).tolist()
     [[0.0, 1.0, 1.0]]

@@ -7,12 +7,8 @@ import jax.numpy as jnp
 def soft_threshold(x: jax.Array, threshold: jax.Array | float) -> jax.Array:
     """The proximal operator of `threshold * |x|`: shrink towards zero, and stop there.
 
-    Args:
-        x: any shape, floating.
-        threshold: >= 0, a scalar or an array of x's rank; cast to x's type.
-
-    Returns:
-        Array like x; entries with |x| <= threshold are exactly 0.
+    Entries with |x| <= threshold become exactly 0; the threshold is a scalar or an array of x's
+    rank.
 
     Reference: Parikh and Boyd, Proximal Algorithms (2014), section 6.5.2.
 

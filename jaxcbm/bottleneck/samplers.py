@@ -136,14 +136,9 @@ def top_k(
 
 
 def top_k_mask(x: jax.Array, k: int) -> jax.Array:
-    """1 at the k largest entries of each row and 0 elsewhere; ties go to the lower index.
+    """1 at the k largest entries of each row and 0 elsewhere, float32; ties go to the lower index.
 
-    Args:
-        x: [..., D].
-        k: static, 1 <= k; k >= D marks everything.
-
-    Returns:
-        float32 [..., D].
+    k is static and at least 1; k >= D marks everything.
 
     >>> top_k_mask(jnp.array([[1.0, 5.0, 5.0], [3.0, 2.0, 1.0]]), 1).tolist()
     [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
@@ -159,15 +154,9 @@ def top_k_mask(x: jax.Array, k: int) -> jax.Array:
 
 
 def relaxed_top_k_mask(x: jax.Array, k: int, tau: jax.Array | float) -> jax.Array:
-    """sigmoid((x - theta) / tau) with theta such that each row sums to k; differentiable.
+    """sigmoid((x - theta) / tau) with theta such that each row sums to k; differentiable, float32.
 
-    Args:
-        x: [..., D].
-        k: static, 1 <= k < D.
-        tau: temperature > 0.
-
-    Returns:
-        float32 [..., D] in [0, 1].
+    k is static, 1 <= k < D; the temperature tau is above 0.
 
     Reference: Amos et al. 2019 (arXiv 1906.08707).
 

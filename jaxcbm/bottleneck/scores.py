@@ -24,16 +24,9 @@ class InputMap(NamedTuple):
 def concept_scores(
     embeddings_NxE: jax.Array, concepts_DxE: jax.Array, scale: float, bias: float = 0.0
 ) -> jax.Array:
-    """The encoder's own image-concept logits psi(x) = s C e(x) + b.
+    """The encoder's own image-concept logits psi(x) = s C e(x) + b, float32 [N, D].
 
-    Args:
-        embeddings_NxE: float32, unit norm.
-        concepts_DxE: float32, unit norm.
-        scale: the logit scale s (CLIP: exp of the stored parameter, about 100).
-        bias: the logit bias b (SigLIP; 0 otherwise).
-
-    Returns:
-        float32 [N, D].
+    CLIP's scale s is about 100 and its bias b 0; SigLIP has both.
 
     Reference: Semenov et al. 2024 (arXiv 2404.03323), section 3.
 
@@ -60,18 +53,10 @@ def statistics_of_moments(
     scale: float,
     bias: float = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean and standard deviation over images of every concept score, without forming [N, D].
+    """Mean and standard deviation [D] over images of every concept score, without forming [N, D].
 
     The scores are linear in the embedding, so both follow from the mean and the covariance of the
-    embeddings: N x E x E work instead of N x E x D.
-
-    Args:
-        mean_E, covariance_ExE: of the embeddings, see `embedding_moments`.
-        concepts_DxE: concept embeddings.
-        scale, bias: the encoder's.
-
-    Returns:
-        (mean_D, std_D), float32.
+    embeddings (`embedding_moments`): N x E x E work instead of N x E x D.
 
     >>> moments = embedding_moments(jnp.array([[1.0, 0.0], [0.0, 1.0]]))
     >>> mean, std = statistics_of_moments(*moments, jnp.eye(2), scale=2.0)

@@ -4,14 +4,10 @@ import numpy as np
 
 
 def unit_scale(rows_NxD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and inverse deviation of each column, safe where a column hardly moves.
+    """Mean and inverse deviation of each column, float32, safe where a column hardly moves.
 
-    Args:
-        rows_NxD: any real numbers [N, D].
-
-    Returns:
-        (mean_D, inverse_D), float32: `(rows - mean) * inverse` has mean 0 and deviation 1. A column
-        that moves a thousand times less than a typical one is centred but not blown up.
+    `(rows - mean) * inverse` has mean 0 and deviation 1. A column that moves a thousand times less
+    than a typical one is centred but not blown up.
 
     >>> mean, inverse = unit_scale(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> mean.tolist(), inverse.tolist()

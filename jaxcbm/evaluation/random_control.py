@@ -94,17 +94,10 @@ def random_concepts(like: ConceptSet, *, kind: str = "nonsense", seed: int = 0) 
 
 
 def unexplained_accuracy(top1: float, random_top1: float, chance: float) -> float:
-    """How much of a model's accuracy phrases without meaning reach as well.
+    """The part of the accuracy above chance that needs no meaning, as random phrases reach it too.
 
-    Args:
-        top1: with the real concepts, 0 to 1.
-        random_top1: with random ones.
-        chance: without any concept.
-
-    Returns:
-        The part of the accuracy above chance that needs no meaning, 0 to 1; above 1 where random
-        concepts do better, below 0 where they do worse than chance; NaN where the model is no
-        better than chance.
+    0 to 1; above 1 where random concepts do better than the real ones, below 0 where they do worse
+    than chance, NaN where the model is no better than chance.
 
     >>> unexplained_accuracy(0.7, 0.4, chance=0.1)
     0.5

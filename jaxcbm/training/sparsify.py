@@ -79,15 +79,8 @@ def correct_some(
 ) -> np.ndarray:
     """Set a random share of the activations to what they are on average where the truth is so.
 
-    Args:
-        activations_NxD: float32.
-        present_NxD: 1 where the concept is in the image, 0 where not, NaN where unknown; unknown
-            ones stay as they are.
-        share: of all entries, 0 to 1.
-        seed: of the choice.
-
-    Returns:
-        float32 [N, D].
+    The truth is 1 where a concept is in the image and 0 where it is not; where it is NaN, unknown,
+    an activation stays as it is.
 
     Reference: Koh et al. 2020 (arXiv 2007.04612) for interventions; training on them: Espinosa
     Zarlenga et al. 2022 (arXiv 2209.09056), there called RandInt.

@@ -20,17 +20,10 @@ def uncovering(
     labels_N: np.ndarray,
     per_class: int = 10,
 ) -> list[str]:
-    """Phrases that `cover_classes` picks for no class.
+    """Phrases that `cover_classes`, of these arguments, picks for no class.
 
     Idempotent: what is picked from all phrases is picked again from the picked ones. Independent of
     the order of phrases but for exact ties, where the earlier one is picked.
-
-    Args:
-        phrases: D texts.
-        texts_DxE, images_NxE, labels_N, per_class: see `cover_classes`.
-
-    Returns:
-        D reasons.
 
     >>> rows, labels = np.repeat([[1.0, 0.0], [0.0, 1.0]], 9, axis=0), np.repeat([0, 1], 9)
     >>> texts = np.array([[1.0, 0.0], [0.0, 1.0], [0.7, 0.7]])

@@ -50,14 +50,8 @@ def centred(rows_DxE: np.ndarray, centre_E: np.ndarray) -> np.ndarray:
     """Embeddings without the part that all texts share, which makes any two of them look alike.
 
     The centre must not depend on the phrases that are filtered, or filtering twice would drop more
-    than filtering once: take the mean of a fixed set.
-
-    Args:
-        rows_DxE: unit-norm embeddings.
-        centre_E: what to take off.
-
-    Returns:
-        float32 [D, E], of unit norm; zero where a text is the centre itself.
+    than filtering once: take the mean of a fixed set. Rows have unit norm again, but for a text
+    that is the centre itself, which becomes 0.
 
     >>> centred(np.array([[0.8, 0.6], [0.8, -0.6]]), np.array([0.8, 0.0])).tolist()
     [[0.0, 1.0], [0.0, -1.0]]

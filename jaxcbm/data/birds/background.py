@@ -35,16 +35,7 @@ _LEAVES: tuple[Colour, ...] = ((92, 120, 74), (120, 136, 72), (146, 124, 70), (7
 
 
 def paint_background(scene: Scene, side: int, perch_y: float) -> Image.Image:
-    """Everything behind the bird.
-
-    Args:
-        scene: where it is.
-        side: of the square picture, in pixels.
-        perch_y: the height at which the bird's feet stand, in pixels.
-
-    Returns:
-        An RGB picture.
-    """
+    """Everything behind the bird, whose feet stand `perch_y` pixels from the top."""
     texture = Image.fromarray(_gradient(scene))
     image = texture.resize((side, side), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)

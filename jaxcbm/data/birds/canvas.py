@@ -22,13 +22,7 @@ _BASIS_6x4 = 0.5 * np.stack(
 
 
 def curve(points_Nx2: np.ndarray) -> np.ndarray:
-    """A smooth closed curve through points.
-
-    Args:
-        points_Nx2: float [N, 2], in order around the shape.
-
-    Returns:
-        float [6 N, 2]; every sixth row is one of the points.
+    """A smooth closed curve through N points in order; every sixth of its 6 N rows is a point.
 
     >>> curve(np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 2.0]]))[6]
     array([2., 0.])

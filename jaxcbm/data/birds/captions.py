@@ -23,13 +23,8 @@ _SIZE = next(i for i, attribute in enumerate(ATTRIBUTES) if attribute.name == "s
 def write_captions(values: Values, rng: np.random.Generator, count: int = 6) -> tuple[str, ...]:
     """Describe a bird several times, each time by 1 to 5 of its attributes in a random order.
 
-    Args:
-        values: what is drawn.
-        rng: the only source of chance.
-        count: of the captions; a third of them are bare phrases or lists of phrases.
-
-    Returns:
-        `count` texts.
+    A third of the captions are bare phrases or lists of phrases; `rng` is the only source of
+    chance.
 
     >>> write_captions((0,) * 14, np.random.default_rng(0), count=2)
     ('short thick bill', 'a plain face, black legs and a short thick bill on a bird')
@@ -38,14 +33,7 @@ def write_captions(values: Values, rng: np.random.Generator, count: int = 6) -> 
 
 
 def describe(values: Values, names: Sequence[str] | None = None) -> str:
-    """One sentence that names attributes in their usual order: a class prompt for zero-shot.
-
-    Args:
-        values: what a bird of the species typically looks like.
-        names: of the attributes to name; all of them when None.
-
-    Returns:
-        The sentence.
+    """One sentence that names attributes, or some of them, in their usual order: a class prompt.
 
     >>> describe((0,) * 14, ["crown", "tail", "size"])
     'a small bird with a red crown and a forked tail'

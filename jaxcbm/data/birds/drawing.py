@@ -46,15 +46,7 @@ class _Bird:
 
 
 def draw_bird(values: Values, scene: Scene, size: int = 64) -> np.ndarray:
-    """Paint a bird.
-
-    Args:
-        values: the position of its value in each of `ATTRIBUTES`.
-        scene: the nuisances.
-        size: of the square picture, in pixels.
-
-    Returns:
-        uint8 [size, size, 3].
+    """Paint a bird, uint8 [size, size, 3], of these positions in the values of `ATTRIBUTES`.
 
     >>> from jaxcbm.data.birds.scene import sample_scene
     >>> draw_bird((0,) * 14, sample_scene(np.random.default_rng(0))).shape

@@ -102,13 +102,7 @@ def all_species() -> tuple[Species, ...]:
 
 
 def one_hot(values_NxM: np.ndarray) -> np.ndarray:
-    """Which phrases are true of birds.
-
-    Args:
-        values_NxM: int [N, M], the value positions of the M attributes.
-
-    Returns:
-        float32 [N, A] of zeros and ones over `PHRASES`; each row has M ones.
+    """Which phrases are true of birds: float32 [N, A] over `PHRASES`, as many ones as attributes.
 
     >>> one_hot(np.zeros((1, len(ATTRIBUTES)), int)).sum()
     np.float32(14.0)
@@ -118,13 +112,7 @@ def one_hot(values_NxM: np.ndarray) -> np.ndarray:
 
 
 def distance_to_species(values_NxM: np.ndarray) -> np.ndarray:
-    """In how many attributes birds differ from each species.
-
-    Args:
-        values_NxM: int [N, M].
-
-    Returns:
-        int [N, 48].
+    """In how many attributes N birds differ from each species, int [N, 48].
 
     >>> distance_to_species(np.array([all_species()[3].values]))[0, 3]
     np.int64(0)

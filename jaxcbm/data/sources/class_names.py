@@ -108,8 +108,7 @@ def readable(label: str) -> str:
 def built_in(dataset: str) -> tuple[str, ...] | None:
     """The names that come with the library, or None where a dataset's are not among them.
 
-    Args:
-        dataset: as TFDS calls it; a version or a configuration may follow, as in "cifar10:3.0.2".
+    A version or a configuration may follow TFDS's name, as in "cifar10:3.0.2".
 
     >>> built_in("cifar10:3.0.2")[:2], len(built_in("cifar100")), built_in("mnist")
     (('airplane', 'automobile'), 100, None)
@@ -165,12 +164,7 @@ def class_names(
 
 
 def check_names(dataset: str, names: Sequence[str], own: Mapping[int, str]) -> None:
-    """Compare names with what the builder calls some or all of its classes.
-
-    Args:
-        dataset: to speak of it.
-        names: K names.
-        own: the builder's word for the class at each position.
+    """Compare K names with what the builder calls some or all of its classes, by position.
 
     Raises:
         UserError: they differ at a position.

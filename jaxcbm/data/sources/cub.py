@@ -147,15 +147,8 @@ def with_attributes(images: ImageSet, attributes: CubAttributes) -> ImageSet:
 def class_votes(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
     """Every image gets the majority answer of its class, as concept bottlenecks on CUB often have.
 
-    The votes are of train alone. An attribute is unknown for a class whose answers are tied or
-    all unknown. Afterwards annotations say nothing about an image that its label does not say.
-
-    Args:
-        train: annotated images, which vote.
-        test: annotated images, which do not.
-
-    Returns:
-        Both with float32 [N, A] annotations that are the same for all images of a class.
+    The votes are of train alone. An attribute is unknown for a class whose answers are tied or all
+    unknown. Afterwards annotations say nothing about an image that its label does not say.
 
     Reference:
         Koh et al., Concept Bottleneck Models, 2020, arXiv 2007.04612.
@@ -168,15 +161,9 @@ def class_votes(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
 
 
 def majority(annotations_NxA: np.ndarray | None, labels_N: np.ndarray, classes: int) -> np.ndarray:
-    """The answer that most images of each class have.
+    """The answer that most images of each of K classes have, float32 [K, A].
 
-    Args:
-        annotations_NxA: float32 of 1, 0 and NaN.
-        labels_N: int32, -1 where the class is unknown.
-        classes: K.
-
-    Returns:
-        float32 [K, A]: 1, 0, or NaN where the known answers are tied or there are none.
+    Answers are 1, 0 and NaN; NaN comes out where the known ones are tied or there are none.
 
     >>> nan = np.nan
     >>> annotations = np.array([[1, 0], [1, nan], [0, 1], [0, nan]], np.float32)

@@ -184,13 +184,7 @@ _TEMPLATES = ("a photo of {}", "a grey photo of {}", "{} on a black background",
 
 
 def captions_of(name: str) -> tuple[str, ...]:
-    """What may be written under any photograph of a class.
-
-    Args:
-        name: one of `CLASSES`.
-
-    Returns:
-        Texts with the name of the class, and texts that only say what can be seen.
+    """What may be written under any photograph of a class: texts with its name, and without.
 
     >>> captions_of("ankle boot")[:2]
     ('ankle boot', 'a photo of an ankle boot')

@@ -147,16 +147,9 @@ class EfficientNet(nnx.Module):
 def shifted(
     x_BxHxWxC: jax.Array, size: int, stride: int, padding: tuple[int, int]
 ) -> Iterator[jax.Array]:
-    """What each position of a sliding window sees.
+    """What each position of a sliding window sees: size * size maps of one element a window.
 
-    Args:
-        x_BxHxWxC: a map.
-        size: edge of the window.
-        stride: steps between windows.
-        padding: zeros before and after each edge.
-
-    Yields:
-        size * size maps of one element a window, the window's positions row by row.
+    `padding` is how many zeros stand before and after each edge.
 
     >>> x = jnp.arange(9.0).reshape(1, 3, 3, 1)
     >>> [m[0, :, :, 0].tolist() for m in shifted(x, 2, 2, (0, 1))][1]

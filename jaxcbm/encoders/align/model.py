@@ -40,10 +40,6 @@ def make_align(config: AlignConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     The scale is stored as its log like in other families; a checkpoint's temperature becomes it on
     loading, and it the temperature on saving.
 
-    Args:
-        config: sizes of both towers.
-        rngs: stream `params` draws the initial weights.
-
     >>> from jaxcbm.flat_params import abstract
     >>> config = AlignConfig.from_hf({})
     >>> graph, params = abstract(lambda: make_align(config, rngs=nnx.Rngs(0)))

@@ -41,10 +41,6 @@ class AltClipTextTower(nnx.Module):
 def make_altclip(config: AltClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     """AltCLIP with fresh weights.
 
-    Args:
-        config: sizes of both towers.
-        rngs: stream `params` draws the initial weights.
-
     >>> from jaxcbm.flat_params import abstract
     >>> config = AltClipConfig.from_hf({})
     >>> graph, params = abstract(lambda: make_altclip(config, rngs=nnx.Rngs(0)))

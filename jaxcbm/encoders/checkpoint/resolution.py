@@ -13,14 +13,10 @@ _CUBIC = -0.75  # torch's constant
 
 
 def at_image_size(config: Any, image_size: int) -> Any:
-    """The same sizes for pictures of another size.
-
-    Args:
-        config: sizes of both towers.
-        image_size: height and width in pixels, at least one patch.
+    """The same sizes of both towers for pictures of another size.
 
     Raises:
-        UserError: it is no such size.
+        UserError: it is no whole number of pixels of at least a patch.
     """
     least = getattr(config.vision, "patch_size", 1)
     if not isinstance(image_size, int) or image_size < least:
@@ -54,13 +50,7 @@ def fit_positions(params: Mapping[str, np.ndarray], old: Any, new: Any) -> dict[
 
 
 def bicubic_weights(before: int, after: int) -> np.ndarray:
-    """What each of `after` samples takes from `before` samples of the same line.
-
-    Args:
-        before, after: samples along the line.
-
-    Returns:
-        float64 [after, before], rows of sum 1.
+    """What each of `after` samples takes from `before` samples of the same line; rows of sum 1.
 
     >>> bicubic_weights(2, 2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]

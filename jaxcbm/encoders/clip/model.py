@@ -122,15 +122,10 @@ class ClipTextTower(nnx.Module):
 
 
 def end_of_text(ids_BxT: jax.Array, end_of_text_id: int) -> jax.Array:
-    """Position of the token that stands for the whole text.
+    """Position [B] of the token that stands for the whole text.
 
-    Args:
-        ids_BxT: int32 token ids.
-        end_of_text_id: the config's `eos_token_id`; 2 is the legacy value and means the first
-            position of the highest id, any other value the first position of that id.
-
-    Returns:
-        int32 [B].
+    `end_of_text_id` is the config's `eos_token_id`; 2 is the legacy value and means the first
+    position of the highest id, any other value the first position of that id.
 
     >>> end_of_text(jnp.asarray([[5, 9, 7, 7]]), 7).tolist()
     [2]
@@ -144,10 +139,6 @@ def end_of_text(ids_BxT: jax.Array, end_of_text_id: int) -> jax.Array:
 
 def make_clip(config: ClipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     """CLIP with fresh weights.
-
-    Args:
-        config: sizes of both towers.
-        rngs: stream `params` draws the initial weights.
 
     >>> from jaxcbm.encoders.clip.config import ClipConfig
     >>> from jaxcbm.flat_params import abstract

@@ -105,10 +105,6 @@ class SiglipTextTower(ClipTextTower):
 def make_siglip(config: SiglipConfig, *, rngs: nnx.Rngs) -> TwoTowers:
     """SigLIP with fresh weights.
 
-    Args:
-        config: sizes of both towers.
-        rngs: stream `params` draws the initial weights.
-
     >>> from jaxcbm.flat_params import abstract
     >>> config = SiglipConfig.from_hf({"vision_config": {"patch_size": 32}})
     >>> graph, params = abstract(lambda: make_siglip(config, rngs=nnx.Rngs(0)))
