@@ -1,19 +1,11 @@
-"""What every source is, and what it may be asked about."""
+"""What every source may be asked about."""
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Protocol
 
-from jaxcbm.concepts.provenance import Candidate
 from jaxcbm.errors import UserError
 
 MAX_CLASS_CHARACTERS = 120
-
-
-class ConceptSource(Protocol):
-    """Class names in, phrases with their origins out; settings are bound with functools.partial."""
-
-    def __call__(self, classes: Sequence[str], /) -> list[Candidate]: ...
 
 
 def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
