@@ -11,13 +11,7 @@ from flax import nnx
 
 
 def split_flat(module: nnx.Module) -> tuple[nnx.GraphDef, dict[str, Any]]:
-    """Take a module apart.
-
-    Args:
-        module: any module whose variables are all parameters.
-
-    Returns:
-        The static graph, and the arrays by dotted path.
+    """Take a module apart: the static graph, and its variables, all parameters, by dotted path.
 
     >>> graph, params = split_flat(nnx.LayerNorm(2, rngs=nnx.Rngs(0)))
     >>> sorted(params)
@@ -39,13 +33,7 @@ def merge_flat(graph: nnx.GraphDef, params: Mapping[str, Any]) -> Any:
 
 
 def abstract(make: Callable[[], nnx.Module]) -> tuple[nnx.GraphDef, dict[str, Any]]:
-    """Graph and shapes of a module, without making a single array.
-
-    Args:
-        make: builds the module.
-
-    Returns:
-        The static graph, and `jax.ShapeDtypeStruct` by dotted path.
+    """Static graph and shapes by dotted path of what `make` builds, without making a single array.
 
     >>> graph, shapes = abstract(lambda: nnx.LayerNorm(2, rngs=nnx.Rngs(0)))
     >>> shapes["scale"].shape

@@ -75,15 +75,9 @@ def read_whole(path: Any) -> bytes:
 
 
 def local_copy(path: Any, size: int, sha256: str) -> Path:
-    """A file of this machine with the content of `path`: itself, or a copy made once.
+    """A file of this machine with the content of `path`: itself, or for an object a copy made once.
 
-    Args:
-        path: a file or an object.
-        size: its bytes.
-        sha256: of its content, hex; part of the copy's name.
-
-    Returns:
-        A path under `cache_folder()` for an object.
+    The copy lies under `cache_folder()`, with the hash of its content in its name.
 
     Raises:
         OSError: there is no such file or object.

@@ -56,11 +56,7 @@ def run(cluster: processes.Cluster, work: Callable[[], None]) -> None:
 
 
 def agree_on(args: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """See that all processes run the same command of the same software.
-
-    Args:
-        args: the command line, parsed.
-        config: the settings.
+    """See that all processes run the same command, with the same settings, of the same software.
 
     Raises:
         UserError: on every process, where something differs.

@@ -46,13 +46,7 @@ def phrase_key(phrase: str) -> str:
     """The same text for phrases that differ in case, articles, punctuation or number.
 
     English words lose their plural by rules and a short list; other scripts only their case. Made
-    to compare phrases, not to be read.
-
-    Args:
-        phrase: any text.
-
-    Returns:
-        Words with single spaces; empty only where the phrase holds no letter, digit or sign.
+    to compare phrases, not to be read; empty only where the phrase holds no letter, digit or sign.
 
     >>> phrase_key("The Red-Crowns"), phrase_key("a red crown"), phrase_key("hoodies")
     ('red crown', 'red crown', 'hoody')

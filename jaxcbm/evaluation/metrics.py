@@ -53,14 +53,10 @@ def ranks(values_N: np.ndarray) -> np.ndarray:
 
 
 def concept_auc(scores_NxD: np.ndarray, present_NxD: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of every concept over images (Mann-Whitney).
+    """Area under the ROC curve of every concept over images (Mann-Whitney), float64 [D].
 
-    Args:
-        scores_NxD: any real scores.
-        present_NxD: 1 where the concept is in the image, 0 where not, NaN where unknown.
-
-    Returns:
-        float64 [D]; NaN for a concept that is in all or in none of the known images.
+    Presence is 1, 0, or NaN where unknown. NaN for a concept that is in all or in none of the known
+    images.
 
     >>> concept_auc(np.array([[0.1], [0.9]]), np.array([[0.0], [1.0]])).tolist()
     [1.0]

@@ -66,16 +66,9 @@ def stratified_split(
 def pooled_split(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The split of the paper's code, for study: about 80 % of its "test" images are trained on.
 
-    It pools all data, official test images included, and draws 80/10/10 at random anew for each
-    of the three parts, without stratifying: train is taken from the first draw, validation from
-    the second, test from the third.
-
-    Args:
-      n: images in the pool.
-      seed: any integer from 0; the paper's code draws without one.
-
-    Returns:
-      Positions of train, validation and test, int64.
+    It pools all data, official test images included, and draws 80/10/10 at random anew for each of
+    the three parts, without stratifying: train is taken from the first draw, validation from the
+    second, test from the third. (The paper's code draws without a seed.)
 
     >>> train, valid, test = pooled_split(1000, seed=0)
     >>> len(train), len(valid), len(test), bool(0.7 < np.isin(test, train).mean() < 0.9)

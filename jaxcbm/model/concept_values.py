@@ -25,15 +25,10 @@ class ConceptValues(NamedTuple):
 
 
 def concept_values(activations_NxD: np.ndarray, present_NxD: np.ndarray) -> ConceptValues:
-    """Learn from train images what activations mean.
+    """Learn from activations and presence (NaN is unknown) in train images what activations mean.
 
-    Args:
-        activations_NxD: concept activations of train images.
-        present_NxD: 1 where the concept is in the image, 0 where not, NaN where unknown.
-
-    Returns:
-        ConceptValues: the mean activations of images with and without each concept; NaN for a
-        concept that all or none of the known images have.
+    The values are mean activations of images with and without each concept; NaN for a concept that
+    all or none of the known images have.
 
     Reference: Platt 1999 for the beliefs.
 
@@ -77,15 +72,8 @@ def encoder_answers(
     """Whether the encoder's own scores say that a concept is there: an expert nobody has to pay.
 
     A concept counts as present in images whose score is above a threshold, which is such that as
-    many train images have it as their annotations say, or half of them where there are none.
-
-    Args:
-        train_scores_NxD: psi of train images.
-        scores_NxD: psi of the images to answer for; train images themselves are fine.
-        train_present_NxD: annotations of train images, NaN where unknown.
-
-    Returns:
-        float64 [N, D] of zeros and ones.
+    many train images have it as their annotations say (NaN is unknown), or half of them where there
+    are none. Zeros and ones, float64 [N, D].
 
     >>> encoder_answers(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[1.4], [1.6]])).tolist()
     [[0.0], [1.0]]

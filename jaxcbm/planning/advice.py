@@ -9,17 +9,9 @@ from jaxcbm.planning.job import Job
 def alternatives(
     job: Job, stage: str, *, batch: int, data: int, chips: int
 ) -> Iterator[tuple[str, Job]]:
-    """Settings that need less memory on each chip at the same batch.
+    """Settings that need less memory on each chip at the same batch, and the flags that say them.
 
-    Args:
-        job: what does not fit.
-        stage: `train` or `finetune`; encoding has nothing but its batch.
-        batch: images a step.
-        data: devices along the batch.
-        chips: devices in all.
-
-    Yields:
-        The flags that say it, and the job with them.
+    `data` devices lie along the batch. Encoding has nothing but its batch: there are none for it.
     """
     if stage == "finetune":
         yield from _finetune(job, batch, data)

@@ -49,13 +49,7 @@ def roofline(work: Work, chip: Chip) -> Roofline | None:
 
 
 def dollars_per_million(seconds: float, batch: int, chips: int, price: float) -> float:
-    """What a million images cost.
-
-    Args:
-        seconds: of a step.
-        batch: images a step.
-        chips: that are paid for.
-        price: dollars an hour and chip.
+    """What a million images cost, by the seconds of a step and the price of an hour and chip.
 
     >>> dollars_per_million(1.0, 1000, 16, 0.9)
     4.0

@@ -111,14 +111,9 @@ def plane(named_PxE: np.ndarray, extra_MxE: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def evened(points_Px2: np.ndarray, share: float = 0.7) -> np.ndarray:
-    """Positions between the points' own and their ranks, each axis by itself; order stays.
+    """Positions between the points' own and their ranks, 0 to 1, each axis by itself; order stays.
 
-    Args:
-        points_Px2: coordinates.
-        share: of the rank: 0 keeps the positions, 1 makes them equally far apart.
-
-    Returns:
-        coordinates in 0 to 1.
+    A `share` of 0 keeps the positions, 1 makes them equally far apart.
 
     >>> evened(np.array([[0.0, 5.0], [1.0, 5.0], [10.0, 5.0]]), share=0.5).round(2).tolist()
     [[0.0, 0.5], [0.3, 0.5], [1.0, 0.5]]

@@ -64,15 +64,7 @@ def data_identity(training: TrainingConfig, train: Features, streamed: bool) -> 
 def device_bytes(
     config: BottleneckConfig, images: int, width: int, concepts: int, mesh: Mesh
 ) -> int:
-    """What the train features take on each device.
-
-    Args:
-        config: of the bottleneck.
-        images: N.
-        width: E of the embeddings.
-        concepts: D.
-        mesh: where they lie.
-    """
+    """What the features of N train images, of width E and for D concepts, take on each device."""
     return 4 * _held(config, width, concepts) * -(-images // mesh.shape["data"])
 
 

@@ -12,11 +12,7 @@ from jaxcbm.lines import aligned
 
 
 def filter_table(runs: Sequence[FilterRun], lines: int = 20) -> str:
-    """What each filter dropped and why.
-
-    Args:
-        runs: in their order.
-        lines: dropped phrases to print of each.
+    """What each filter dropped and why, with at most so many lines of phrases each.
 
     >>> from jaxcbm.concepts.filters.log import Dropped
     >>> print(filter_table([FilterRun("length", {"at_most": 9}, 3, (Dropped("so long a tail", ""

@@ -53,15 +53,10 @@ class LoraConfig:
 def init_lora(
     shapes: Mapping[str, Sequence[int]], config: LoraConfig, seed: int = 0
 ) -> dict[str, jax.Array]:
-    """Adapters that change nothing yet.
+    """Adapters that change nothing yet, for matrices [I, O] by path.
 
-    Args:
-        shapes: of the matrices to adapt, [I, O] by path.
-        config: their rank.
-        seed: of A. A path draws the same numbers whichever others are adapted.
-
-    Returns:
-        float32 `PATH.a` [I, R], normal with deviation I^-1/2, and `PATH.b` [R, O] of zeros.
+    `PATH.a` [I, R] is normal with deviation I^-1/2, `PATH.b` [R, O] zeros; float32. A path draws
+    the same numbers whichever others are adapted.
 
     >>> lora = init_lora({"attn.q.kernel": (4, 6)}, LoraConfig(rank=2))
     >>> {path: value.shape for path, value in lora.items()}

@@ -13,14 +13,8 @@ def run_blocks(
 ) -> jax.Array:
     """The states behind the last block; those behind each of them go into `out`.
 
-    Args:
-        blocks: called with flat rows [B * T, C], and with what follows.
-        x_BxTxC: states before the first block.
-        out: gets `block00`, `block01`, ..., each [B, T, C].
-        rest, options: further arguments of each block.
-
-    Returns:
-        float32 [B, T, C].
+    Each block is called with flat rows [B * T, C] and the further arguments; `out` gets `block00`,
+    `block01`, ..., each [B, T, C].
     """
     x_MxC = x_BxTxC.reshape(-1, x_BxTxC.shape[-1])
     for i, block in enumerate(blocks):

@@ -44,13 +44,7 @@ def dot_precision(dtype: Any) -> jax.lax.Precision:
 def product(spec: str, x: jax.Array, y: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     """An einsum of two arrays with operands in `dtype` and sums and result in float32.
 
-    Args:
-        spec: such as "mk,kn->mn"; every index stands in two of the three terms.
-        x, y: floats.
-        dtype: type of the operands, float32 or bfloat16.
-
-    Returns:
-        float32.
+    In the spec, such as "mk,kn->mn", every index stands in two of the three terms.
 
     >>> product("bm,bm->b", jnp.ones((2, 3)), jnp.ones((2, 3)), jnp.bfloat16).tolist()
     [3.0, 3.0]

@@ -14,14 +14,7 @@ from jaxcbm.evaluation.results.schema import ClassWeights, ContributionValue, Ex
 def class_weights(
     row: str, head_KxD: np.ndarray, classes: Sequence[str], phrases: Sequence[str], most: int = 20
 ) -> Weights:
-    """The non-zero weights of every class, at most `most` of them, strongest first.
-
-    Args:
-        row: name of the row whose model this is.
-        head_KxD: F.
-        classes: K names.
-        phrases: D concepts.
-        most: weights to keep a class.
+    """The non-zero weights of every class in a row's head, at most `most` of them, strongest first.
 
     >>> class_weights("ours", np.array([[0.0, -2.0, 1.0]]), ["duck"], ["a", "b", "c"]).classes
     (ClassWeights(name='duck', weights={'b': -2.0, 'c': 1.0}),)
