@@ -49,7 +49,7 @@ def place_part(array: np.ndarray, first: int, count: int, mesh: Mesh) -> jax.Arr
 
     def rows(index: Any) -> np.ndarray:
         start, stop, _ = index[0].indices(total)
-        taken = array[max(start - first, 0) : max(stop - first, 0)]
+        taken = np.asarray(array[max(start - first, 0) : max(stop - first, 0)])
         missing = stop - start - len(taken)
         return np.pad(taken, [(0, missing)] + [(0, 0)] * (taken.ndim - 1)) if missing else taken
 

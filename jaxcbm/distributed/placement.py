@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxcbm.distributed.parts import padded, place_part
+
 # What `fetch` gathers at once of an array that lies on several processes.
 _BYTES_AT_ONCE = 2**28
 
@@ -28,13 +30,7 @@ def place_rows(array: np.ndarray, mesh: Mesh) -> jax.Array:
     >>> place_rows(np.ones((3, 2), np.float32), mesh).shape
     (3, 2)
     """
-    like = abstract_rows(array, mesh)
-
-    def rows(index: Any) -> np.ndarray:
-        first, last, _ = index[0].indices(like.shape[0])
-        return _exactly(np.asarray(array[first:last]), last - first)
-
-    return jax.make_array_from_callback(like.shape, like.sharding, rows)
+    return place_part(array, 0, array.shape[0], mesh)
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
@@ -73,9 +69,9 @@ def abstract_rows(array: Any, mesh: Mesh) -> jax.ShapeDtypeStruct:
     >>> abstract_rows(jax.ShapeDtypeStruct((3, 2), "float32"), mesh).shape
     (3, 2)
     """
-    count = -(-array.shape[0] // mesh.shape["data"]) * mesh.shape["data"]
+    shape = padded(array.shape[0], mesh), *array.shape[1:]
     sharding = NamedSharding(mesh, PartitionSpec("data"))
-    return jax.ShapeDtypeStruct((count, *array.shape[1:]), array.dtype, sharding=sharding)
+    return jax.ShapeDtypeStruct(shape, array.dtype, sharding=sharding)
 
 
 def abstract_place(tree: Any, shardings: Any) -> Any:
@@ -100,11 +96,6 @@ def fetch(tree: Any) -> Any:
     """
     whole = jax.tree.map(lambda leaf: leaf if _is_readable(leaf) else _gather(leaf), tree)
     return jax.tree.map(np.asarray, jax.device_get(whole))
-
-
-def _exactly(rows: np.ndarray, count: int) -> np.ndarray:
-    missing = count - len(rows)
-    return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows
 
 
 def _place(leaf: Any, sharding: NamedSharding) -> jax.Array:
