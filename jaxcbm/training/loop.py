@@ -90,13 +90,13 @@ class _Run(NamedTuple):
     """What is constant during a run."""
 
     feed: Feed
-    mesh: Mesh
     steps: int
     checkpoint_every: int
     identity: Mapping[str, Any]
     checkpoints: Checkpoints | None
     log: MetricsLog
     timing: MetricsLog
+    no_totals: Metrics
     line: ProgressLine | None
 
 
@@ -140,7 +140,9 @@ def run(
         Preempted: the run was asked to stop, and has saved its last unit.
     """
     best = jax.tree.map(jnp.copy, state.params) if feed.measure else {}
-    now = Progress(state, best, _no_totals(feed, mesh))
+    # Steps do not overwrite totals, so every epoch begins with these.
+    no_totals = replicate({name: jnp.zeros((), jnp.float32) for name in feed.metrics}, mesh)
+    now = Progress(state, best, no_totals)
     kept = Checkpoints(workdir / "checkpoints") if workdir else nullcontext()
     # Leaving the block, by an exception too, waits until checkpoints are on disk.
     with kept as checkpoints, jax.set_mesh(mesh):
@@ -153,10 +155,10 @@ def run(
         )
         line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
         how = steps, checkpoint_every, dict(identity or {}), checkpoints
-        job = _Run(feed, mesh, *how, log, timing, line)
+        job = _Run(feed, *how, log, timing, no_totals, line)
         _report(job, now, step)
         if measure_start and step == 0:
-            measured = _measured(job, now.state.params)
+            _, measured = _fetched(job, {}, now.state.params)
             log.write(0, "valid", measured)
             now = now._replace(best_loss=measured["loss"])
         while step < steps and not stalled(now.epoch, now.best_epoch, patience):
@@ -195,10 +197,14 @@ def _epoch(job: _Run, now: Progress, step: int) -> tuple[Progress, int]:
         if len(waiting) > _UNITS_AHEAD:
             jax.block_until_ready(waiting.popleft())
         if step == end:
-            jax.block_until_ready(now.totals)
-            seconds = (time.monotonic() - started) / (step - first)
-            job.timing.write(step, "train", {"seconds_a_step": seconds})
+            # Where a whole epoch is one unit, its validation is dispatched before it is done.
+            if unit.steps < job.feed.steps_per_epoch:
+                jax.block_until_ready(now.totals)
+            seconds = time.monotonic() - started
             now = _close_epoch(job, now, step)
+            if unit.steps == job.feed.steps_per_epoch:
+                seconds = time.monotonic() - started
+            job.timing.write(step, "train", {"seconds_a_step": seconds / (step - first)})
         _report(job, now, step)
         every = job.checkpoint_every
         stop = preemption.requested(step)
@@ -211,12 +217,12 @@ def _epoch(job: _Run, now: Progress, step: int) -> tuple[Progress, int]:
 
 def _close_epoch(job: _Run, now: Progress, step: int) -> Progress:
     """Log an epoch, and keep its parameters if no epoch before was better."""
-    totals, count = fetch(now.totals), np.float32(step - now.epoch * job.feed.steps_per_epoch)
-    job.log.write(step, "train", {name: float(sum_ / count) for name, sum_ in totals.items()})
-    now = now._replace(totals=_no_totals(job.feed, job.mesh), epoch=now.epoch + 1)
-    if job.feed.measure is None:
+    totals, measured = _fetched(job, now.totals, now.state.params)
+    count = np.float32(step - now.epoch * job.feed.steps_per_epoch)
+    job.log.write(step, "train", {name: float(total / count) for name, total in totals.items()})
+    now = now._replace(totals=job.no_totals, epoch=now.epoch + 1)
+    if not measured:
         return now
-    measured = _measured(job, now.state.params)
     job.log.write(step, "valid", measured)
     if not measured["loss"] < now.best_loss:
         return now
@@ -224,10 +230,12 @@ def _close_epoch(job: _Run, now: Progress, step: int) -> Progress:
     return now._replace(best=best, best_epoch=now.epoch, best_loss=measured["loss"])
 
 
-def _measured(job: _Run, params: Params) -> dict[str, float]:
-    assert job.feed.measure is not None
-    sums = {name: float(value) for name, value in fetch(job.feed.measure(params)).items()}
-    return {name: sums[name] / sums["count"] for name in ("loss", "top1")}
+def _fetched(job: _Run, totals: Metrics, params: Params) -> tuple[Metrics, dict[str, float]]:
+    """Totals on the host, and validation's means; validation is dispatched before any waiting."""
+    sums = job.feed.measure(params) if job.feed.measure else {}
+    totals, sums = fetch((totals, sums))
+    means = {name: float(sums[name]) / float(sums["count"]) for name in ("loss", "top1") if sums}
+    return totals, means
 
 
 def _report(job: _Run, now: Progress, step: int, over: bool = False) -> None:
@@ -241,10 +249,6 @@ def _report(job: _Run, now: Progress, step: int, over: bool = False) -> None:
     size = job.feed.batch_size
     if over or step < job.steps:
         job.line(step * size, (step if over else job.steps) * size, note)
-
-
-def _no_totals(feed: Feed, mesh: Mesh) -> Metrics:
-    return replicate({name: jnp.zeros((), jnp.float32) for name in feed.metrics}, mesh)
 
 
 def _save(job: _Run, now: Progress, step: int) -> None:
