@@ -32,8 +32,8 @@ def test_gates_at_inference_are_the_sign_of_their_logits():
 
 def test_it_classifies_and_repeats_itself():
     problem = make_problem()
-    model, again, other = (fit(problem, seed=seed) for seed in (1, 1, 2))
-    assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.75
+    model, again, other = (fit(problem, seed=seed) for seed in (3, 3, 4))
+    assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.8
     np.testing.assert_array_equal(model.gate_kernel, again.gate_kernel)
     np.testing.assert_array_equal(model.head, again.head)
     assert not np.array_equal(model.gate_kernel, other.gate_kernel)
