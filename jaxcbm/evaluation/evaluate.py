@@ -15,7 +15,8 @@ from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
 from jaxcbm.evaluation.random_control import random_concepts, unexplained_accuracy
 from jaxcbm.model.concept_values import concept_values, encoder_answers, replacements
-from jaxcbm.model.model import Model, Prediction
+from jaxcbm.model.model import Model
+from jaxcbm.model.prediction import Prediction
 
 NEC_TARGETS = (5, 10, 15, 20, 25, 30)
 INTERVENTIONS = 20

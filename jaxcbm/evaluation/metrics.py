@@ -127,7 +127,7 @@ def evaluate_prediction(
     """Every metric of one split.
 
     Args:
-        prediction: a `jaxcbm.model.model.Prediction`.
+        prediction: a `jaxcbm.model.prediction.Prediction`.
         labels_N: int [N].
         head_KxD: F.
         present_NxD: annotations in the order of the concepts, where the data has them.

@@ -29,7 +29,7 @@ from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.evaluation.evaluate import FittedMethod, fitted_model
 from jaxcbm.experiment.config import Experiment
 from jaxcbm.experiment.released import released_fit
-from jaxcbm.model.model import Prediction
+from jaxcbm.model.prediction import Prediction
 from jaxcbm.training.config import FitConfig, OptimizerConfig
 from jaxcbm.training.fit import fit
 

@@ -16,7 +16,8 @@ from jaxcbm.data.image_source import FileImages, UnreadableImage
 from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
-from jaxcbm.model.model import Model, Prediction, load_model
+from jaxcbm.model.model import Model, load_model
+from jaxcbm.model.prediction import Prediction
 
 BATCH = 256
 

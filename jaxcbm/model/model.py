@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.explanation import Explanation, explain_image
+from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
 from jaxcbm.model.texts import Texts
 from jaxcbm.typed_json import from_json
@@ -38,51 +39,6 @@ FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
 ENCODER_FOLDER = "encoder"
-
-
-class Prediction(NamedTuple):
-    """What the model says about N images.
-
-    Attributes:
-        class_logits: float32 [N, K].
-        concept_activations: a, float32 [N, D].
-        concept_logits: z, float32 [N, D].
-        concept_scores: psi, the encoder's own scores, float32 [N, D].
-        label_ids: int32 [N].
-        labels: N class names.
-    """
-
-    class_logits: np.ndarray
-    concept_activations: np.ndarray
-    concept_logits: np.ndarray
-    concept_scores: np.ndarray
-    label_ids: np.ndarray
-    labels: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        class_logits: np.ndarray,
-        classes: tuple[str, ...],
-        concept_activations: np.ndarray | None = None,
-        concept_logits: np.ndarray | None = None,
-        concept_scores: np.ndarray | None = None,
-    ) -> "Prediction":
-        """Label what is predicted; without concepts, D = 0.
-
-        >>> Prediction.of(np.array([[0.0, 1.0]]), ("owl", "wren")).labels
-        ('wren',)
-        """
-        none = np.zeros((len(class_logits), 0), np.float32)
-        label_ids = np.argmax(class_logits, axis=1).astype(np.int32)
-        return cls(
-            class_logits,
-            none if concept_activations is None else concept_activations,
-            none if concept_logits is None else concept_logits,
-            none if concept_scores is None else concept_scores,
-            label_ids,
-            tuple(classes[i] for i in label_ids),
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

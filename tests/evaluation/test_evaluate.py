@@ -10,7 +10,7 @@ from jaxcbm.evaluation.calibration import fit_temperature
 from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.random_control import _WORDS
-from jaxcbm.model.model import Prediction
+from jaxcbm.model.prediction import Prediction
 
 CONCEPTS, CLASSES = 40, 4
 PHRASES = tuple(f"part {d}" for d in range(CONCEPTS))

@@ -8,7 +8,7 @@ from page_parser import parse
 from PIL import Image
 
 from jaxcbm.model.explanation import explain_image
-from jaxcbm.model.model import Prediction
+from jaxcbm.model.prediction import Prediction
 
 
 def explanation(k=3, target=None):
