@@ -54,7 +54,8 @@ class SiglipConfig:
         """
         config = read_hf_config("siglip", content)
         vision, text = config.vision_config, config.text_config
-        if not vision.vision_use_head:
+        # Some versions of transformers know the field only as one that a file may add.
+        if not getattr(vision, "vision_use_head", True):
             raise UserError(
                 "config.json: vision_use_head is false, so the image tower pools nothing; take a "
                 "checkpoint with its attention-pooling head"
