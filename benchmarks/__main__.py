@@ -3,6 +3,7 @@
 python -m benchmarks                        # all of it, about an hour on two cores
 python -m benchmarks --only encoding        # one row; the others keep their last result
 python -m benchmarks --quick --folder=/tmp/smoke --page=/tmp/smoke/benchmarks.md
+python -m benchmarks --cuda --threads=16 --folder=docs/results/speed_gpu --page=docs/gpu.md
 python -m benchmarks --render               # only the page, from the results in the folder
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.interleave import Row, measure
-from benchmarks.machine import describe, use_threads
+from benchmarks.machine import describe, on_gpu, use_threads
 from benchmarks.peak_memory import measure_peak
 from benchmarks.report import render
 from jaxcbm.atomic import atomic_file, write_json
@@ -31,6 +32,8 @@ MODULES = (
     "benchmarks.encoding_families",
     "benchmarks.ten_epochs",
 )
+# The rows whose contenders can be moved to a GPU.
+ON_A_GPU = ("benchmarks.training", "benchmarks.sweep", "benchmarks.search", "benchmarks.encoding")
 
 
 def main() -> None:
@@ -39,8 +42,8 @@ def main() -> None:
     if not args.render:
         if find_spec("torch") is None:
             sys.exit('the benchmarks need torch: pip install "jaxcbm[benchmark]"')
-        use_threads(args.threads)
-        for module in MODULES:
+        use_threads(args.threads, cuda=args.cuda)
+        for module in ON_A_GPU if args.cuda else MODULES:
             for row in import_module(module).rows(args.quick):
                 if not args.only or row.name in args.only:
                     result = run(module, row, rounds=args.rounds, quick=args.quick)
@@ -56,7 +59,9 @@ def run(module: str, row: Row, *, rounds: int, quick: bool) -> dict[str, Any]:
     result = measure(row, rounds)
     gc.collect()
     for contender, shown in zip(row.contenders, result["contenders"], strict=True):
-        shown["peak_mib"] = measure_peak(module, row, contender, quick=quick)
+        # Of a GPU's memory this says nothing.
+        alone = not on_gpu()
+        shown["peak_mib"] = measure_peak(module, row, contender, quick=quick) if alone else None
     for ratio in result["ratios"]:
         print(f"  {ratio['name']}: {ratio['median']:.2f} (target {ratio['target']})", flush=True)
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -71,6 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], help="names of rows")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2, help="cores for every contender")
+    parser.add_argument("--cuda", action="store_true", help="jax and torch on the first GPU")
     parser.add_argument("--folder", type=Path, default=Path("docs/results/speed"))
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"))
     parser.add_argument("--render", action="store_true", help="measure nothing")

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from benchmarks.cbm_problem import CBL_RATE, HEAD_RATE, Arrays, Problem, scores
 from benchmarks.interleave import Work
-from benchmarks.machine import threads
+from benchmarks.machine import start_torch
 
 Noise = tuple[torch.Tensor, torch.Tensor]
 # Mean cross-entropy, objective, share of hits.
@@ -32,14 +32,14 @@ class Data:
 
 def as_data(arrays: Arrays) -> Data:
     """Cached scores and labels as tensors."""
-    labels = torch.from_numpy(arrays.labels_N.astype(np.int64))
-    return Data(torch.from_numpy(scores(arrays)), labels)
+    labels = torch.as_tensor(arrays.labels_N.astype(np.int64))
+    return Data(torch.as_tensor(scores(arrays)), labels)
 
 
 def _layer(kernel: np.ndarray) -> torch.nn.Linear:
     layer = torch.nn.Linear(*kernel.shape, bias=False)
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(kernel.T))
+        layer.weight.copy_(torch.as_tensor(kernel.T))
     return layer
 
 
@@ -110,7 +110,7 @@ def tuned_step(arrays: Arrays, *, compiled: bool = True) -> Step:
 
 def plain_loop(problem: Problem, arrays: Arrays) -> Work:
     """Index a batch out of the cached scores, step, and add up the metrics in Python."""
-    torch.set_num_threads(threads())
+    start_torch()
     data, step = as_data(arrays), plain_step(arrays)
 
     def work() -> None:
@@ -126,7 +126,7 @@ def plain_loop(problem: Problem, arrays: Arrays) -> Work:
 
 def tuned_loop(problem: Problem, arrays: Arrays) -> Work:
     """The same with index_select and metrics added up as tensors."""
-    torch.set_num_threads(threads())
+    start_torch()
     data, step = as_data(arrays), tuned_step(arrays)
 
     def work() -> None:
@@ -137,6 +137,8 @@ def tuned_loop(problem: Problem, arrays: Arrays) -> Work:
             x = torch.index_select(data.scores, 0, rows)
             measured = step(x, torch.index_select(data.labels, 0, rows), None)
             totals = [total + value for total, value in zip(totals, measured, strict=True)]
+        # On a GPU the steps are only queued until somebody reads what came out.
+        torch.stack(totals).tolist()
 
     return work
 
@@ -148,7 +150,7 @@ def replay(
     data, losses = as_data(arrays), []
     for i, noise in enumerate(noises):
         rows = slice(i * problem.batch, (i + 1) * problem.batch)
-        given = torch.from_numpy(noise[0]), torch.from_numpy(noise[1])
+        given = torch.as_tensor(noise[0]), torch.as_tensor(noise[1])
         ce, objective, _ = step(data.scores[rows], data.labels[rows], given)
         losses.append((ce.item(), objective.item()))
     return np.array(losses)

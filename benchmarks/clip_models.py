@@ -9,6 +9,18 @@ from jaxcbm.encoders.dual_encoder import DualEncoder
 
 # What Hugging Face's configs are without a value: ViT-B/32. A small one for a smoke test.
 B32: dict[str, Any] = {"vision_config": {}, "text_config": {}, "projection_dim": 512}
+L14: dict[str, Any] = {
+    "vision_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 224,
+        "patch_size": 14,
+    },
+    "text_config": {},
+    "projection_dim": 768,
+}
 TINY: dict[str, Any] = {
     "vision_config": {
         "hidden_size": 64,
@@ -68,9 +80,9 @@ def torch_vision(sizes: Mapping[str, Any]) -> Any:
     import torch
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    from benchmarks.machine import threads
+    from benchmarks.machine import start_torch
 
-    torch.set_num_threads(threads())
+    start_torch()
     torch.manual_seed(0)
     config = CLIPVisionConfig(**sizes["vision_config"], projection_dim=sizes["projection_dim"])
     config._attn_implementation = "sdpa"
@@ -86,7 +98,7 @@ def torch_pixels(pixels_BxSxSx3: np.ndarray) -> Any:
     how = Preprocess.square(pixels_BxSxSx3.shape[1])
     mean, std = np.float32(how.mean), np.float32(how.std)
     normalised = (pixels_BxSxSx3.astype(np.float32) * np.float32(how.scale) - mean) / std
-    return torch.from_numpy(normalised.transpose(0, 3, 1, 2).copy())
+    return torch.as_tensor(normalised.transpose(0, 3, 1, 2).copy())
 
 
 def vision_weights(sizes: Mapping[str, Any], model: Any) -> dict[str, np.ndarray]:
@@ -96,6 +108,6 @@ def vision_weights(sizes: Mapping[str, Any], model: Any) -> dict[str, np.ndarray
 
     shapes = our_encoder(sizes, "float32").params
     shapes = {name: array for name, array in shapes.items() if name.startswith("vision.")}
-    tensors = ((name, tensor.numpy()) for name, tensor in model.state_dict().items())
+    tensors = ((name, tensor.cpu().numpy()) for name, tensor in model.state_dict().items())
     rows = [row for row in CLIP_ROWS if row.ours.startswith("vision.")]
     return to_ours(tensors, shapes, rows, ignored=CLIP_IGNORED, where="torch")

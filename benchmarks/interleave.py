@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import exact_products
+
 Work = Callable[[], None]
 # Seconds a unit costs each contender in one round -> a ratio of speeds.
 Formula = Callable[[Mapping[str, float]], float]
@@ -161,7 +163,8 @@ def _judge(ratio: Ratio, costs: Sequence[Mapping[str, float]]) -> dict[str, Any]
 
 def measure(row: Row, rounds: int) -> dict[str, Any]:
     """Check a row's contenders against each other, then let them take turns."""
-    found = row.check() if row.check else None
+    with exact_products():
+        found = row.check() if row.check else None
     result = summarise(row, take_turns({c.name: c.build() for c in row.contenders}, rounds))
     if found:
         result["notes"] = [found, *result["notes"]]

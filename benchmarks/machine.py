@@ -2,6 +2,8 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,54 @@ PACKAGES = ("jaxcbm", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "trans
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
-def use_threads(count: int) -> None:
+def use_threads(count: int, *, cuda: bool = False) -> None:
     """Confine this process and its children to `count` cores; call before jax and torch start.
 
-    Both libraries size their pools by the cores they may use; jax shows them as one device.
+    Both libraries size their pools by the cores they may use; jax shows them as one device. With
+    `cuda` both work on the first GPU, and leave each other room on it.
     """
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_PLATFORMS"] = "cuda,cpu" if cuda else "cpu"
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     os.environ["JAX_NUM_CPU_DEVICES"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(count)
     os.environ["NPROC"] = str(count)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def on_gpu() -> bool:
+    """Whether contenders work on a GPU."""
+    return os.environ.get("JAX_PLATFORMS", "").startswith("cuda")
+
+
+def start_torch() -> None:
+    """Give torch the cores, or the GPU, that jax has.
+
+    `torch.as_tensor` and what is made from nothing then lie on that GPU.
+    """
+    import torch
+
+    torch.set_num_threads(threads())
+    if on_gpu():
+        torch.set_default_device("cuda")
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """On a GPU: float32 products as they are within, and with operands in TF32 after, in both.
+
+    TF32 is what jax takes there unless told otherwise.
+    """
+    if not on_gpu():
+        yield
+        return
+    import jax
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    with jax.default_matmul_precision("highest"):
+        yield
+    torch.set_float32_matmul_precision("high")
 
 
 def threads() -> int:
@@ -42,8 +81,8 @@ def has_matrix_units() -> bool:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 at all, if only in its vector units."""
-    return has_matrix_units() or "avx512_bf16" in cpu_flags()
+    """Whether bfloat16 is multiplied at all, if only in the processor's vector units."""
+    return on_gpu() or has_matrix_units() or "avx512_bf16" in cpu_flags()
 
 
 def describe() -> dict[str, Any]:
@@ -53,6 +92,7 @@ def describe() -> dict[str, Any]:
         "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": threads(),
+        "gpu": _gpu(),
         "flags": [flag for flag in NOTABLE_FLAGS if flag in flags],
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -60,6 +100,14 @@ def describe() -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def _gpu() -> str | None:
+    if not on_gpu():
+        return None
+    import jax
+
+    return jax.devices()[0].device_kind
 
 
 def _cpu_field(name: str) -> str:

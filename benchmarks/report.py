@@ -58,8 +58,9 @@ def _where(result: dict[str, Any]) -> str:
     flags = ", ".join(f"`{flag}`" for flag in machine["flags"]) or "no notable flags"
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
     smoke = "**A smoke test with tiny sizes: the ratios mean nothing.** " * result["quick"]
+    gpu = f"{machine['gpu']}; " if machine.get("gpu") else ""
     return (
-        f"{smoke}{result['date']}, {machine['cpu']} ({flags}), {machine['threads']} of "
+        f"{smoke}{result['date']}, {gpu}{machine['cpu']} ({flags}), {machine['threads']} of "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "
         f"{versions}; {result['rounds']} rounds."
     )

@@ -134,15 +134,15 @@ def _loop(power: int, sizes: dict[str, int]) -> Work:
     import torch
     from torch.nn import functional
 
-    from benchmarks.machine import threads
+    from benchmarks.machine import start_torch
 
     def similarity(image, row):
         if power == 1:
             return functional.cosine_similarity(image, row, dim=0)
         return functional.cosine_similarity(image**power, row**power, dim=0)
 
-    torch.set_num_threads(threads())
-    V_NxD, T_KxD = (torch.from_numpy(part) for part in _matrices(make_arrays(sizes)))
+    start_torch()
+    V_NxD, T_KxD = (torch.as_tensor(part) for part in _matrices(make_arrays(sizes)))
 
     def work() -> None:
         for image in V_NxD[:LOOP_ROWS]:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from benchmarks.cbm_torch import gumbel_like
 from benchmarks.interleave import Work
-from benchmarks.machine import threads
+from benchmarks.machine import start_torch
 from benchmarks.sweep_problem import PENALTY, Arrays, Run, SweepProblem
 
 Noise = tuple[torch.Tensor, torch.Tensor] | None
@@ -51,7 +51,7 @@ class Loop:
     def __init__(self, run: Run, cbl_DxD: np.ndarray, head_DxK: np.ndarray):
         self.objective = OBJECTIVES[run.objective]
         self.cbl, self.head = (
-            torch.nn.Parameter(torch.from_numpy(kernel.T.copy())) for kernel in (cbl_DxD, head_DxK)
+            torch.nn.Parameter(torch.as_tensor(kernel.T.copy())) for kernel in (cbl_DxD, head_DxK)
         )
         self.bias = torch.nn.Parameter(torch.zeros(head_DxK.shape[1]))
         self.optimizers = (
@@ -88,7 +88,7 @@ class Loop:
 
 def one_after_another(problem: SweepProblem, arrays: Arrays) -> Work:
     """Every run of the grid; keeps the best epoch of each by validation loss."""
-    torch.set_num_threads(threads())
+    start_torch()
     scores, labels, valid_scores, valid_labels = _tensors(arrays)
 
     def work() -> None:
@@ -114,12 +114,12 @@ def replay(arrays: Arrays, run: Run, batch: int, noises: list[Noise]) -> np.ndar
     loop, losses = Loop(run, arrays.cbl_DxD, arrays.head_DxK), []
     for i, noise in enumerate(noises):
         rows = slice(i * batch, (i + 1) * batch)
-        given = noise and tuple(torch.from_numpy(np.array(part)) for part in noise)
-        losses.append(loop.step(scores[rows], labels[rows], given)[:2].numpy())
+        given = noise and tuple(torch.as_tensor(np.array(part)) for part in noise)
+        losses.append(loop.step(scores[rows], labels[rows], given)[:2].cpu().numpy())
     return np.array(losses)
 
 
 def _tensors(arrays: Arrays) -> tuple[torch.Tensor, ...]:
     parts = arrays.scores_NxD, arrays.labels_N, arrays.valid_scores_MxD, arrays.valid_labels_M
-    tensors = (torch.from_numpy(part) for part in parts)
+    tensors = (torch.as_tensor(part) for part in parts)
     return tuple(part if part.is_floating_point() else part.long() for part in tensors)

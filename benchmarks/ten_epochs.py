@@ -44,7 +44,7 @@ def rows(quick: bool) -> list[Row]:
     """One row; bfloat16 where the processor has it, with a target where it has matrix units."""
     sizes = SMALL if quick else FULL_SIZE
     problem, trained = sizes.problem, sizes.problem.steps * sizes.problem.batch
-    encoded = encoding.BATCH * encoding.BATCHES
+    encoded = encoding.batch_size() * encoding.BATCHES
     parts = {
         RELEASED: (functools.partial(_released, sizes), sizes.batch),
         PHRASES: (functools.partial(_phrases, sizes), problem.images),
