@@ -7,6 +7,7 @@ Activations travel as flat rows `x_MxC` with M = B * T, so that every product is
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,13 +28,8 @@ def quick_gelu(x: jax.Array) -> jax.Array:
     return x * jax.nn.sigmoid(jnp.asarray(1.702, x.dtype) * x)
 
 
-def _gelu_erf(x: jax.Array) -> jax.Array:
-    return jax.nn.gelu(x, approximate=False)
-
-
-def _gelu_tanh(x: jax.Array) -> jax.Array:
-    return jax.nn.gelu(x, approximate=True)
-
+_gelu_erf = partial(jax.nn.gelu, approximate=False)
+_gelu_tanh = partial(jax.nn.gelu, approximate=True)
 
 ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": quick_gelu,
