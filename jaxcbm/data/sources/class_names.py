@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jaxcbm.data.sources.wordnet import find_data_noun, is_synset, read_data_noun, synset_names
 from jaxcbm.errors import UserError
+from jaxcbm.text_file import read_text
 
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100 = """
@@ -188,10 +189,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
         raise UserError(f"no such file of class names: {path}")
     if path.name == "data.noun":
         return read_data_noun(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+    lines = read_text(path).splitlines()
     names = tuple(" ".join(line.split()) for line in lines if line.strip())
     if not names:
         raise UserError(f"no class names in {path}: give one a line")
