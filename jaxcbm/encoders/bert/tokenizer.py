@@ -13,14 +13,7 @@ from jaxcbm.errors import UserError
 def _load(folder: Path, config: Any, *, vocabulary: str, kind: str) -> Tokenizer:
     """Load the tokenizer of a checkpoint and check that it fills rows up as the tower expects.
 
-    Args:
-        folder: holds `tokenizer.json` or the vocabulary.
-        config: sizes of the towers, with a `BertConfig` as `text`.
-        vocabulary: file name of the vocabulary.
-        kind: class of transformers where no file names one.
-
-    Raises:
-        UserError: files are missing, or the tokenizer is not the one of these weights.
+    `config` has a `BertConfig` as `text`; `kind` is the class of transformers where no file says.
     """
     text = config.text
     _require_sentencepiece(folder, vocabulary)
