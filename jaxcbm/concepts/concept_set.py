@@ -11,12 +11,7 @@ from absl import logging
 
 from jaxcbm.atomic import write_text
 from jaxcbm.concepts.diff import ConceptDiff, diff
-from jaxcbm.concepts.file import (
-    built_in_name,
-    numbered_lines,
-    read_built_in,
-    read_concept_file,
-)
+from jaxcbm.concepts.file import built_in_name, numbered_lines, read_built_in, read_concept_file
 from jaxcbm.concepts.filters.log import Dropped, FilterLog, FilterRun
 from jaxcbm.concepts.provenance import Candidate, Origins, origins_from_json, origins_to_json
 from jaxcbm.concepts.tidy import MAX_CHARACTERS, tidy_candidates, tidy_lines
