@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.nn.matmul import matmul
+from jaxcbm.errors import UserError
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -42,6 +43,13 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
 }
+
+
+def check_activation(name: str) -> None:
+    """Refuse a name that is no key of `ACTIVATIONS`."""
+    if name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise UserError(f"config.json: unknown activation {name!r} (supported: {known})")
 
 
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...], std: float) -> nnx.Param:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
-from jaxcbm.encoders.nn.layers import ACTIVATIONS
+from jaxcbm.encoders.nn.layers import check_activation
 from jaxcbm.errors import UserError
 
 
@@ -43,11 +43,7 @@ class TowerConfig:
             raise UserError(
                 f"config.json: width {self.width} is not a multiple of {self.heads} heads"
             )
-        if self.activation not in ACTIVATIONS:
-            raise UserError(
-                f"config.json: unknown activation {self.activation!r} "
-                f"(supported: {', '.join(ACTIVATIONS)})"
-            )
+        check_activation(self.activation)
 
     @classmethod
     def from_hf(cls, section: Any, **others: Any) -> Self:
