@@ -115,8 +115,8 @@ def _draw_best(
         for point in points
     ]
     panel.set_yticks(range(len(points)), labels, fontsize=9)
-    panel.set_ylim(len(points) - 0.4, -0.6)
-    panel.set_xlabel("validation top-1, mean and deviation over seeds")
+    xlabel = "validation top-1, mean and deviation over seeds"
+    panel.set(ylim=(len(points) - 0.4, -0.6), xlabel=xlabel)
     panel.set_title("best settings" if len(points) > 1 else "the setting", loc="left")
 
 

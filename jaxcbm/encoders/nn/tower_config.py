@@ -95,3 +95,21 @@ class VisionConfig(TowerConfig):
     def to_hf(self) -> dict[str, Any]:
         """The keys of a `vision_config` that transformers reads as the same tower."""
         return {**super().to_hf(), "num_channels": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(TowerConfig):
+    """Sizes of a transformer over tokens.
+
+    Attributes:
+        vocab_size: rows of the token table.
+        context_length: T, the most tokens a text can have.
+    """
+
+    vocab_size: int
+    context_length: int
+
+    hf_names = TowerConfig.hf_names | {
+        "vocab_size": "vocab_size",
+        "context_length": "max_position_embeddings",
+    }
