@@ -1,5 +1,7 @@
 """The two optimizers of a fit: one for the Concept Bottleneck Layer, one for the head."""
 
+from collections.abc import Hashable, Mapping
+
 import jax
 import optax
 
@@ -55,7 +57,9 @@ def make_optimizers(config: TrainingConfig, total_steps: int) -> optax.GradientT
     return by_group({"cbl": make_optimizer(config.cbl, total_steps), "head": head})
 
 
-def by_group(optimizers: dict[str, optax.GradientTransformation]) -> optax.GradientTransformation:
+def by_group(
+    optimizers: Mapping[Hashable, optax.GradientTransformation],
+) -> optax.GradientTransformation:
     """Several optimizers of a flat parameter dict as one: each of the paths that begin so."""
     return lenient(
         optax.partition(optimizers, lambda params: {path: path.split(".")[0] for path in params})
