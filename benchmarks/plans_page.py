@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.report import table
-from jaxcbm.planning.render import duration, gib, price, scaled
+from jaxcbm.lines import gib
+from jaxcbm.planning.render import duration, price, scaled
 
 HEADER = """# What a job takes on a TPU slice, before paying for one
 

@@ -1,4 +1,4 @@
-"""Lines of text for a terminal."""
+"""Lines of text for a terminal, and what stands in them."""
 
 from collections.abc import Sequence
 
@@ -27,3 +27,12 @@ def first_line(error: Exception) -> str:
     'no such file'
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def gib(count: float) -> str:
+    """Bytes for people.
+
+    >>> gib(2**30), gib(3 * 2**20), gib(0)
+    ('1.00 GiB', '3.00 MiB', '0.00 MiB')
+    """
+    return f"{count / 2**30:,.2f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:,.2f} MiB"

@@ -19,6 +19,7 @@ FLOORS = (
         "pages",
         "palette",
         "storage",
+        "text_file",
         "typed_json",
     ),
     ("bottleneck", "distributed"),

@@ -6,11 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcbm.baselines.concept_classifier import (
-    ConceptClassifier,
-    bottleneck_only,
-    standardised,
-)
+from jaxcbm.baselines.concept_classifier import ConceptClassifier, bottleneck_only, standardised
 from jaxcbm.bottleneck.minimise import minimise_by_adam
 from jaxcbm.bottleneck.objectives.similarity import similarity
 from jaxcbm.bottleneck.unit_scale import unit_scale

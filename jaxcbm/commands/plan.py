@@ -5,9 +5,6 @@ from typing import Any
 
 from jaxcbm.commands.command import add_command, add_config, amount, count, output_file
 
-_WANTED = ("topology", "stage", "batch_size", "concept_count", "class_count", "image_count")
-_WANTED += ("price", "search", "output")
-
 
 def add(commands: Any) -> None:
     """Its flags."""
@@ -64,5 +61,5 @@ def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
     """Plan, and print it."""
     from jaxcbm.planning import experiment_job
 
-    wanted = experiment_job.Wanted(**{name: getattr(args, name) for name in _WANTED})
-    print(experiment_job.run(config, wanted))
+    flags = {name: getattr(args, name) for name in experiment_job.Wanted._fields}
+    print(experiment_job.run(config, experiment_job.Wanted(**flags)))

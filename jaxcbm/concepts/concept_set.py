@@ -11,20 +11,9 @@ from absl import logging
 
 from jaxcbm.atomic import write_text
 from jaxcbm.concepts.diff import ConceptDiff, diff
-from jaxcbm.concepts.file import (
-    built_in_name,
-    numbered_lines,
-    read_built_in,
-    read_concept_file,
-)
+from jaxcbm.concepts.file import built_in_name, numbered_lines, read_built_in, read_concept_file
 from jaxcbm.concepts.filters.log import Dropped, FilterLog, FilterRun
-from jaxcbm.concepts.provenance import (
-    Candidate,
-    Origins,
-    origins_from_json,
-    origins_to_json,
-    united,
-)
+from jaxcbm.concepts.provenance import Candidate, Origins, origins_from_json, origins_to_json
 from jaxcbm.concepts.tidy import MAX_CHARACTERS, tidy_candidates, tidy_lines
 from jaxcbm.data.labels import some_of
 from jaxcbm.errors import UserError
@@ -263,30 +252,6 @@ class ConceptSet:
         origins = {phrase: self.origins[phrase] for phrase in kept if phrase in self.origins}
         run = FilterRun(name, dict(settings), len(kept), drops)
         return ConceptSet(kept, self.provenance, origins, (*self.filters, run))
-
-    def merge(self, *others: "ConceptSet") -> "ConceptSet":
-        """This set's phrases, then those of the others that are new.
-
-        Args:
-            others: further sets, in order.
-
-        Returns:
-            A `ConceptSet` with the origins of all, the logs of all one after the other, and the
-            provenance of each under `provenance["merged"]`.
-
-        >>> a, b = ConceptSet.from_phrases(["tail"]), ConceptSet.from_phrases(["Tail", "fur"])
-        >>> a.merge(b).phrases
-        ('tail', 'fur')
-        """
-        kept: dict[str, str] = {}
-        pairs = []
-        for concepts in (self, *others):
-            for phrase in concepts.phrases:
-                first = kept.setdefault(phrase.casefold(), phrase)
-                pairs.append((first, concepts.origins.get(phrase, ())))
-        parts = [{"content_hash": part.content_hash, **part.provenance} for part in (self, *others)]
-        runs = tuple(run for part in (self, *others) for run in part.filters)
-        return ConceptSet(tuple(kept.values()), {"merged": parts}, united(pairs), runs)
 
     def diff(self, after: "ConceptSet") -> ConceptDiff:
         """What is added, removed and kept from this set to another, and why things went.

@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from jaxcbm.errors import UserError
+from jaxcbm.text_file import read_text
 
 _SETS = resources.files("jaxcbm.concepts").joinpath("sets")
 # A set is added by its file.
@@ -39,17 +40,7 @@ def read_concept_file(path: Path) -> str:
             f"no concept set {str(path)!r}: give a .txt or .json file, a list of phrases, or one "
             f"of {', '.join(BUILT_IN)}"
         )
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(
-            f"no such concept file: {path} (one phrase a line, or one of the built-in sets "
-            f"{', '.join(BUILT_IN)})"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return read_text(path, f"one phrase a line, or one of the built-in sets {', '.join(BUILT_IN)}")
 
 
 def numbered_lines(text: str) -> list[tuple[str, str]]:

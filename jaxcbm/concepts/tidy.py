@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxcbm.concepts.filters.log import Dropped
 from jaxcbm.concepts.provenance import Candidate, Origins, united
@@ -11,45 +11,21 @@ from jaxcbm.errors import UserError
 MAX_CHARACTERS = 200
 
 
-class TidyLines(NamedTuple):
-    """The tidied phrases of a file.
-
-    Attributes:
-        phrases: in their order.
-        blank, duplicates: how many lines were left out.
-    """
-
-    phrases: tuple[str, ...]
-    blank: int
-    duplicates: int
-
-
-class TidyCandidates(NamedTuple):
-    """The tidied phrases of sources.
-
-    Attributes:
-        phrases: in their order.
-        dropped: what was left out, and why.
-        origins: where each phrase comes from.
-    """
-
-    phrases: tuple[str, ...]
-    dropped: tuple[Dropped, ...]
-    origins: Origins
-
-
-def tidy_lines(phrases: Iterable[tuple[str, Any]], where: str) -> TidyLines:
+def tidy_lines(phrases: Iterable[tuple[str, Any]], where: str) -> tuple[tuple[str, ...], int, int]:
     """Tidy what a person wrote; a line that cannot be a phrase is a fault to tell.
 
     Args:
         phrases: a place ("line 3") and what stands there.
         where: the file, for the message.
 
+    Returns:
+        The phrases in their order, and how many lines were blank and how many duplicates.
+
     Raises:
         UserError: a line is no text or holds a control character, or no phrase is left.
 
     >>> tidy_lines([("line 1", "Tail"), ("line 2", "tail "), ("line 3", "")], "a.txt")
-    TidyLines(phrases=('Tail',), blank=1, duplicates=1)
+    (('Tail',), 1, 1)
     """
     kept: dict[str, str] = {}
     blank = duplicates = 0
@@ -64,17 +40,22 @@ def tidy_lines(phrases: Iterable[tuple[str, Any]], where: str) -> TidyLines:
             kept[key] = phrase
     if not kept:
         raise UserError(f"no concept phrases in {where}: give one short text a line")
-    return TidyLines(tuple(kept.values()), blank, duplicates)
+    return tuple(kept.values()), blank, duplicates
 
 
-def tidy_candidates(candidates: Iterable[Candidate]) -> TidyCandidates:
+def tidy_candidates(
+    candidates: Iterable[Candidate],
+) -> tuple[tuple[str, ...], tuple[Dropped, ...], Origins]:
     """Tidy what sources gave; a phrase that cannot be one is dropped with its reason.
+
+    Returns:
+        The phrases in their order, what was left out, and where each phrase comes from.
 
     Raises:
         UserError: no phrase is left.
 
     >>> from jaxcbm.concepts.provenance import Origin
-    >>> tidy_candidates([Candidate("tail", Origin("a")), Candidate("fu\\0r", Origin("a"))]).dropped
+    >>> tidy_candidates([Candidate("tail", Origin("a")), Candidate("fu\\0r", Origin("a"))])[1]
     (Dropped(phrase='fu\\\\x00r', reason='holds a control character'),)
     """
     kept: dict[str, str] = {}
@@ -94,7 +75,7 @@ def tidy_candidates(candidates: Iterable[Candidate]) -> TidyCandidates:
             f"; the first of {len(drops)}, '{drops[0].phrase}', {drops[0].reason}" if drops else ""
         )
         raise UserError(f"the sources gave no usable phrase{first}")
-    return TidyCandidates(tuple(kept.values()), drops, united(pairs))
+    return tuple(kept.values()), drops, united(pairs)
 
 
 def one_line(phrase: Any, place: str) -> str:

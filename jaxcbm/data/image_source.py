@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -138,18 +138,11 @@ class FileImages:
         return len(self.paths)
 
     def load(self, index: int) -> Image.Image:
-        path = self.paths[index]
         try:
-            if path.stat().st_size == 0:
-                raise UnreadableImage("empty file")
-            with Image.open(path) as image:
-                image.load()
-                return image
-        except UnreadableImage:
-            raise
-        # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
-        except Exception as error:
+            size = self.paths[index].stat().st_size
+        except OSError as error:
             raise UnreadableImage(_reason(error)) from error
+        return decoded(self.paths[index], size)
 
     def digest(self, index: int) -> bytes:
         try:
@@ -181,6 +174,19 @@ class SelectedImages:
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
+
+
+def decoded(file: Path | IO[bytes], size: int) -> Image.Image:
+    """The picture in a file of that many bytes; raises `UnreadableImage` with the reason."""
+    if size == 0:
+        raise UnreadableImage("empty file")
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return image
+    # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
+    except Exception as error:
+        raise UnreadableImage(_reason(error)) from error
 
 
 def _digest(pixels: np.ndarray) -> bytes:

@@ -52,23 +52,33 @@ class Tokenizer:
     clean: Callable[[str], str] | None = None
 
     @classmethod
-    def from_folder(cls, folder: Path, *, positions: int, vocab_size: int) -> "Tokenizer":
+    def from_folder(
+        cls,
+        folder: Path,
+        *,
+        positions: int,
+        vocab_size: int,
+        files: tuple[str, ...] = ("vocab.json", "merges.txt"),
+        kind: str = "CLIPTokenizer",
+    ) -> "Tokenizer":
         """Load a checkpoint's tokenizer.
 
         Args:
-            folder: holds `tokenizer.json`, or `vocab.json` and `merges.txt`.
+            folder: holds `tokenizer.json`, or the vocabulary's `files`.
             positions: the most tokens the model can take.
             vocab_size: rows of the model's token table.
+            files: names of the files with the vocabulary.
+            kind: class of transformers where no file names one.
 
         Raises:
             UserError: files are missing, or the vocabulary is not the model's.
         """
-        require_files(folder, ("tokenizer.json",), ("vocab.json", "merges.txt"))
-        backend = read_backend(folder)
+        require_files(folder, ("tokenizer.json",), files)
+        backend = _read_backend(folder, kind)
         check_vocabulary(folder, len(backend), vocab_size)
         if not (empty := backend("")["input_ids"]):
             raise UserError(
-                f"{folder}: the tokenizer puts no end of text behind a phrase, so a CLIP tower "
+                f"{folder}: the tokenizer puts no end of text behind a phrase, so the text tower "
                 "cannot pool there; use the tokenizer files these weights came with"
             )
         return cls(
@@ -131,8 +141,7 @@ def files_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def read_backend(folder: Path, *, kind: str = "CLIPTokenizer") -> Any:
-    """The transformers tokenizer of a folder; its class where no file names one is `kind`."""
+def _read_backend(folder: Path, kind: str) -> Any:
     transformers = import_transformers()
     try:
         # AutoTokenizer wants a config that names the tokenizer or the family.

@@ -31,8 +31,7 @@ def learning_curves(lines: Sequence[dict[str, Any]], file: File) -> None:
             ]
             if points:
                 axes.plot(*zip(*points, strict=True), label=split, color=color)
-        axes.set_title(title)
-        axes.set_xlabel("step")
+        axes.set(title=title, xlabel="step")
         axes.legend()
     figure.savefig(file)
 
@@ -50,8 +49,7 @@ def confusion(counts_KxK: np.ndarray, classes: Sequence[str], file: File) -> Non
     if size <= 60:
         axes.set_xticks(range(size), classes, rotation=90, fontsize=8)
         axes.set_yticks(range(size), classes, fontsize=8)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set(xlabel="predicted", ylabel="true")
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="share of the true class")
     figure.savefig(file)
 
@@ -77,8 +75,7 @@ def nec_curve(
     curves = {label: tuple(zip(*each, strict=True)) for label, each in points.items() if each}
     lines = curves_over_seeds(axes, curves)
     mark = axes.axvline(chosen, color=light("neutral"), linestyle="--")
-    axes.set_xlabel("concepts a class uses (NEC)")
-    axes.set_ylabel("top-1 accuracy")
+    axes.set(xlabel="concepts a class uses (NEC)", ylabel="top-1 accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend([*lines.values(), mark], [*lines, f"chosen: {chosen:.1f}"])
     figure.savefig(file)
@@ -96,8 +93,7 @@ def intervention_curves(curves: Mapping[str, Sequence[float]], file: File) -> No
     axes = figure.subplots()
     lines = curves_over_seeds(axes, {label: (range(len(y)), y) for label, y in curves.items()})
     figure.legend(list(lines.values()), list(lines), loc="outside right upper", fontsize=9)
-    axes.set_xlabel("concepts set in each image")
-    axes.set_ylabel("top-1 accuracy")
+    axes.set(xlabel="concepts set in each image", ylabel="top-1 accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     figure.savefig(file)

@@ -1,5 +1,7 @@
 """Who learns from which image: honest splits, the pooled split, and a check on both."""
 
+from collections import Counter
+
 import numpy as np
 from absl import logging
 
@@ -139,10 +141,8 @@ def _apportion(share_K: np.ndarray, room_K: np.ndarray, total: int, seed: int) -
 
 def _repeated(digests: np.ndarray) -> np.ndarray:
     """Which images have an equal one in the same array, bool [N]."""
-    count: dict[bytes, int] = {}
     keys = _keys(digests)
-    for key in keys:
-        count[key] = count.get(key, 0) + 1
+    count = Counter(keys)
     return np.array([count[key] > 1 for key in keys], bool)
 
 

@@ -19,13 +19,7 @@ from jaxcbm.encoders.finetune.trainable import rules_of, trainable
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.protocol import check_overlap, pooled_split, stratified_split
-from jaxcbm.experiment.config import (
-    Changes,
-    EncoderConfig,
-    Experiment,
-    Named,
-    read_experiment,
-)
+from jaxcbm.experiment.config import Changes, EncoderConfig, Experiment, Named, read_experiment
 from jaxcbm.storage import as_path
 
 

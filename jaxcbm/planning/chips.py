@@ -27,8 +27,8 @@ class Chip(NamedTuple):
         name: as in the names of slices.
         device: libtpu's name of the generation, or jax's platform.
         cores: TensorCores a chip, which slices of v4 and v5p are counted in.
-        hbm: bytes of memory; 0 where unknown.
-        usable: what the compiler leaves of it to a program, by the messages of libtpu 0.0.42.
+        usable: bytes of memory that the compiler leaves to a program, by the messages of libtpu
+            0.0.42; 0 where unknown.
         flops: peak bfloat16 operations a second; 0 where unknown.
         bandwidth: bytes a second between memory and chip.
         links: bytes a second that a chip sends to all its neighbours together: half of the
@@ -40,7 +40,6 @@ class Chip(NamedTuple):
     name: str
     device: str
     cores: int
-    hbm: float
     usable: float
     flops: float
     bandwidth: float
@@ -54,23 +53,23 @@ TPUS: dict[str, Chip] = {
     for chip in (
         # One device a chip: both cores work as one, as on a real machine.
         Chip(
-            *("v4", "v4", 2, 32 * GIB, 30.75 * GIB, 275e12, 1200e9, 300e9, 3.22),
+            *("v4", "v4", 2, 30.75 * GIB, 275e12, 1200e9, 300e9, 3.22),
             options=(("chip_config_name", "megacore"),),
         ),
-        Chip("v5e", "v5e", 1, 16 * GIB, 15.75 * GIB, 197e12, 819e9, 200e9, 1.20),
-        Chip("v5p", "v5p", 2, 95 * GIB, 95 * GIB, 459e12, 2765e9, 600e9, 4.20),
-        Chip("v6e", "v6e", 1, 32 * GIB, 31.25 * GIB, 918e12, 1638e9, 400e9, 2.70),
+        Chip("v5e", "v5e", 1, 15.75 * GIB, 197e12, 819e9, 200e9, 1.20),
+        Chip("v5p", "v5p", 2, 95 * GIB, 459e12, 2765e9, 600e9, 4.20),
+        Chip("v6e", "v6e", 1, 31.25 * GIB, 918e12, 1638e9, 400e9, 2.70),
     )
 }
 
-_UNKNOWN = Chip("cpu", "cpu", 1, 0, 0, 0, 0, 0, 0)
+_UNKNOWN = Chip("cpu", "cpu", 1, 0, 0, 0, 0, 0)
 
 # GPUs that --topology=local may find, by a part of the name that jax gives them; bfloat16 without
 # sparsity, links one way. From the vendor's data sheets: https://www.nvidia.com/en-us/data-center/
 GPUS: dict[str, Chip] = {
-    "A100": Chip("A100", "local", 1, 0, 0, 312e12, 2039e9, 300e9, 0),
-    "H100": Chip("H100", "local", 1, 0, 0, 989e12, 3350e9, 450e9, 0),
-    "H200": Chip("H200", "local", 1, 0, 0, 989e12, 4800e9, 450e9, 0),
+    "A100": Chip("A100", "local", 1, 0, 312e12, 2039e9, 300e9, 0),
+    "H100": Chip("H100", "local", 1, 0, 989e12, 3350e9, 450e9, 0),
+    "H200": Chip("H200", "local", 1, 0, 989e12, 4800e9, 450e9, 0),
 }
 
 # Chips -> shape, as the vendor cuts slices; a shape of 1 x 1 has no neighbours.

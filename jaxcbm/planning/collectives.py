@@ -4,7 +4,7 @@ import math
 import re
 from typing import NamedTuple
 
-from jaxcbm.planning.hlo import Instruction, results_of
+from jaxcbm.planning.hlo import Instruction
 
 _COLLECTIVES = (
     "all-reduce",
@@ -74,12 +74,12 @@ def group_size(rest: str, chips: int) -> int:
     return chips
 
 
-def payload(kind: str, line: Instruction, lines: dict[str, Instruction]) -> float:
+def payload(kind: str, line: Instruction) -> float:
     """Bytes of a collective on one chip, see `Collective`."""
     starts = line.opcode.endswith("-start") and kind != "all-reduce"
     results = float(sum(array.bytes for array in (line.results[-1:] if starts else line.results)))
     if kind == "all-gather":
         return results
-    operands = float(sum(a.bytes for name in line.operands for a in results_of(lines, name)))
+    operands = float(sum(array.bytes for arrays in line.inputs for array in arrays))
     # A TPU narrows what it adds up on the way where the result is narrower.
     return min(operands, results) if kind == "all-reduce" else operands

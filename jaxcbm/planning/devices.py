@@ -64,7 +64,7 @@ def found_here(devices: list[Any]) -> Slice:
     chip = next((chip for name, chip in GPUS.items() if name in kind), None)
     chip = (chip or parse_slice("local").chip)._replace(name=kind)
     memory = float((devices[0].memory_stats() or {}).get("bytes_limit", 0))
-    return Slice("local", chip._replace(hbm=memory, usable=memory), len(devices))
+    return Slice("local", chip._replace(usable=memory), len(devices))
 
 
 def _simulated(slice_: Slice) -> list[Any]:

@@ -1,6 +1,7 @@
 """Training the encoder too: one step as `jaxcbm train` with a trained encoder runs it."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,13 +9,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxcbm.data.pixel_batches import Batch
-from jaxcbm.distributed.placement import abstract_place, abstract_rows
+from jaxcbm.distributed.placement import abstract_place
 from jaxcbm.encoders.finetune.trainable import trainable
 from jaxcbm.errors import UserError
-from jaxcbm.planning.job import Job, Stage, array, bytes_on_chip, check_batch, key_shape
+from jaxcbm.planning.job import Job, Stage, array, bytes_on_chip, check_batch, key_shape, lowered
 from jaxcbm.planning.train_stage import (
     abstract_arrays,
     abstract_texts,
+    batch_rows,
     source_of,
     whole_notes,
 )
@@ -57,21 +59,19 @@ def finetune_stage(job: Job, mesh: Mesh, batch: int) -> Stage:
     params = {**start, **trained}
     placed = state_shardings(plan.fit, params, mesh)
     state = abstract_state(plan.fit, params, placed)
+    size = job.encoder.image_size
+    pixels = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.uint8)
     step: Any = compile_finetune_step(plan, placed, mesh)
     arguments = (
         state,
         {name: array(mesh, (), jnp.float32) for name in METRICS},
         place_fixed(fixed, mesh, whole=abstract_place),
-        _batch(job, batch, arrays.data.positives is not None, mesh),
+        Batch(*batch_rows(job, pixels, arrays, mesh)),
         key_shape(mesh),
     )
 
-    def lower() -> Any:
-        with jax.set_mesh(mesh):
-            return step.lower(*arguments)
-
     return Stage(
-        lower=lower,
+        lower=partial(lowered, step, mesh, arguments),
         arguments=arguments,
         batch=batch,
         steps=1,
@@ -97,14 +97,3 @@ def _finetune_shapes(job: Job, arrays: Any) -> Any:
 
     words = texts.concepts_DxE, texts.classes_KxE
     return jax.eval_shape(make, dict(job.encoder.params), *words, arrays.inputs, ids)
-
-
-def _batch(job: Job, batch: int, annotated: bool, mesh: Mesh) -> Batch:
-    shape, size = jax.ShapeDtypeStruct, job.encoder.image_size
-    rows: Any = Batch(
-        shape((batch, size, size, 3), jnp.uint8),  # pyright: ignore[reportArgumentType]
-        shape((batch,), jnp.int32),  # pyright: ignore[reportArgumentType]
-        shape((batch, job.concepts), jnp.uint8) if annotated else None,  # pyright: ignore[reportArgumentType]
-        shape((batch,), jnp.float32),  # pyright: ignore[reportArgumentType]
-    )
-    return jax.tree.map(lambda leaf: abstract_rows(leaf, mesh), rows)

@@ -55,6 +55,7 @@ class Instruction(NamedTuple):
         name, opcode: as the compiler writes them.
         results: arrays; several for a tuple.
         operands: names of other instructions of the same computation.
+        inputs: arrays of each operand.
         rest: what follows the operands: dimensions, windows, groups; before that, in brackets, the
             value of a constant and the number of a parameter.
         is_root: whether it is what the computation returns.
@@ -64,6 +65,7 @@ class Instruction(NamedTuple):
     opcode: str
     results: tuple[HloArray, ...]
     operands: tuple[str, ...]
+    inputs: tuple[tuple[HloArray, ...], ...]
     rest: str
     is_root: bool
 
@@ -93,13 +95,13 @@ def parse(text: str) -> HloProgram:
     """
     computations: dict[str, dict[str, Instruction]] = {}
     entry, current = "", None
-    for line in text.splitlines():
-        if head := _HEAD.match(line):
+    for printed in text.splitlines():
+        if head := _HEAD.match(printed):
             current = computations.setdefault(head[2], {})
             entry = head[2] if head[1] else entry
-        elif current is not None and (found := _LINE.match(line)):
-            instruction = _instruction(found[2], _COMMENT.sub("", found[3]), bool(found[1]))
-            current[instruction.name] = instruction
+        elif current is not None and (found := _LINE.match(printed)):
+            text = _COMMENT.sub("", found[3])
+            current[found[2]] = _instruction(found[2], text, bool(found[1]), current)
     return HloProgram(computations, entry)
 
 
@@ -157,13 +159,11 @@ def _trips(program: HloProgram, loop: Instruction) -> int | None:
     return constants[0] if len(constants) == 1 else None
 
 
-def results_of(lines: dict[str, Instruction], name: str) -> tuple[HloArray, ...]:
-    """What the instruction of that name gives; nothing where there is none."""
-    return lines[name].results if name in lines else ()
-
-
-def _instruction(name: str, text: str, is_root: bool) -> Instruction:
-    kind, text = _until_closed(text) if text.startswith("(") else _split_once(text)
+def _instruction(
+    name: str, text: str, is_root: bool, before: dict[str, Instruction]
+) -> Instruction:
+    # A layout such as {1,0:T(8,128)S(1)} has brackets but no blanks.
+    kind, text = _until_closed(text) if text.startswith("(") else text.partition(" ")[::2]
     opcode, _, after = text.lstrip().partition("(")
     inside, rest = _until_closed(f"({after}")
     results = tuple(
@@ -176,14 +176,10 @@ def _instruction(name: str, text: str, is_root: bool) -> Instruction:
     )
     # A constant has its value, and a parameter its number, between the brackets.
     if opcode in ("constant", "parameter"):
-        return Instruction(name, opcode, results, (), inside + rest, is_root)
-    return Instruction(name, opcode, results, tuple(_NAME.findall(inside)), rest, is_root)
-
-
-def _split_once(text: str) -> tuple[str, str]:
-    # A layout such as {1,0:T(8,128)S(1)} has brackets but no blanks.
-    kind, _, rest = text.partition(" ")
-    return kind, rest
+        return Instruction(name, opcode, results, (), (), inside + rest, is_root)
+    operands = tuple(_NAME.findall(inside))
+    inputs = tuple(before[other].results if other in before else () for other in operands)
+    return Instruction(name, opcode, results, operands, inputs, rest, is_root)
 
 
 def _until_closed(text: str) -> tuple[str, str]:

@@ -90,6 +90,12 @@ def bytes_on_chip(tree: Any) -> float:
     )
 
 
+def lowered(step: Any, mesh: Mesh, arguments: tuple[Any, ...]) -> Any:
+    """A jitted step as a program for the mesh, not yet compiled."""
+    with jax.set_mesh(mesh):
+        return step.lower(*arguments)
+
+
 def check_batch(batch: int, mesh: Mesh) -> None:
     """Refuse a batch that the chips cannot share.
 

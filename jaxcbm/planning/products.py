@@ -8,38 +8,38 @@ import re
 
 import numpy as np
 
-from jaxcbm.planning.hlo import HloArray, Instruction, results_of
+from jaxcbm.planning.hlo import Instruction
 
 # A float32 product of full precision is six products of bfloat16 in the matrix units.
 _PASSES = {"highest": 6, "high": 3}
 
 
-def product_flops(line: Instruction, lines: dict[str, Instruction]) -> float:
+def product_flops(line: Instruction) -> float:
     """Operations of a matrix product or a convolution, 0 for anything else."""
     if line.opcode == "dot":
-        left = _operand(line, lines, 0)
         inner = _numbers(line.rest, "lhs_contracting_dims")
-        return 2.0 * line.results[0].size * float(np.prod([left.shape[i] for i in inner]))
+        sizes = [line.inputs[0][0].shape[i] for i in inner]
+        return 2.0 * line.results[0].size * float(np.prod(sizes))
     if line.opcode == "convolution":
-        return _convolution_flops(line, lines)
+        return _convolution_flops(line)
     if line.opcode == "custom-call" and re.search(r'call_target="[^"]*(gemm|matmul)', line.rest):
         # Products that a library makes: a GPU's say what they contract; a CPU's are plain.
-        left = _operand(line, lines, 0)
         named = re.search(r'lhs_contracting_dimensions":\["?(\d+)', line.rest)
-        return 2.0 * line.results[0].size * left.shape[int(named[1]) if named else -1]
+        inner = line.inputs[0][0].shape[int(named[1]) if named else -1]
+        return 2.0 * line.results[0].size * inner
     return 0.0
 
 
-def product_passes(line: Instruction, lines: dict[str, Instruction]) -> int:
+def product_passes(line: Instruction) -> int:
     """bfloat16 products that the matrix units make of one product."""
     named = re.search(r"operand_precision=\{(\w+)", line.rest)
-    dtypes = {array.dtype for name in line.operands[:2] for array in results_of(lines, name)}
+    dtypes = {array.dtype for arrays in line.inputs[:2] for array in arrays}
     return _PASSES.get(named[1], 1) if named and dtypes == {"f32"} else 1
 
 
-def _convolution_flops(line: Instruction, lines: dict[str, Instruction]) -> float:
+def _convolution_flops(line: Instruction) -> float:
     """As XLA counts: only the places where a kernel meets a number that is there."""
-    left, right, result = _operand(line, lines, 0), _operand(line, lines, 1), line.results[0]
+    ((left, *_), (right, *_), *_), result = line.inputs, line.results[0]
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", line.rest)
     assert labels is not None
     meetings = 1.0
@@ -76,10 +76,6 @@ def _window(rest: str, name: str, place: int) -> int:
 def _pad(rest: str, place: int) -> int:
     found = re.search(r"window=\{[^}]*\bpad=([\d_x\-]+)", rest)
     return int(found[1].split("x")[place].split("_")[0]) if found else 0
-
-
-def _operand(line: Instruction, lines: dict[str, Instruction], place: int) -> HloArray:
-    return lines[line.operands[place]].results[0]
 
 
 def _numbers(rest: str, name: str) -> list[int]:

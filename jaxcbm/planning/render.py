@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxcbm.planning.chips import GIB
+from jaxcbm.lines import gib
 from jaxcbm.planning.report import Report
 
 _PARTS = {
@@ -72,15 +72,6 @@ def to_json(report: Report) -> dict[str, Any]:
         "advice": [{"flags": flags, "needed_bytes": needed} for flags, needed in report.advice],
         "compilations": report.compilations,
     }
-
-
-def gib(count: float) -> str:
-    """Bytes for people.
-
-    >>> gib(2**30), gib(3 * 2**20), gib(0)
-    ('1.00 GiB', '3.00 MiB', '0.00 MiB')
-    """
-    return f"{count / GIB:,.2f} GiB" if count >= GIB / 10 else f"{count / 2**20:,.2f} MiB"
 
 
 def scaled(count: float, unit: str) -> str:

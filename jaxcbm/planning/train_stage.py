@@ -1,6 +1,7 @@
 """Training the bottleneck on features: the program that `jaxcbm train` runs."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.data.stream.batches import FeatureBatch
 from jaxcbm.distributed.placement import abstract_place, abstract_rows
 from jaxcbm.model.texts import Texts
-from jaxcbm.planning.job import Job, Stage, array, bytes_on_chip, check_batch, key_shape
+from jaxcbm.planning.job import Job, Stage, array, bytes_on_chip, check_batch, key_shape, lowered
 from jaxcbm.training.feeds import compile_epoch, compile_streamed_step
 from jaxcbm.training.fit_arrays import (
     FitArrays,
@@ -53,12 +54,8 @@ def train_stage(job: Job, mesh: Mesh, batch: int) -> Stage:
         held = held, place_valid(arrays.valid, mesh, rows=abstract_rows)
     arguments = (state, totals, *arguments, key_shape(mesh))
 
-    def lower() -> Any:
-        with jax.set_mesh(mesh):
-            return step.lower(*arguments)
-
     return Stage(
-        lower=lower,
+        lower=partial(lowered, step, mesh, arguments),
         arguments=arguments,
         batch=plan.batch_size,
         steps=1 if streamed else plan.steps_per_epoch,
@@ -101,22 +98,26 @@ def abstract_arrays(job: Job, config: BottleneckConfig) -> FitArrays:
 
 def streamed_batch(job: Job, arrays: FitArrays, batch: int, mesh: Mesh) -> tuple[Any, ...]:
     """One batch of stored embeddings, and what all batches share."""
-    shape, width = jax.ShapeDtypeStruct, job.encoder.embed_dim
-    annotated = arrays.data.positives is not None
-    rows = FeatureBatch(
-        shape((batch, width), jnp.float32),
-        shape((batch,), jnp.int32),
-        shape((batch, job.concepts), jnp.uint8) if annotated else None,
-        shape((batch,), jnp.float32),
-    )
+    rows = jax.ShapeDtypeStruct((batch, job.encoder.embed_dim), jnp.float32)
     no_rows: Any = None
     shared = arrays.data._replace(
         inputs=no_rows, labels=no_rows, positives=None, input_map=arrays.inputs.layer
     )
     return (
-        jax.tree.map(lambda leaf: abstract_rows(leaf, mesh), rows),
+        FeatureBatch(*batch_rows(job, rows, arrays, mesh)),
         place_data(shared, mesh, rows=abstract_rows, whole=abstract_place),
     )
+
+
+def batch_rows(
+    job: Job, rows: jax.ShapeDtypeStruct, arrays: FitArrays, mesh: Mesh
+) -> tuple[Any, ...]:
+    """What a batch holds on the mesh: its rows, their labels, positives where some are, a mask."""
+    shape, batch = jax.ShapeDtypeStruct, rows.shape[0]
+    annotated = arrays.data.positives is not None
+    positives = shape((batch, job.concepts), jnp.uint8) if annotated else None
+    parts = rows, shape((batch,), jnp.int32), positives, shape((batch,), jnp.float32)
+    return jax.tree.map(lambda leaf: abstract_rows(leaf, mesh), parts)
 
 
 def whole_notes(job: Job, mesh: Mesh) -> tuple[str, ...]:

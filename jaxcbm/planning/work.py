@@ -61,14 +61,14 @@ def count_work(text: str, *, chips: int, steps: int = 1) -> Work:
         if not runs_of:
             continue
         for line in lines.values():
-            product = product_flops(line, lines)
+            product = product_flops(line)
             flops += runs_of * product
-            passes += runs_of * product * product_passes(line, lines)
+            passes += runs_of * product * product_passes(line)
             if name not in fused:
-                moved += runs_of * moved_bytes(line, lines, program)
+                moved += runs_of * moved_bytes(line, program)
             if kind := collective_kind(line, name):
                 entry = found.setdefault((kind, group_size(line.rest, chips)), [0.0, 0.0])
                 entry[0] += runs_of
-                entry[1] += runs_of * payload(kind, line, lines)
+                entry[1] += runs_of * payload(kind, line)
     collectives = tuple(Collective(*key, *value) for key, value in sorted(found.items()))
     return Work(flops, passes, moved, collectives, unknown)

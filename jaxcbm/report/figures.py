@@ -75,16 +75,6 @@ def intervention_figures(result: ResultFile, section: str) -> list[Drawing]:
     return drawn
 
 
-def calibration_error(bins: ReliabilityDiagram) -> float:
-    """Mean distance of accuracy from confidence over images, 0 to 1.
-
-    >>> round(calibration_error(ReliabilityDiagram("ours", (0.5, 0.9), (0.5, 0.8), (10, 30))), 6)
-    0.075
-    """
-    confidences, accuracies, counts = _known(bins)
-    return float(np.average(np.abs(accuracies - confidences), weights=counts))
-
-
 def strongest(weights: ClassWeights) -> list[tuple[str, float]]:
     """The largest positive weights, largest first, then the most negative, most negative last.
 
@@ -141,11 +131,13 @@ def _reliability(bins: ReliabilityDiagram, label: str) -> Drawing:
     figure = Figure(figsize=_SIZE)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=light("neutral"), linewidth=1, linestyle="--")
-    reliability_curve(axes, *_known(bins))
+    confidences, accuracies, counts = _known(bins)
+    reliability_curve(axes, confidences, accuracies, counts)
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="accuracy")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    caption = f"ECE {100 * calibration_error(bins):.1f} %. Area: number of images."
+    error = np.average(np.abs(accuracies - confidences), weights=counts)
+    caption = f"ECE {100 * error:.1f} %. Area: number of images."
     return Drawing(bins.row, Markup(inline_svg(figure, label)), caption)
 
 

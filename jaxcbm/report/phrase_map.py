@@ -64,9 +64,13 @@ def phrase_map(
     axes = figure.subplots()
     count = len(phrases)
     own, names, lost = np.split(points_Px2, [count, count + len(classes)])
-    axes.scatter(*lost.T, s=9, color=_DROPPED, label=f"dropped ({len(lost)})")
-    axes.scatter(*own.T, s=14, color=_PHRASE, label=f"concepts ({count})")
-    axes.scatter(*names.T, s=34, color=_CLASS, marker="D", label=f"classes ({len(classes)})")
+    for what, points, marks in (
+        ("dropped", lost, {"s": 9, "color": _DROPPED}),
+        ("concepts", own, {"s": 14, "color": _PHRASE}),
+        ("classes", names, {"s": 34, "color": _CLASS, "marker": "D"}),
+    ):
+        if len(points):
+            axes.scatter(*points.T, label=f"{what} ({len(points)})", **marks)
     axes.set(
         xlabel=f"first axis ({shares[0]:.0%} of variance; distances evened out)",
         ylabel=f"second axis ({shares[1]:.0%} of variance; distances evened out)",
@@ -75,7 +79,7 @@ def phrase_map(
     axes.set_xticks([])
     axes.set_yticks([])
     axes.margins(0.07)
-    figure.legend(*_seen(axes), loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=3)
     axes.spines[:].set_visible(True)
     texts = [_short(name) for name in (*phrases, *classes)]
     placed = _write(figure, axes, texts, points_Px2, count)
@@ -128,15 +132,6 @@ def evened(points_Px2: np.ndarray, share: float = 0.7) -> np.ndarray:
     return share * ranks + (1 - share) * linear
 
 
-def _seen(axes: Axes) -> tuple[list, list[str]]:
-    found = [
-        (handle, label)
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        if not label.endswith("(0)")
-    ]
-    return [handle for handle, _ in found], [label for _, label in found]
-
-
 def _short(name: str) -> str:
     return name if len(name) <= _CHARACTERS else f"{name[: _CHARACTERS - 1]}\u2026"
 
@@ -167,7 +162,8 @@ def _write(
                 transform=None,
             )
         )
-    sizes = np.array([_size(text.get_window_extent(renderer)) for text in written])
+    boxes = [text.get_window_extent(renderer) for text in written]
+    sizes = np.array([(box.width, box.height) for box in boxes])
     frame = axes.get_window_extent(renderer)
     corners_Lx2 = place_labels(
         pixels_Px2[order], sizes, pixels_Px2, (frame.x0, frame.y0, frame.x1, frame.y1)
@@ -183,7 +179,3 @@ def _write(
             color = _CLASS if index >= phrases else _PHRASE
             axes.plot(*ends.T, color=color, linewidth=0.6, alpha=0.5, zorder=0.5)
     return int(np.sum(~np.isnan(corners_Lx2[:, 0])))
-
-
-def _size(box) -> tuple[float, float]:
-    return box.width, box.height

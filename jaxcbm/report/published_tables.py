@@ -4,13 +4,7 @@ from collections.abc import Callable
 
 from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import MetricFormat, mean_and_deviation, summarise
-from jaxcbm.report.published import (
-    DATASETS,
-    PUBLISHED,
-    SOURCES,
-    Published,
-    published_dataset,
-)
+from jaxcbm.report.published import DATASETS, PUBLISHED, SOURCES, Published, published_dataset
 from jaxcbm.report.tables import Cell, Group, Table, at_nec
 
 _SHARE = MetricFormat("", 1, True, 1)

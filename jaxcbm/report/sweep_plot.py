@@ -45,7 +45,8 @@ def sweep_plot(points: Sequence[Point], path: Path) -> None:
     figure = Figure(figsize=(13, top + 3.6 * below))
     heights = [top, 3.6 * below] if below else [top]
     rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    colors = _colors(axes[group]) if group else {}
+    values = axes[group] if group else []
+    colors = {value: CURVES[i % len(CURVES)] for i, value in enumerate(values)}
     _draw_best(rows[0].subplots(), points[:BEST], list(axes), group, colors)
     if below:
         grid = rows[1].subplots(below, COLUMNS, sharey=True, squeeze=False).flatten()
@@ -78,10 +79,6 @@ def axes_of(points: Sequence[Point]) -> dict[str, list[Any]]:
 
 def _is_named(values: Sequence[Any]) -> bool:
     return any(isinstance(value, str | bool) for value in values)
-
-
-def _colors(values: Sequence[Any]) -> dict[Any, str]:
-    return {value: CURVES[i % len(CURVES)] for i, value in enumerate(values)}
 
 
 def short(axis: str) -> str:
@@ -118,8 +115,8 @@ def _draw_best(
         for point in points
     ]
     panel.set_yticks(range(len(points)), labels, fontsize=9)
-    panel.set_ylim(len(points) - 0.4, -0.6)
-    panel.set_xlabel("validation top-1, mean and deviation over seeds")
+    xlabel = "validation top-1, mean and deviation over seeds"
+    panel.set(ylim=(len(points) - 0.4, -0.6), xlabel=xlabel)
     panel.set_title("best settings" if len(points) > 1 else "the setting", loc="left")
 
 

@@ -12,10 +12,11 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.processes import decide
 from jaxcbm.errors import UserError
+from jaxcbm.lines import gib
 from jaxcbm.training.checkpoints import begun_identity
 from jaxcbm.training.config import FitConfig, TrainingConfig
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
-from jaxcbm.training.sweep.tiles import default_budget, gib
+from jaxcbm.training.sweep.tiles import default_budget
 
 
 def is_streamed(

@@ -13,7 +13,7 @@ from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.data.stream.batches import FeatureBatch, Share, blocks_in_order, feature_batches
 from jaxcbm.data.stream.order import StreamOrder
 from jaxcbm.distributed.parts import own_rows, place_part
-from jaxcbm.distributed.placement import replicate
+from jaxcbm.distributed.placement import replicate, spread
 from jaxcbm.training.loop import Feed, Unit
 from jaxcbm.training.step import (
     METRICS,
@@ -147,10 +147,7 @@ def streamed_step(
         # Without the rows that only make the batch divide between devices.
         if array is None or array.shape[0] == plan.batch_size:
             return array
-        cut = array[: plan.batch_size]
-        if jax.sharding.get_abstract_mesh().empty:
-            return cut
-        return jax.lax.with_sharding_constraint(cut, PartitionSpec("data"))
+        return spread(array[: plan.batch_size], "data")
 
     inputs, labels, positives, _ = (rows(array) for array in batch)
     data = map_inputs(shared._replace(inputs=inputs, labels=labels, positives=positives))

@@ -1,5 +1,7 @@
 """The two optimizers of a fit: one for the Concept Bottleneck Layer, one for the head."""
 
+from collections.abc import Hashable, Mapping
+
 import jax
 import optax
 
@@ -52,9 +54,13 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
 def make_optimizers(config: TrainingConfig, total_steps: int) -> optax.GradientTransformation:
     """Both optimizers as one transformation of the flat parameter dict, split by path."""
     head = make_optimizer(config.head, total_steps) if config.train_head else optax.set_to_zero()
+    return by_group({"cbl": make_optimizer(config.cbl, total_steps), "head": head})
+
+
+def by_group(
+    optimizers: Mapping[Hashable, optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """Several optimizers of a flat parameter dict as one: each of the paths that begin so."""
     return lenient(
-        optax.partition(
-            {"cbl": make_optimizer(config.cbl, total_steps), "head": head},
-            lambda params: {path: path.split(".")[0] for path in params},
-        )
+        optax.partition(optimizers, lambda params: {path: path.split(".")[0] for path in params})
     )

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import PartitionSpec
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Intermediates, Params
@@ -13,6 +12,7 @@ from jaxcbm.bottleneck.objectives.table import OBJECTIVES, ObjectiveInputs
 from jaxcbm.bottleneck.positives import batch_positives
 from jaxcbm.bottleneck.scores import InputMap, apply_map
 from jaxcbm.bottleneck.temperature import temperature
+from jaxcbm.distributed.placement import spread
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.optimizers import make_optimizers, make_schedule
 
@@ -193,10 +193,7 @@ def take_rows(data: TrainData, rows_B: jax.Array) -> TrainData:
     """Gather a batch; it lies over the mesh's `data` axis where there is a mesh."""
 
     def take(array: jax.Array) -> jax.Array:
-        taken = array.at[rows_B].get(mode="promise_in_bounds")
-        if jax.sharding.get_abstract_mesh().empty:
-            return taken
-        return jax.lax.with_sharding_constraint(taken, PartitionSpec("data"))
+        return spread(array.at[rows_B].get(mode="promise_in_bounds"), "data")
 
     per_image = {
         name: take(array)

@@ -15,12 +15,7 @@ from jaxcbm.data.features import Features
 from jaxcbm.data.stream.batches import FeatureRows
 from jaxcbm.data.stream.moments import Moments, choose_pivot, sum_moments
 from jaxcbm.model.texts import Texts
-from jaxcbm.training.fit_arrays import (
-    Inputs,
-    annotated_positives,
-    inputs_of_moments,
-    shared_data,
-)
+from jaxcbm.training.fit_arrays import Inputs, annotated_positives, inputs_of_moments, shared_data
 from jaxcbm.training.step import TrainData
 
 

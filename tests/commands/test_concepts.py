@@ -188,7 +188,7 @@ def test_bad_class_files_are_one_line(tmp_path, capsys, content, words):
         (["--source=dump"], ["write --source=dump:FILE"]),
         (["--source=llm:x"], ["write --source=llm"]),
         (["--source=llm"], ["--base-url", "--model"]),
-        (["--source=file:gone.txt"], ["no such concept file"]),
+        (["--source=file:gone.txt"], ["no such file", "built-in sets"]),
         (["--source=file:birds", "--output=a.csv"], ["--output: a.csv", ".json or .txt"]),
         (["--source=birds"], ["'amber' is no species"]),
     ],

@@ -59,7 +59,7 @@ def test_files_of_every_system(tmp_path, ending, mark):
     [
         ("a.txt", b"", "no concept phrases in .*a.txt"),
         ("a.txt", b"# only\n\n", "no concept phrases in .*a.txt"),
-        ("a.txt", "Grün".encode("latin-1"), "not UTF-8 at byte 2"),
+        ("a.txt", "Grün".encode("latin-1"), "line 1: not UTF-8"),
         ("a.txt", "red crown".encode("utf-16"), "not UTF-8"),
         ("a.txt", b"red crown\nhooked\x00bill\n", r"line 2 of .*a\.txt holds a control character"),
         ("a.txt", b"# x\nred\x1b[31m crown\n", r"line 2 of .*a\.txt holds a control character"),
@@ -86,7 +86,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, name, content, message):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(UserError, match=r"no such concept file: .*gone\.txt"):
+    with pytest.raises(UserError, match=r"no such file: .*gone\.txt"):
         ConceptSet.from_file(tmp_path / "gone.txt")
 
 

@@ -13,7 +13,6 @@ from jaxcbm.evaluation.results.schema import (
     Weights,
 )
 from jaxcbm.report.figures import (
-    calibration_error,
     intervention_figures,
     nec_figure,
     reliability_figures,
@@ -87,7 +86,6 @@ def test_a_policy_looks_alike_in_every_models_picture():
 def test_calibration_error_by_hand():
     nan = float("nan")
     bins = ReliabilityDiagram("a", (0.5, nan, 0.9), (0.6, nan, 0.5), (30, 0, 10))
-    assert calibration_error(bins) == pytest.approx((30 * 0.1 + 10 * 0.4) / 40)
     result = dataclasses.replace(synthetic_result(), reliability=(bins,))
     (drawing,) = reliability_figures(result, "birds")
     assert "ECE 17.5 %" in drawing.caption and "nan" not in drawing.svg

@@ -3,17 +3,16 @@
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from jaxcbm.commands.command import add_command, amount, count
 from jaxcbm.commands.concepts.action import CLASSES, add_lines, add_output, read_classes
+from jaxcbm.concepts.sources.budget import Budget
+from jaxcbm.concepts.sources.cache import AnswerCache
+from jaxcbm.data.progress import ProgressLine
 from jaxcbm.errors import UserError
-
-if TYPE_CHECKING:
-    from jaxcbm.concepts.provenance import Candidate
-
-    Ask = Callable[..., list[Candidate]]
 
 
 def add(actions: Any) -> None:
@@ -99,106 +98,70 @@ def run(args: Namespace, _: dict[str, Any]) -> None:
     print(f"{len(concepts):,} phrases of {len(classes)} classes: {args.output}")
 
 
-def _source(text: str, args: Namespace) -> "Ask":
+def _source(text: str, args: Namespace) -> Callable[..., Any]:
     """A source of `--source=NAME` or `--source=NAME:FILE`, its settings bound."""
     name, _, file = text.partition(":")
     if name not in _SOURCES:
         raise UserError(f"--source={text}: no such source; one of {', '.join(_SOURCES)}")
-    if _SOURCES[name][0] != bool(file):
-        form = f"{name}:FILE" if _SOURCES[name][0] else name
+    source = _SOURCES[name]
+    if source.is_file != bool(file):
+        form = f"{name}:FILE" if source.is_file else name
         raise UserError(f"--source={text}: write --source={form}")
-    return _SOURCES[name][1](args, file)
+    settings = {flag: getattr(args, flag) for flag in source.flags} | source.more(args)
+    if source.is_file:
+        settings["path"] = file
+    if source.unit:
+        settings["progress"] = ProgressLine(name, source.unit, patience=2.0)
+    module, _, function = source.home.partition(".")
+    home = import_module(f"jaxcbm.concepts.sources.{module}")
+    return partial(getattr(home, function), **settings)
 
 
-def _conceptnet(args: Namespace, _: str) -> "Ask":
-    from jaxcbm.concepts.sources.cache import AnswerCache
-    from jaxcbm.concepts.sources.conceptnet_api import BASE_URL, from_conceptnet_api
+class Source(NamedTuple):
+    """A function of class names, and what of the flags it is given by name.
 
-    return partial(
-        from_conceptnet_api,
-        cache=AnswerCache(args.cache),
-        base_url=args.conceptnet_url or BASE_URL,
-        requests_per_second=args.requests_per_second,
-        progress=_progress("conceptnet", "classes"),
-        **_graph(args),
-    )
+    Attributes:
+        home: its module in `jaxcbm.concepts.sources`, and its name there.
+        flags: those that its settings are called as.
+        is_file: it reads a FILE, its setting `path`.
+        unit: of its progress, where it takes long.
+        more: the flags to the settings that are called otherwise.
+    """
 
-
-def _dump(args: Namespace, file: str) -> "Ask":
-    from jaxcbm.concepts.sources.conceptnet_dump import from_conceptnet_dump
-
-    return partial(
-        from_conceptnet_dump, path=file, progress=_progress("dump", "bytes"), **_graph(args)
-    )
+    home: str
+    flags: tuple[str, ...] = ()
+    is_file: bool = False
+    unit: str = ""
+    more: Callable[[Namespace], dict[str, Any]] = lambda _: {}
 
 
-def _graph(args: Namespace) -> dict[str, Any]:
-    return {
-        "language": args.language,
-        "word_by_word": args.word_by_word,
-        "minimum_weight": args.minimum_weight,
-    }
+def _asked_of_conceptnet(args: Namespace) -> dict[str, Any]:
+    where = {"base_url": args.conceptnet_url} if args.conceptnet_url else {}
+    return {"cache": AnswerCache(args.cache), **where}
 
 
-def _language_model(args: Namespace, _: str) -> "Ask":
-    from jaxcbm.concepts.sources.budget import Budget
-    from jaxcbm.concepts.sources.cache import AnswerCache
-    from jaxcbm.concepts.sources.language_model import from_language_model
-
+def _asked_of_a_model(args: Namespace) -> dict[str, Any]:
     if not args.base_url or not args.model:
         raise UserError("--source=llm: give --base-url=http://HOST/v1 and --model=NAME")
-    return partial(
-        from_language_model,
-        cache=AnswerCache(args.cache),
-        base_url=args.base_url,
-        model=args.model,
-        count=args.count,
-        seed=args.seed,
-        concurrency=args.concurrency,
-        budget=Budget(requests=args.max_requests, tokens=args.max_tokens),
-        licence=args.licence,
-        key_variable=args.key_variable,
-        progress=_progress("llm", "questions"),
-    )
+    budget = Budget(requests=args.max_requests, tokens=args.max_tokens)
+    return {"cache": AnswerCache(args.cache), "budget": budget}
 
 
-def _attributes(args: Namespace, file: str) -> "Ask":
-    from jaxcbm.concepts.sources.attribute_table import from_attribute_table
-
-    return partial(from_attribute_table, path=file, licence=args.licence)
-
-
-def _birds(_args: Namespace, _: str) -> "Ask":
-    from jaxcbm.concepts.sources.attribute_table import from_painted_birds
-
-    return from_painted_birds
-
-
-def _file(args: Namespace, file: str) -> "Ask":
-    from jaxcbm.concepts.sources.plain_file import from_concept_file
-
-    return partial(from_concept_file, path=file, licence=args.licence)
-
-
-def _vocabulary(args: Namespace, file: str) -> "Ask":
-    from jaxcbm.concepts.sources.plain_file import from_vocabulary
-
-    return partial(from_vocabulary, path=file, limit=args.limit, licence=args.licence)
-
-
-# Whether a source is a file, and how it is made of the flags.
-_SOURCES: dict[str, tuple[bool, Callable[[Namespace, str], "Ask"]]] = {
-    "conceptnet": (False, _conceptnet),
-    "dump": (True, _dump),
-    "llm": (False, _language_model),
-    "attributes": (True, _attributes),
-    "birds": (False, _birds),
-    "file": (True, _file),
-    "vocabulary": (True, _vocabulary),
+_GRAPH = ("language", "word_by_word", "minimum_weight")
+_MODEL = ("base_url", "model", "count", "seed", "concurrency", "licence", "key_variable")
+_SOURCES = {
+    "conceptnet": Source(
+        "conceptnet_api.from_conceptnet_api",
+        (*_GRAPH, "requests_per_second"),
+        unit="classes",
+        more=_asked_of_conceptnet,
+    ),
+    "dump": Source("conceptnet_dump.from_conceptnet_dump", _GRAPH, is_file=True, unit="bytes"),
+    "llm": Source(
+        "language_model.from_language_model", _MODEL, unit="questions", more=_asked_of_a_model
+    ),
+    "attributes": Source("attribute_table.from_attribute_table", ("licence",), is_file=True),
+    "birds": Source("attribute_table.from_painted_birds"),
+    "file": Source("plain_file.from_concept_file", ("licence",), is_file=True),
+    "vocabulary": Source("plain_file.from_vocabulary", ("limit", "licence"), is_file=True),
 }
-
-
-def _progress(label: str, unit: str) -> Callable[[int, int], None]:
-    from jaxcbm.data.progress import ProgressLine
-
-    return ProgressLine(label, unit, patience=2.0)

@@ -7,6 +7,7 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.provenance import Candidate, Origin, utc_now
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
+from jaxcbm.text_file import read_text
 
 
 def from_concept_file(
@@ -75,20 +76,11 @@ def from_vocabulary(
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, with their numbers, one at a time.
+    """The lines of a UTF-8 file that are not blank, with their numbers.
 
     Raises:
         UserError: no such file, or not UTF-8.
     """
-    number = 0
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.strip()
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 after line {number}: save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()

@@ -68,10 +68,6 @@ def _branch(draw: ImageDraw.ImageDraw, scene: Scene, side: int, perch_y: float) 
     draw.polygon(light.ravel().tolist(), fill=mix(bark, (226, 214, 190), 0.3))
 
 
-def _sky(draw: ImageDraw.ImageDraw, scene: Scene, side: int, perch_y: float) -> None:
-    _branch(draw, scene, side, perch_y)
-
-
 def _foliage(draw: ImageDraw.ImageDraw, scene: Scene, side: int, perch_y: float) -> None:
     base = _GRADIENTS["foliage"][0][1]
     for i in range(7):
@@ -123,7 +119,7 @@ def _snow(draw: ImageDraw.ImageDraw, scene: Scene, side: int, perch_y: float) ->
         draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=(240, 242, 244))
 
 
-_DETAILS = {"sky": _sky, "foliage": _foliage, "water": _water, "reeds": _reeds, "snow": _snow}
+_DETAILS = {"sky": _branch, "foliage": _foliage, "water": _water, "reeds": _reeds, "snow": _snow}
 
 
 def paint_leaves(canvas: Canvas, scene: Scene) -> None:

@@ -13,6 +13,7 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import FileImages
 from jaxcbm.data.sources.folder import find_pictures
 from jaxcbm.errors import UserError
+from jaxcbm.text_file import read_text
 
 _CSV, _JSONL = "captions.csv", "captions.jsonl"
 
@@ -64,7 +65,7 @@ def _beside(root: Path) -> dict[Path, list[str]]:
     for path in find_pictures(root):
         text = path.with_suffix(".txt")
         if text.is_file():
-            lines = (line.strip() for line in _text(text).splitlines())
+            lines = (line.strip() for line in read_text(text).splitlines())
             captions[path] = [line for line in lines if line]
             if not captions[path]:
                 raise UserError(f"{text}: no caption in it; write one a line or remove the file")
@@ -92,7 +93,7 @@ def _listed(root: Path, listing: Path) -> dict[Path, list[str]]:
 
 
 def _jsonl_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
-    for line, text in enumerate(_text(listing).split("\n"), 1):
+    for line, text in enumerate(read_text(listing).split("\n"), 1):
         if not text.strip():
             continue
         try:
@@ -106,7 +107,7 @@ def _jsonl_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _csv_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
-    reader = csv.DictReader(io.StringIO(_text(listing), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(listing), newline=""), strict=True)
     try:
         if not {"file", "caption"} <= set(reader.fieldnames or ()):
             raise UserError(f"{listing}, line 1: the columns must be named file and caption")
@@ -122,13 +123,3 @@ def _strings(listing: Path, line: int, values: Iterable[object]) -> tuple[str, s
     if not isinstance(file, str) or not isinstance(caption, str) or not file.strip():
         raise UserError(f"{listing}, line {line}: file and caption must both be text")
     return file.strip(), caption.strip()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jaxcbm.data.sources.wordnet import find_data_noun, is_synset, read_data_noun, synset_names
 from jaxcbm.errors import UserError
+from jaxcbm.text_file import read_text
 
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 _CIFAR100 = """
@@ -136,8 +137,8 @@ def class_names(
     Raises:
         UserError: another number of names, another order than the builder's, or no names at all.
     """
-    if own and all(map(is_synset, own)):
-        return _of_synsets(dataset, own, given)
+    if own and all(map(is_synset, own)) and not (given and _is_plain(given)):
+        return synset_names(own, _synset_lines(dataset, own) if given is None else given)
     if given is not None:
         names = tuple(given)
         if len(names) != count:
@@ -188,33 +189,26 @@ def read_class_file(path: Path) -> tuple[str, ...]:
         raise UserError(f"no such file of class names: {path}")
     if path.name == "data.noun":
         return read_data_noun(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from error
+    lines = read_text(path).splitlines()
     names = tuple(" ".join(line.split()) for line in lines if line.strip())
     if not names:
         raise UserError(f"no class names in {path}: give one a line")
     return names
 
 
-def _of_synsets(dataset: str, own: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
-    if given is not None and not is_synset(given[0].split()[0]):
-        if len(given) != len(own):
-            raise UserError(
-                f"dataset {dataset!r} has {len(own)} classes, but {len(given)} names given"
-            )
-        return tuple(given)
-    if given is None:
-        source = find_data_noun()
-        if source is None:
-            raise UserError(
-                f"dataset {dataset!r} names its classes by WordNet identifiers ({own[0]}, ...): "
-                "apt-get install wordnet-base, or name a file with --config.data.classes=FILE "
-                "(WordNet 3.0's data.noun, lines such as 'n01440764 tench', or plain names)"
-            )
-        given = read_data_noun(source)
-    return synset_names(own, given)
+def _is_plain(given: Sequence[str]) -> bool:
+    return not is_synset(given[0].split()[0])
+
+
+def _synset_lines(dataset: str, own: Sequence[str]) -> tuple[str, ...]:
+    source = find_data_noun()
+    if source is None:
+        raise UserError(
+            f"dataset {dataset!r} names its classes by WordNet identifiers ({own[0]}, ...): "
+            "apt-get install wordnet-base, or name a file with --config.data.classes=FILE "
+            "(WordNet 3.0's data.noun, lines such as 'n01440764 tench', or plain names)"
+        )
+    return read_data_noun(source)
 
 
 def base_name(dataset: str) -> str:

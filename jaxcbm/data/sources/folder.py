@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -25,22 +24,13 @@ _SPLITS = {
 }
 
 
-class LabelledFiles(NamedTuple):
-    """The pictures of a folder, class by class, each in alphabetical order of the paths.
-
-    Attributes:
-        paths: N files.
-        labels: int32 [N], positions in `classes`.
-        classes: K names of folders in alphabetical order.
-    """
-
-    paths: tuple[Path, ...]
-    labels: np.ndarray
-    classes: tuple[str, ...]
-
-
-def labelled_files(root: Path, split: str | None) -> LabelledFiles:
+def labelled_files(
+    root: Path, split: str | None
+) -> tuple[tuple[Path, ...], np.ndarray, tuple[str, ...]]:
     """The pictures of one split, or of a folder without splits; see `ImageSet.from_folder`.
+
+    Returns:
+        N files, their labels int32 [N], and the K names of class folders.
 
     Raises:
         UserError: no such folder or split, no images, or fewer than two classes.
@@ -61,11 +51,8 @@ def labelled_files(root: Path, split: str | None) -> LabelledFiles:
     classes = sorted({name for by_class in files.values() for name in by_class})
     _refuse_unusable(root, home, classes, files[home])
     counts = [len(files[home].get(name, ())) for name in classes]
-    return LabelledFiles(
-        paths=tuple(path for paths in files[home].values() for path in paths),
-        labels=np.repeat(np.arange(len(classes), dtype=np.int32), counts),
-        classes=tuple(classes),
-    )
+    paths = tuple(path for paths in files[home].values() for path in paths)
+    return paths, np.repeat(np.arange(len(classes), dtype=np.int32), counts), tuple(classes)
 
 
 def folder_splits(root: Path | str) -> dict[str, Path]:

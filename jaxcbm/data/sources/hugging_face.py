@@ -5,7 +5,7 @@ The library is not imported: a dataset is asked by position, by column name and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxcbm.errors import UserError
 
@@ -31,21 +31,9 @@ class ImageColumn:
         return (found["bytes"] or found["path"]) if isinstance(found, Mapping) else found
 
 
-class LabelledRows(NamedTuple):
-    """What a dataset holds.
-
-    Attributes:
-        pictures: N pictures.
-        labels: N class positions or names.
-        classes: K names; None where the labels are names.
-    """
-
-    pictures: ImageColumn
-    labels: list[Any]
-    classes: list[str] | None
-
-
-def labelled_rows(dataset: Any, image: str | None, label: str | None) -> LabelledRows:
+def labelled_rows(
+    dataset: Any, image: str | None, label: str | None
+) -> tuple[ImageColumn, list[Any], list[str] | None]:
     """The pictures and labels of a dataset with random access.
 
     Args:
@@ -53,6 +41,9 @@ def labelled_rows(dataset: Any, image: str | None, label: str | None) -> Labelle
         image: column of the pictures; None: the only one of them.
         label: column of the classes, class positions or names; None: the only one that names its
             classes.
+
+    Returns:
+        N pictures, their N class positions or names, and K names (None where labels are names).
 
     Raises:
         UserError: no such column, several that may be meant, a stream, or several splits at once.
@@ -68,7 +59,7 @@ def labelled_rows(dataset: Any, image: str | None, label: str | None) -> Labelle
     image = _column(features, image, "image", "Image")
     label = _column(features, label, "label", "ClassLabel")
     names = getattr(features[label], "names", None)
-    return LabelledRows(ImageColumn(dataset, image), list(dataset[label]), names)
+    return ImageColumn(dataset, image), list(dataset[label]), names
 
 
 def _column(features: Mapping[str, Any], wanted: str | None, role: str, kind: str) -> str:

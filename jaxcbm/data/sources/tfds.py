@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcbm.data.image_set import ImageSet
-from jaxcbm.data.image_source import UnreadableImage
+from jaxcbm.data.image_source import decoded
 from jaxcbm.data.sources import class_names as names_of
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
@@ -36,15 +36,7 @@ class TfdsImages:
 
     def load(self, index: int) -> Image.Image:
         encoded = self.records[index]["image"]
-        if not encoded:
-            raise UnreadableImage("empty file")
-        try:
-            with Image.open(io.BytesIO(encoded)) as image:
-                image.load()
-                return image
-        # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
-        except Exception as error:
-            raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from error
+        return decoded(io.BytesIO(encoded), len(encoded))
 
     def digest(self, index: int) -> bytes:
         return self.digests[index].tobytes()

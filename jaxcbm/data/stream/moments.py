@@ -1,13 +1,13 @@
 """Mean and covariance of embeddings in one pass over them, a block at a time."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcbm.data.stream.batches import BLOCK, FeatureRows, blocks_in_order
+from jaxcbm.data.pipeline import map_ahead
+from jaxcbm.data.stream.batches import BLOCK, FeatureBatch, FeatureRows, blocks_in_order
 
 
 class Moments(NamedTuple):
@@ -64,23 +64,15 @@ def sum_moments(
     """
     width = rows.embeddings.shape[1]
     total = Moments(np.zeros(()), np.zeros(width), np.zeros((width, width)))
-    for part in _parts(rows, pivot_E, first, stride, min(block, len(rows.labels))):
+    blocks = blocks_in_order(rows, min(block, len(rows.labels)), first=first, stride=stride)
+
+    def dispatch(batch: FeatureBatch) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return _block_moments(batch.embeddings, batch.mask, pivot_E)
+
+    # The device works on one block while the next one is fetched.
+    for part in map_ahead(dispatch, blocks, threads=1, window=2):
         total = Moments(*(a + np.asarray(b, np.float64) for a, b in zip(total, part, strict=True)))
     return total
-
-
-def _parts(
-    rows: FeatureRows, pivot_E: np.ndarray, first: int, stride: int, block: int
-) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
-    waiting = None
-    for batch in blocks_in_order(rows, block, first=first, stride=stride):
-        # The device works on one block while the next one is fetched.
-        ahead = _block_moments(batch.embeddings, batch.mask, pivot_E)
-        if waiting is not None:
-            yield waiting
-        waiting = ahead
-    if waiting is not None:
-        yield waiting
 
 
 @jax.jit

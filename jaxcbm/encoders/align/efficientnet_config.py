@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
-from jaxcbm.encoders.nn.layers import ACTIVATIONS
+from jaxcbm.encoders.nn.layers import check_activation
 from jaxcbm.errors import UserError
 
 _STAGES = (
@@ -73,11 +73,7 @@ class EfficientNetConfig:
             raise UserError(f"config.json: these must have one entry a stage: {counts}")
         if min(min(getattr(self, name)) for name in _STAGES) < 1:
             raise UserError(f"config.json: below 1 in one of {', '.join(_STAGES)}")
-        if self.hidden_act not in ACTIVATIONS:
-            raise UserError(
-                f"config.json: unknown activation {self.hidden_act!r} "
-                f"(supported: {', '.join(ACTIVATIONS)})"
-            )
+        check_activation(self.hidden_act)
         if self.pooling_type not in ("mean", "max"):
             raise UserError(f"config.json: pooling_type {self.pooling_type!r} is not mean or max")
         if not set(self.strides) <= {1, 2} or any(k % 2 == 0 for k in self.kernel_sizes):

@@ -97,7 +97,7 @@ def to_ours(
     for name, tensor in tensors:
         if any(re.fullmatch(pattern, name) for pattern in ignored):
             continue
-        ours, layout = _place(name, rows)
+        ours, layout = _to_our_name(name, rows)
         if ours is None or layout is None or ours not in shapes or ours in found:
             unknown.append(name)
             continue
@@ -116,7 +116,7 @@ def to_ours(
             found[ours] = np.asarray(array, np.float32, order="C")
             continue
         found[ours] = np.empty(0)  # reported once, as mis-shaped and not as missing as well
-    missing = [_their_name(name, rows) for name in shapes if name not in found]
+    missing = [_to_their_name(name, rows)[0] for name in shapes if name not in found]
     problems = [
         f"{len(names)} {kind}: {', '.join(names)}"
         for kind, names in (
@@ -139,23 +139,19 @@ def to_theirs(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The inverse of `to_ours`: names and arrays as the checkpoint's family writes them."""
     for name, array in params.items():
-        for row in rows:
-            if match := _pattern(row.ours).fullmatch(name):
-                yield row.theirs.format(*match.groups()), row.layout.to_theirs(np.asarray(array))
-                break
-        else:
-            raise KeyError(f"no row of the weight table writes parameter {name!r}")
+        theirs, layout = _to_their_name(name, rows)
+        yield theirs, layout.to_theirs(np.asarray(array))
 
 
-def _place(name: str, rows: Sequence[TensorRule]) -> tuple[str | None, Layout | None]:
+def _to_our_name(name: str, rows: Sequence[TensorRule]) -> tuple[str | None, Layout | None]:
     for row in rows:
         if match := _pattern(row.theirs).fullmatch(name):
             return row.ours.format(*match.groups()), row.layout
     return None, None
 
 
-def _their_name(name: str, rows: Sequence[TensorRule]) -> str:
+def _to_their_name(name: str, rows: Sequence[TensorRule]) -> tuple[str, Layout]:
     for row in rows:
         if match := _pattern(row.ours).fullmatch(name):
-            return row.theirs.format(*match.groups())
-    raise KeyError(f"no row of the weight table fills parameter {name!r}")
+            return row.theirs.format(*match.groups()), row.layout
+    raise KeyError(f"no row of the weight table holds parameter {name!r}")

@@ -5,29 +5,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxcbm.encoders.checkpoint.hf_config import read_hf_config, scalar
-from jaxcbm.encoders.nn.tower_config import TowerConfig, VisionConfig
+from jaxcbm.encoders.nn.tower_config import TextConfig, VisionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipTextConfig(TowerConfig):
+class ClipTextConfig(TextConfig):
     """Sizes of CLIP's causal text tower.
 
     Attributes:
-        vocab_size: rows of the token table.
-        context_length: T, the most tokens a text can have.
         start_of_text_id: the token before every text.
         end_of_text_id: the token behind every text, where it is pooled; 2 is the legacy value, see
             `jaxcbm.encoders.clip.model`.
     """
 
-    vocab_size: int
-    context_length: int
     start_of_text_id: int
     end_of_text_id: int
 
-    hf_names = TowerConfig.hf_names | {
-        "vocab_size": "vocab_size",
-        "context_length": "max_position_embeddings",
+    hf_names = TextConfig.hf_names | {
         "start_of_text_id": "bos_token_id",
         "end_of_text_id": "eos_token_id",
     }

@@ -7,6 +7,7 @@ Activations travel as flat rows `x_MxC` with M = B * T, so that every product is
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcbm.encoders.nn.matmul import matmul
+from jaxcbm.errors import UserError
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -27,13 +29,8 @@ def quick_gelu(x: jax.Array) -> jax.Array:
     return x * jax.nn.sigmoid(jnp.asarray(1.702, x.dtype) * x)
 
 
-def _gelu_erf(x: jax.Array) -> jax.Array:
-    return jax.nn.gelu(x, approximate=False)
-
-
-def _gelu_tanh(x: jax.Array) -> jax.Array:
-    return jax.nn.gelu(x, approximate=True)
-
+_gelu_erf = partial(jax.nn.gelu, approximate=False)
+_gelu_tanh = partial(jax.nn.gelu, approximate=True)
 
 ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": quick_gelu,
@@ -46,6 +43,13 @@ ACTIVATIONS: dict[str, Activation] = {
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
 }
+
+
+def check_activation(name: str) -> None:
+    """Refuse a name that is no key of `ACTIVATIONS`."""
+    if name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise UserError(f"config.json: unknown activation {name!r} (supported: {known})")
 
 
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...], std: float) -> nnx.Param:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
-from jaxcbm.encoders.nn.layers import ACTIVATIONS
+from jaxcbm.encoders.nn.layers import check_activation
 from jaxcbm.errors import UserError
 
 
@@ -43,11 +43,7 @@ class TowerConfig:
             raise UserError(
                 f"config.json: width {self.width} is not a multiple of {self.heads} heads"
             )
-        if self.activation not in ACTIVATIONS:
-            raise UserError(
-                f"config.json: unknown activation {self.activation!r} "
-                f"(supported: {', '.join(ACTIVATIONS)})"
-            )
+        check_activation(self.activation)
 
     @classmethod
     def from_hf(cls, section: Any, **others: Any) -> Self:
@@ -99,3 +95,21 @@ class VisionConfig(TowerConfig):
     def to_hf(self) -> dict[str, Any]:
         """The keys of a `vision_config` that transformers reads as the same tower."""
         return {**super().to_hf(), "num_channels": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(TowerConfig):
+    """Sizes of a transformer over tokens.
+
+    Attributes:
+        vocab_size: rows of the token table.
+        context_length: T, the most tokens a text can have.
+    """
+
+    vocab_size: int
+    context_length: int
+
+    hf_names = TowerConfig.hf_names | {
+        "vocab_size": "vocab_size",
+        "context_length": "max_position_embeddings",
+    }

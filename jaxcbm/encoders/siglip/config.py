@@ -5,26 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxcbm.encoders.checkpoint.hf_config import read_hf_config
-from jaxcbm.encoders.nn.tower_config import TowerConfig, VisionConfig
+from jaxcbm.encoders.nn.tower_config import TextConfig, VisionConfig
 from jaxcbm.errors import UserError
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiglipTextConfig(TowerConfig):
-    """Sizes of SigLIP's text tower.
-
-    Attributes:
-        vocab_size: rows of the token table.
-        context_length: T, the tokens of every row of ids.
-    """
-
-    vocab_size: int
-    context_length: int
-
-    hf_names = TowerConfig.hf_names | {
-        "vocab_size": "vocab_size",
-        "context_length": "max_position_embeddings",
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +15,7 @@ class SiglipConfig:
 
     Attributes:
         vision: the image tower, whose pooled patches are not projected.
-        text: the text tower.
+        text: the text tower; every row of its ids has the context length.
         embed_dim: E, the width of the shared space, which is that of the image tower.
 
     >>> config = SiglipConfig.from_hf({"model_type": "siglip"})
@@ -42,7 +24,7 @@ class SiglipConfig:
     """
 
     vision: VisionConfig
-    text: SiglipTextConfig
+    text: TextConfig
     embed_dim: int
 
     @classmethod
@@ -67,6 +49,6 @@ class SiglipConfig:
             )
         return cls(
             vision=VisionConfig.from_hf(vision),
-            text=SiglipTextConfig.from_hf(text),
+            text=TextConfig.from_hf(text),
             embed_dim=vision.hidden_size,
         )

@@ -16,14 +16,7 @@ from flax import nnx
 from jaxcbm.encoders.clip.model import ClipTextTower, PreNormBlock
 from jaxcbm.encoders.nn.attention import attend
 from jaxcbm.encoders.nn.blocks import run_blocks
-from jaxcbm.encoders.nn.layers import (
-    LayerNorm,
-    Linear,
-    Mlp,
-    normal,
-    patch_rows,
-    unit_norm,
-)
+from jaxcbm.encoders.nn.layers import LayerNorm, Linear, Mlp, normal, patch_rows, unit_norm
 from jaxcbm.encoders.nn.matmul import matmul
 from jaxcbm.encoders.nn.tower_config import VisionConfig
 from jaxcbm.encoders.nn.two_towers import Intermediates, TwoTowers

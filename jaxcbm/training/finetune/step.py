@@ -34,7 +34,7 @@ from jaxcbm.training import step
 from jaxcbm.training.augment import augment
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.finetune.config import FinetuneConfig, batch_sizes, joined
-from jaxcbm.training.optimizers import lenient, make_optimizer
+from jaxcbm.training.optimizers import by_group, make_optimizer
 from jaxcbm.training.step import Metrics, Plan, TrainData, TrainState
 
 
@@ -130,13 +130,8 @@ def make_finetune_plan(
 
 def group_optimizer(finetune: FinetuneConfig, steps: int) -> optax.GradientTransformation:
     """An optimizer with its own learning rate for each group of parameters."""
-    groups = {name: getattr(finetune, name) for name in ("encoder", "lora", "cbl", "head")}
-    return lenient(
-        optax.partition(
-            {name: make_optimizer(config, steps) for name, config in groups.items()},
-            lambda params: {path: path.split(".")[0] for path in params},
-        )
-    )
+    groups = ("encoder", "lora", "cbl", "head")
+    return by_group({name: make_optimizer(getattr(finetune, name), steps) for name in groups})
 
 
 def embed_images(

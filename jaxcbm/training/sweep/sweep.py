@@ -17,12 +17,7 @@ from jaxcbm.data.features import Features
 from jaxcbm.distributed.placement import fetch, replicate
 from jaxcbm.model.texts import Texts
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.fit_arrays import (
-    FitArrays,
-    fit_arrays,
-    split_arrays,
-    start,
-)
+from jaxcbm.training.fit_arrays import FitArrays, fit_arrays, split_arrays, start
 from jaxcbm.training.sweep.grid import (
     Family,
     Grid,

@@ -8,6 +8,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxcbm.distributed.processes import exchange
 from jaxcbm.errors import UserError
+from jaxcbm.lines import gib
 
 
 class Cost(NamedTuple):
@@ -116,12 +117,3 @@ def default_budget(mesh: Mesh) -> int:
         host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         own = host // 2 // jax.local_device_count()
     return min(map(int, exchange("memory of a sweep", str(own))))
-
-
-def gib(size: int) -> str:
-    """Bytes for people.
-
-    >>> gib(3 * 2**29), gib(2**20)
-    ('1.5 GiB', '1.0 MiB')
-    """
-    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"

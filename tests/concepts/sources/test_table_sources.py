@@ -54,7 +54,7 @@ def test_attributes_become_words(tmp_path):
         (b"", "no attributes in"),
         (b"1 has_bill_shape::hooked\n2 hooked bill\n", "line 2: no line of NUMBER GROUP::VALUE"),
         (b"1 has_bill_shape::\n", "line 1: no line"),
-        (b"1 has_bill::gr\xfcn\n", "is not UTF-8"),
+        (b"1 has_bill::gr\xfcn\n", "line 1: not UTF-8"),
     ],
 )
 def test_other_tables_are_refused(tmp_path, content, message):

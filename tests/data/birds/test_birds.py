@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxcbm.data.birds import load_birds, random_birds
-from jaxcbm.data.birds.captions import describe, write_captions
+from jaxcbm.data.birds.captions import write_captions
 from jaxcbm.data.birds.drawing import draw_bird
 from jaxcbm.data.birds.scene import Scene, sample_scene
 from jaxcbm.data.birds.species import (
@@ -260,12 +260,3 @@ def test_captions_come_from_the_generator_alone():
     values = all_species()[0].values
     first, again = (write_captions(values, np.random.default_rng(4)) for _ in range(2))
     assert first == again != write_captions(values, np.random.default_rng(5))
-
-
-def test_a_description_names_what_is_asked_for():
-    values = all_species()[0].values
-    assert _claims(describe(values)) == {
-        a.phrases[v] for a, v in zip(ATTRIBUTES, values, strict=True)
-    }
-    assert describe(values, ["size"]) == "a small bird"
-    assert describe(values, ["belly"]) == "a bird with a blue belly"

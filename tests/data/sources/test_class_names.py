@@ -151,7 +151,7 @@ def test_all_of_imagenet(tmp_path):
     [
         ("gone.txt", None, "no such file of class names"),
         ("empty.txt", b"\n \n", "no class names in"),
-        ("latin.txt", "Grün".encode("latin-1"), "not UTF-8 at byte 2"),
+        ("latin.txt", "Grün".encode("latin-1"), "line 1: not UTF-8"),
         ("data.noun", b"01440764 05 n zz tench\n", "is no WordNet data.noun: see line 1"),
     ],
 )
