@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: proper scores, reliability, temperature."""
+"""Whether a model is right as often as it says: proper scores and reliability."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcbm.errors import UserError
-
-# Of 1 / T; a model that errs nowhere (or everywhere) on validation ends at one of them.
-_INVERSE_TEMPERATURES = (1e-3, 1e3)
+from jaxcbm.model.calibration import fit_temperature, log_probabilities
 
 
 class ReliabilityBins(NamedTuple):
@@ -27,13 +25,6 @@ class ReliabilityBins(NamedTuple):
     confidences: np.ndarray
     accuracies: np.ndarray
     counts: np.ndarray
-
-
-def log_probabilities(logits_NxK: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Log-softmax of the logits over the temperature, float64 [N, K]."""
-    scaled = np.asarray(logits_NxK, np.float64) / temperature
-    shifted = scaled - scaled.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def negative_log_likelihood(
@@ -126,54 +117,24 @@ def expected_calibration_error(groups: ReliabilityBins) -> float:
     return float(np.average(distances, weights=groups.counts))
 
 
-def fit_temperature(logits_NxK: np.ndarray, labels_N: np.ndarray) -> float:
-    """The temperature under which the labels are likeliest; fit it on validation, never on test.
-
-    The loss is convex in 1 / T: Newton's method inside a bracket that bisection keeps closing.
-
-    Args:
-        logits_NxK: class logits [N, K] of images the model was not trained on.
-        labels_N: int [N].
-
-    Returns:
-        T, 0.001 to 1000; above 1 for a model that is too sure of itself.
-
-    Reference: Guo et al. 2017 (arXiv 1706.04599), section 4.2.
-
-    >>> logits = 3.0 * np.log([[0.75, 0.25]] * 4)
-    >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 6)
-    3.0
-    """
-    logits_NxK = np.asarray(logits_NxK, np.float64)
-    own_N = logits_NxK[np.arange(len(labels_N)), labels_N]
-    low, high = _INVERSE_TEMPERATURES
-    inverse = 1.0
-    for _ in range(100):
-        p_NxK = np.exp(log_probabilities(logits_NxK, 1.0 / inverse))
-        mean_N = (p_NxK * logits_NxK).sum(axis=1)
-        slope = float(np.mean(mean_N - own_N))
-        curvature = float(np.mean((p_NxK * (logits_NxK - mean_N[:, None]) ** 2).sum(axis=1)))
-        low, high = (inverse, high) if slope < 0 else (low, inverse)
-        if slope == 0 or high - low <= 1e-12 * high:
-            break
-        step = inverse - slope / curvature if curvature > 0 else low
-        # The middle of the logarithms: the bracket spans six powers of ten.
-        following = step if low < step < high else float(np.sqrt(low * high))
-        if abs(following - inverse) <= 1e-12 * inverse:
-            break
-        inverse = following
-    return 1.0 / inverse
-
-
 def calibration_metrics(
     valid_logits_NxK: np.ndarray,
     valid_labels_N: np.ndarray,
     test_logits_NxK: np.ndarray,
     test_labels_N: np.ndarray,
     *,
+    own_temperature: float = 1.0,
     bins: int = 15,
 ) -> dict[str, float]:
     """Calibration on test as the model is, and with the temperature that suits validation.
+
+    Args:
+        valid_logits_NxK: class logits of validation.
+        valid_labels_N: int.
+        test_logits_NxK: class logits of test.
+        test_labels_N: int.
+        own_temperature: of the model's own probabilities.
+        bins: of `reliability`.
 
     Returns:
         `nll`, `brier`, `ece` (equal mass), `ece_equal_width`, the same with `scaled_` before them,
@@ -181,7 +142,7 @@ def calibration_metrics(
     """
     temperature = fit_temperature(valid_logits_NxK, valid_labels_N)
     metrics = {"temperature": temperature}
-    for prefix, value in (("", 1.0), ("scaled_", temperature)):
+    for prefix, value in (("", own_temperature), ("scaled_", temperature)):
         arguments = (test_logits_NxK, test_labels_N)
         metrics[f"{prefix}nll"] = negative_log_likelihood(*arguments, value)
         metrics[f"{prefix}brier"] = brier_score(*arguments, value)

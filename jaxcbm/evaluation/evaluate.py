@@ -107,8 +107,13 @@ def evaluate(
         metrics = evaluate_prediction(prediction, labels, fitted.head, present)
     else:
         metrics = class_metrics(prediction.class_logits, labels)
+    own = 1.0 if prediction.calibration is None else prediction.calibration.temperature
     metrics |= calibration_metrics(
-        valid_logits, np.asarray(valid.labels), prediction.class_logits, labels
+        valid_logits,
+        np.asarray(valid.labels),
+        prediction.class_logits,
+        labels,
+        own_temperature=own,
     )
     top1_at_nec: tuple[float, ...] = ()
     if fitted.sparse_path is not None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,10 +23,13 @@ class Contribution(NamedTuple):
 
     Attributes:
         phrase: the concept.
-        value: F[k, d] a[d].
+        value: F[k, d] (a[d] - mean[d]), mean over train images; with no calibration, F[k, d] a[d].
         weight: F[k, d].
         activation: a[d].
         score: psi[d], the encoder's own image-concept score.
+        present: whether the concept counts as there; see `Calibration.is_present`.
+        probability: how likely it is to be there, 0 to 1; NaN where annotations did not tell.
+        percentile: share of train images with a lower activation, 0 to 1; NaN if unknown.
     """
 
     phrase: str
@@ -33,15 +37,14 @@ class Contribution(NamedTuple):
     weight: float
     activation: float
     score: float
+    present: bool
+    probability: float = math.nan
+    percentile: float = math.nan
 
     @property
     def label(self) -> str:
-        """The phrase, with "no" before it where its absence is what counts (a[d] < 0).
-
-        Activations are centred on the train images, so a negative one says that the image shows the
-        concept less than most.
-        """
-        return self.phrase if self.activation >= 0 else f"no {self.phrase}"
+        """The phrase, with "no" before it where the concept is absent."""
+        return self.phrase if self.present else f"no {self.phrase}"
 
 
 class Explanation(NamedTuple):
@@ -51,10 +54,10 @@ class Explanation(NamedTuple):
         image: the picture.
         target: the explained class.
         predicted: the class with the highest logit.
-        probability: softmax of the explained class, 0 to 1.
+        probability: of the explained class, 0 to 1.
         contributions: the largest, sorted by absolute value.
-        rest: the sum of all other contributions and the class bias; with `contributions` it adds
-            up to the class logit.
+        rest: all other contributions, the class bias, and what an image of mean activations gets;
+            with `contributions` it adds up to the class logit.
         top_scores: the encoder's own highest concept scores: (phrase, score).
     """
 
@@ -126,13 +129,24 @@ def explain_image(
     k: int,
     target: str | None = None,
 ) -> Explanation:
-    """Decompose one image's class logit into its concepts' contributions F[k, d] a[d]."""
+    """Decompose one image's class logit into its concepts' contributions.
+
+    Concept d contributes F[k, d] (a[d] - mean[d]) to class k: what it adds beside the mean train
+    image.
+    """
     predicted = int(prediction.label_ids[0])
     chosen = predicted if target is None else list(classes).index(target)
-    logits_K = prediction.class_logits[0].astype(np.float64)
-    exponentials = np.exp(logits_K - logits_K.max())
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
-    values_D = head_KxD[chosen] * activations_D
+    calibration = prediction.calibration
+    if calibration is None:
+        beside_D, present_D = activations_D, activations_D >= 0
+        percentiles_D = np.full(len(activations_D), np.nan)
+    else:
+        beside_D = activations_D - calibration.mean
+        present_D = calibration.is_present(activations_D)
+        percentiles_D = calibration.percentiles(activations_D)
+    probabilities_D = prediction.concept_probabilities[0]
+    values_D = head_KxD[chosen] * beside_D
     ranked: list[int] = np.argsort(-np.abs(values_D)).tolist()
     order = [d for d in ranked[:k] if values_D[d] != 0.0]
     kept = tuple(
@@ -142,18 +156,22 @@ def explain_image(
             float(head_KxD[chosen, d]),
             float(activations_D[d]),
             float(psi_D[d]),
+            bool(present_D[d]),
+            float(probabilities_D[d]),
+            float(percentiles_D[d]),
         )
         for d in order
     )
     highest: list[int] = np.argsort(-psi_D).tolist()
     best = highest[: max(k, 1)]
+    logit = head_KxD[chosen] @ activations_D + bias_K[chosen]
     return Explanation(
         image=image,
         target=classes[chosen],
         predicted=classes[predicted],
-        probability=float(exponentials[chosen] / exponentials.sum()),
+        probability=float(prediction.class_probabilities[0, chosen]),
         contributions=kept,
-        rest=float(values_D.sum() - values_D[order].sum() + bias_K[chosen]),
+        rest=float(logit - values_D[order].sum()),
         top_scores=tuple((phrases[d], float(psi_D[d])) for d in best),
     )
 

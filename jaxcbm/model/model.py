@@ -29,8 +29,10 @@ from jaxcbm.encoders.finetune.finetuned import (
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.prediction import Prediction
+from jaxcbm.model.record_file import load_record, save_record
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
 from jaxcbm.model.texts import Texts
 from jaxcbm.typed_json import from_json
@@ -38,6 +40,7 @@ from jaxcbm.typed_json import from_json
 FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
 ENCODER_FOLDER = "encoder"
 
 
@@ -66,6 +69,7 @@ class Model:
             frozen.
         sparse_path: the path that the head was chosen on; None for a trained head, or for a model
             that was saved without it.
+        calibration: what its logits and activations mean; None for a model that was saved without.
     """
 
     config: BottleneckConfig
@@ -84,6 +88,7 @@ class Model:
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     finetuned: FinetunedWeights | None = None
     sparse_path: SparseChoice | None = None
+    calibration: Calibration | None = None
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -162,7 +167,7 @@ class Model:
             padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
             parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
         logits, *concepts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Prediction.of(logits, self.classes, *concepts)
+        return Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
 
     def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
         """Predict from images.
@@ -230,13 +235,16 @@ class Model:
             changed_NxD[:, place[phrase]] = value
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
         concepts = changed_NxD, before.concept_logits, before.concept_scores
-        return Prediction.of(logits.astype(np.float32), self.classes, *concepts)
+        return Prediction.of(
+            logits.astype(np.float32), self.classes, *concepts, calibration=self.calibration
+        )
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
         The frozen encoder is stored as its name and content hash, not as a copy; what was finetuned
-        of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`.
+        of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`; the
+        calibration, as `calibration.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
         tensors["input_map.bias"] = np.asarray(self.input_map.bias)
@@ -266,6 +274,8 @@ class Model:
                 save_finetuned(temporary / FINETUNED_FILE, self.finetuned)
             if self.sparse_path is not None:
                 save_sparse_path(temporary / SPARSE_PATH_FILE, self.sparse_path)
+            if self.calibration is not None:
+                save_record(temporary / CALIBRATION_FILE, self.calibration)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -341,7 +351,7 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         if name.startswith("params.")
     }
     # Models from before it was stored, and those with a trained head, have none.
-    path = place / SPARSE_PATH_FILE
+    path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
     return Model(
         config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
         params=params,
@@ -359,4 +369,5 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         metrics=header["metrics"],
         finetuned=finetuned,
         sparse_path=load_sparse_path(path, params) if path.exists() else None,
+        calibration=load_record(record, Calibration) if record.exists() else None,
     )

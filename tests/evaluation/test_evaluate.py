@@ -6,10 +6,10 @@ import pytest
 from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation import evaluate as module
-from jaxcbm.evaluation.calibration import fit_temperature
 from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.random_control import _WORDS
+from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.model.prediction import Prediction
 
 CONCEPTS, CLASSES = 40, 4

@@ -7,18 +7,19 @@ import pytest
 from page_parser import parse
 from PIL import Image
 
+from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.explanation import explain_image
 from jaxcbm.model.prediction import Prediction
 
 
-def explanation(k=3, target=None):
+def explanation(k=3, target=None, calibration=None):
     head = np.array([[1.0, -2.0, 0.0, 0.5], [0.0, 1.0, 3.0, 0.0]], np.float32)
     activations = np.array([[2.0, 1.0, 0.25, -4.0]], np.float32)
     bias = np.array([0.5, -0.25], np.float32)
     logits = activations @ head.T + bias
     label = np.argmax(logits, axis=1).astype(np.int32)
     scores = np.array([[20.0, 22.0, 19.0, 21.0]], np.float32)
-    prediction = Prediction(logits, activations, activations, scores, label, ("wren",))
+    prediction = Prediction(logits, activations, activations, scores, label, ("wren",), calibration)
     return explain_image(
         Image.new("L", (8, 8)),
         prediction,
@@ -44,6 +45,40 @@ def test_contributions_are_signed_sorted_and_complete():
 def test_an_absence_that_counts_is_called_one():
     labels = [c.label for c in explanation(target="owl")[0].contributions]
     assert "no short bill" in labels and "red <crown>" in labels
+
+
+CALIBRATION = Calibration(
+    temperature=2.0,
+    slope=np.array([1.0, 4.0, np.nan, 0.5]),
+    intercept=np.array([-3.0, 0.0, np.nan, 3.0]),
+    mean=np.array([1.5, 3.0, 0.0, -5.0]),
+    quantiles=np.linspace(-10, 10, 101, dtype=np.float32)[:, None] * np.ones(4, np.float32),
+    absent=np.full(4, np.nan),
+    present=np.full(4, np.nan),
+)
+
+
+def test_a_calibrated_explanation_counts_from_the_train_mean_and_says_how_likely():
+    plain, logits = explanation(4, "owl")
+    found, _ = explanation(4, "owl", CALIBRATION)
+    parts = {c.phrase: c for c in found.contributions}
+    # Weights 1, -2, 0, 0.5 on activations 2, 1, 0.25, -4 beside their means.
+    assert {name: c.value for name, c in parts.items()} == {
+        "long tail": 4.0,
+        "red <crown>": 0.5,
+        "short bill": 0.5,
+    }
+    np.testing.assert_allclose((found.logit, plain.logit), logits[0], rtol=1e-6)
+    # sigmoid(2 - 3), sigmoid(4), and sigmoid(-2 + 3); no annotation tells of spots.
+    likely = {"red <crown>": 0.26894, "long tail": 0.98201, "short bill": 0.73106}
+    for name, c in parts.items():
+        assert c.probability == pytest.approx(likely[name], abs=1e-5)
+        assert c.present == (likely[name] > 0.5)
+    assert parts["short bill"].percentile == pytest.approx(0.3, abs=1e-6)
+    spots = {c.phrase: c for c in explanation(4, "wren", CALIBRATION)[0].contributions}["spots"]
+    assert np.isnan(spots.probability) and spots.present and spots.label == "spots"
+    softened = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    assert found.probability == pytest.approx(softened[0], rel=1e-5)
 
 
 def test_the_predicted_class_is_explained_by_default_and_a_wrong_target_says_so():

@@ -68,6 +68,7 @@ def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None
         "inputs": {"pixels": {"dtype": "uint8", "shape": ["b", *[program.image_size] * 2, 3]}},
         "outputs": {
             "class_logits": {"dtype": "float32", "shape": ["b", len(model.classes)]},
+            "class_probabilities": {"dtype": "float32", "shape": ["b", len(model.classes)]},
             "concept_activations": {"dtype": "float32", "shape": ["b", len(model.concepts)]},
         },
         "classes": list(model.classes),

@@ -1,0 +1,156 @@
+"""What a model's numbers mean: class probabilities, concept probabilities, percentiles.
+
+All of it is learnt after the fit, from images: the temperature of the class logits and the
+probability of each concept on validation, where activations usually lie on train.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcbm.model.concept_values import concept_values, presence_curves
+
+# Of 1 / T; a model that errs nowhere (or everywhere) on validation ends at one of them.
+_INVERSE_TEMPERATURES = (1e-3, 1e3)
+# Percentiles are read between so many train quantiles.
+QUANTILES = 101
+
+
+class Calibration(NamedTuple):
+    """What turns logits into probabilities, and tells a usual activation from a rare one.
+
+    Attributes:
+        temperature: class probabilities are softmax(logits / temperature); above 0.
+        slope: concept d is there with probability sigmoid(slope[d] a[d] + intercept[d]), float64
+            [D]; NaN where annotations of validation do not tell.
+        intercept: see `slope`.
+        mean: mean activation of train images, float64 [D].
+        quantiles: of train activations at the levels 0, 0.01, ... 1, float32 [101, D].
+        absent: mean activation of train images without the concept, float64 [D]; NaN if unknown.
+        present: the same of those with it.
+    """
+
+    temperature: float
+    slope: np.ndarray
+    intercept: np.ndarray
+    mean: np.ndarray
+    quantiles: np.ndarray
+    absent: np.ndarray
+    present: np.ndarray
+
+    def concept_probabilities(self, activations_NxD: np.ndarray) -> np.ndarray:
+        """How likely each concept is to be there, float64 [N, D]; NaN where nothing tells."""
+        logits_NxD = self.slope * np.asarray(activations_NxD, np.float64) + self.intercept
+        return 0.5 + 0.5 * np.tanh(0.5 * logits_NxD)
+
+    def percentiles(self, activations_D: np.ndarray) -> np.ndarray:
+        """Share of train images whose activation of the same concept is lower, float64 [D].
+
+        >>> few = np.array([[0.0], [1.0], [1.0], [3.0]], np.float32)
+        >>> record = fit_calibration(few, few, np.zeros((1, 2)), np.zeros(1, int))
+        >>> [round(float(record.percentiles(np.array([x]))[0]), 2) for x in (-1.0, 2.0, 9.0)]
+        [0.0, 0.83, 1.0]
+        """
+        last = len(self.quantiles) - 1
+        above_D = (self.quantiles < activations_D).sum(axis=0)
+        upper_D = np.clip(above_D, 1, last)
+        columns = np.arange(len(activations_D))
+        low_D, high_D = self.quantiles[upper_D - 1, columns], self.quantiles[upper_D, columns]
+        width_D = np.where(high_D > low_D, high_D - low_D, 1.0)
+        part_D = np.clip((activations_D - low_D) / width_D, 0.0, 1.0)
+        return np.where(above_D == 0, 0.0, (upper_D - 1 + part_D) / last)
+
+    def is_present(self, activations_NxD: np.ndarray) -> np.ndarray:
+        """Whether each concept counts as there, bool [N, D].
+
+        It does where that is likelier than not; where nothing tells how likely it is, where the
+        activation is above the train mean.
+        """
+        probabilities_NxD = self.concept_probabilities(activations_NxD)
+        above_NxD = activations_NxD > self.mean
+        return np.where(np.isnan(probabilities_NxD), above_NxD, probabilities_NxD > 0.5)
+
+
+def fit_calibration(
+    train_NxD: np.ndarray,
+    valid_MxD: np.ndarray,
+    valid_logits_MxK: np.ndarray,
+    valid_labels_M: np.ndarray,
+    train_present_NxD: np.ndarray | None = None,
+    valid_present_MxD: np.ndarray | None = None,
+) -> Calibration:
+    """Learn from train and validation images what a model's numbers mean.
+
+    Each concept has a logistic regression of its own, with a small ridge on its slope.
+
+    Args:
+        train_NxD: activations of train images.
+        valid_MxD: of validation images, which the model was not fitted on.
+        valid_logits_MxK: their class logits.
+        valid_labels_M: int [M].
+        train_present_NxD: annotations: 1 present, 0 absent, NaN unknown; None without any.
+        valid_present_MxD: the same of validation.
+
+    Reference: Guo et al. 2017 (arXiv 1706.04599) for the temperature; Platt 1999 for concepts.
+    """
+    unknown_D = np.full(train_NxD.shape[1], np.nan)
+    slope, intercept, absent, present = (unknown_D,) * 4
+    if train_present_NxD is not None and valid_present_MxD is not None:
+        slope, intercept = presence_curves(valid_MxD, valid_present_MxD)
+        absent, present = concept_values(train_NxD, train_present_NxD)[:2]
+    levels = np.linspace(0.0, 1.0, QUANTILES)
+    return Calibration(
+        fit_temperature(valid_logits_MxK, valid_labels_M),
+        slope,
+        intercept,
+        np.mean(train_NxD, axis=0, dtype=np.float64),
+        np.quantile(train_NxD, levels, axis=0).astype(np.float32),
+        absent,
+        present,
+    )
+
+
+def log_probabilities(logits_NxK: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Log-softmax of the logits over the temperature, float64 [N, K]."""
+    scaled = np.asarray(logits_NxK, np.float64) / temperature
+    shifted = scaled - scaled.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def fit_temperature(logits_NxK: np.ndarray, labels_N: np.ndarray) -> float:
+    """The temperature under which the labels are likeliest; fit it on validation, never on test.
+
+    The loss is convex in 1 / T: Newton's method inside a bracket that bisection keeps closing.
+
+    Args:
+        logits_NxK: class logits [N, K] of images the model was not trained on.
+        labels_N: int [N].
+
+    Returns:
+        T, 0.001 to 1000; above 1 for a model that is too sure of itself.
+
+    Reference: Guo et al. 2017 (arXiv 1706.04599), section 4.2.
+
+    >>> logits = 3.0 * np.log([[0.75, 0.25]] * 4)
+    >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 6)
+    3.0
+    """
+    logits_NxK = np.asarray(logits_NxK, np.float64)
+    own_N = logits_NxK[np.arange(len(labels_N)), labels_N]
+    low, high = _INVERSE_TEMPERATURES
+    inverse = 1.0
+    for _ in range(100):
+        p_NxK = np.exp(log_probabilities(logits_NxK, 1.0 / inverse))
+        mean_N = (p_NxK * logits_NxK).sum(axis=1)
+        slope = float(np.mean(mean_N - own_N))
+        curvature = float(np.mean((p_NxK * (logits_NxK - mean_N[:, None]) ** 2).sum(axis=1)))
+        low, high = (inverse, high) if slope < 0 else (low, inverse)
+        if slope == 0 or high - low <= 1e-12 * high:
+            break
+        step = inverse - slope / curvature if curvature > 0 else low
+        # The middle of the logarithms: the bracket spans six powers of ten.
+        following = step if low < step < high else float(np.sqrt(low * high))
+        if abs(following - inverse) <= 1e-12 * inverse:
+            break
+        inverse = following
+    return 1.0 / inverse
