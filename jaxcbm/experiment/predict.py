@@ -95,7 +95,7 @@ def _rows(
     probabilities = prediction.class_probabilities
     for n, name in enumerate(names):
         label = int(prediction.label_ids[n])
-        values_D = model.head[label] * prediction.concept_activations[n]
+        values_D = model.head[label] * prediction.evidence[n]
         strongest = [d for d in np.argsort(-np.abs(values_D))[:top] if values_D[d] != 0]
         yield {
             "file": name,

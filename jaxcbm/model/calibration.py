@@ -60,6 +60,19 @@ class Calibration(NamedTuple):
         part_D = np.clip((activations_D - low_D) / width_D, 0.0, 1.0)
         return np.where(above_D == 0, 0.0, (upper_D - 1 + part_D) / last)
 
+    @property
+    def neutral(self) -> np.ndarray:
+        """The activation that speaks neither for nor against a concept, float64 [D].
+
+        It is the one at which the concept is as likely there as not, within the middle 98 % of
+        train images; where nothing tells how likely it is, the train mean. Contributions count
+        from here, so that what supports a class with a positive weight is a concept that is there.
+        """
+        slope_D = np.where(np.abs(self.slope) > 1e-12, self.slope, 1e-12)
+        low_D, high_D = (self.quantiles[at].astype(np.float64) for at in (1, -2))
+        even_D = np.clip(-self.intercept / slope_D, low_D, high_D)
+        return np.where(np.isnan(even_D), self.mean, even_D)
+
     def is_present(self, activations_NxD: np.ndarray) -> np.ndarray:
         """Whether each concept counts as there, bool [N, D].
 
@@ -103,7 +116,7 @@ def fit_calibration(
         fit_temperature(valid_logits_MxK, valid_labels_M),
         slope,
         intercept,
-        np.mean(train_NxD, axis=0, dtype=np.float64),
+        np.asarray(train_NxD, np.float64).mean(axis=0),
         np.quantile(train_NxD, levels, axis=0).astype(np.float32),
         absent,
         present,

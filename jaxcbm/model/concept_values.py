@@ -83,8 +83,8 @@ def presence_curves(
         slope_D -= np.clip((oo * gradient_s - so * gradient_o) / determinant, -1.0, 1.0)
         offset_D -= np.clip((ss * gradient_o - so * gradient_s) / determinant, -1.0, 1.0)
     both_D = (with_NxD.sum(axis=0) > 0) & (with_NxD.sum(axis=0) < known_NxD.sum(axis=0))
-    curves = slope_D / scale_D, offset_D - slope_D * mean_D / scale_D
-    return tuple(np.where(both_D, values_D, np.nan) for values_D in curves)
+    intercept_D = offset_D - slope_D * mean_D / scale_D
+    return np.where(both_D, slope_D / scale_D, np.nan), np.where(both_D, intercept_D, np.nan)
 
 
 def predicted_presence(values: ConceptValues, activations_NxD: np.ndarray) -> np.ndarray:

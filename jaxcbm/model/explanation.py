@@ -23,7 +23,8 @@ class Contribution(NamedTuple):
 
     Attributes:
         phrase: the concept.
-        value: F[k, d] (a[d] - mean[d]), mean over train images; with no calibration, F[k, d] a[d].
+        value: F[k, d] (a[d] - neutral[d]), where `Calibration.neutral` says what an image gives
+            that tells nothing of the concept; with no calibration, F[k, d] a[d].
         weight: F[k, d].
         activation: a[d].
         score: psi[d], the encoder's own image-concept score.
@@ -56,7 +57,7 @@ class Explanation(NamedTuple):
         predicted: the class with the highest logit.
         probability: of the explained class, 0 to 1.
         contributions: the largest, sorted by absolute value.
-        rest: all other contributions, the class bias, and what an image of mean activations gets;
+        rest: all other contributions, the class bias, and what an image gets that tells nothing;
             with `contributions` it adds up to the class logit.
         top_scores: the encoder's own highest concept scores: (phrase, score).
     """
@@ -131,22 +132,21 @@ def explain_image(
 ) -> Explanation:
     """Decompose one image's class logit into its concepts' contributions.
 
-    Concept d contributes F[k, d] (a[d] - mean[d]) to class k: what it adds beside the mean train
-    image.
+    Concept d contributes F[k, d] (a[d] - neutral[d]) to class k: what it adds beside an image that
+    says nothing about the concept (`Calibration.neutral`).
     """
     predicted = int(prediction.label_ids[0])
     chosen = predicted if target is None else list(classes).index(target)
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
     calibration = prediction.calibration
     if calibration is None:
-        beside_D, present_D = activations_D, activations_D >= 0
+        present_D = activations_D >= 0
         percentiles_D = np.full(len(activations_D), np.nan)
     else:
-        beside_D = activations_D - calibration.mean
         present_D = calibration.is_present(activations_D)
         percentiles_D = calibration.percentiles(activations_D)
     probabilities_D = prediction.concept_probabilities[0]
-    values_D = head_KxD[chosen] * beside_D
+    values_D = head_KxD[chosen] * prediction.evidence[0]
     ranked: list[int] = np.argsort(-np.abs(values_D)).tolist()
     order = [d for d in ranked[:k] if values_D[d] != 0.0]
     kept = tuple(

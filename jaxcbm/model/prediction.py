@@ -48,6 +48,17 @@ class Prediction(NamedTuple):
             return np.full(self.concept_activations.shape, np.nan)
         return self.calibration.concept_probabilities(self.concept_activations)
 
+    @property
+    def evidence(self) -> np.ndarray:
+        """Activations counted from where they say nothing (`Calibration.neutral`), float64 [N, D].
+
+        The contribution of concept d to class k is F[k, d] times this; without a calibration,
+        activations count from 0.
+        """
+        if self.calibration is None:
+            return self.concept_activations.astype(np.float64)
+        return self.concept_activations - self.calibration.neutral
+
     @classmethod
     def of(
         cls,

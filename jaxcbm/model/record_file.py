@@ -1,8 +1,9 @@
 """Records of arrays beside a saved model, each a safetensors file of its own."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from jaxcbm.errors import UserError
 
-Record = TypeVar("Record", bound=NamedTuple)
+Record = TypeVar("Record")
 
 
 def save_record(file: Path, record: Any) -> None:
@@ -19,7 +20,7 @@ def save_record(file: Path, record: Any) -> None:
     save_file(fields, file)
 
 
-def load_record(file: Path, kind: type[Record]) -> Record:
+def load_record(file: Path, kind: Callable[..., Record]) -> Record:
     """Read what `save_record` wrote; numbers come back as numbers.
 
     Raises:
@@ -27,7 +28,7 @@ def load_record(file: Path, kind: type[Record]) -> Record:
     """
     try:
         tensors: Mapping[str, np.ndarray] = load_file(file)
-        values = {name: tensors[name] for name in kind._fields}
+        values = {name: tensors[name] for name in inspect.signature(kind).parameters}
     except (SafetensorError, KeyError) as error:
         raise UserError(
             f"{file}: not a whole record ({error}): delete it to go on without it, or train again"

@@ -58,16 +58,16 @@ CALIBRATION = Calibration(
 )
 
 
-def test_a_calibrated_explanation_counts_from_the_train_mean_and_says_how_likely():
+def test_a_calibrated_explanation_counts_from_the_coin_toss_and_says_how_likely():
     plain, logits = explanation(4, "owl")
     found, _ = explanation(4, "owl", CALIBRATION)
     parts = {c.phrase: c for c in found.contributions}
-    # Weights 1, -2, 0, 0.5 on activations 2, 1, 0.25, -4 beside their means.
-    assert {name: c.value for name, c in parts.items()} == {
-        "long tail": 4.0,
-        "red <crown>": 0.5,
-        "short bill": 0.5,
-    }
+    # Weights 1, -2, 0, 0.5 on activations 2, 1, 0.25, -4; likely from 3, 0, unknown and -6 on.
+    assert {name: c.value for name, c in parts.items()} == pytest.approx(
+        {"long tail": -2.0, "red <crown>": -1.0, "short bill": 1.0}
+    )
+    # The value's sign and the weight's tell the same as the presence.
+    assert all((c.value > 0) == (c.present == (c.weight > 0)) for c in parts.values())
     np.testing.assert_allclose((found.logit, plain.logit), logits[0], rtol=1e-6)
     # sigmoid(2 - 3), sigmoid(4), and sigmoid(-2 + 3); no annotation tells of spots.
     likely = {"red <crown>": 0.26894, "long tail": 0.98201, "short bill": 0.73106}
