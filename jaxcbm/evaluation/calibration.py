@@ -82,13 +82,25 @@ def reliability(
     >>> reliability(logits, np.array([0, 1, 1]), bins=10, scheme="equal_width").accuracies.tolist()
     [1.0, 0.5]
     """
+    log_p_NxK = log_probabilities(logits_NxK, temperature)
+    confidences_N = np.exp(log_p_NxK.max(axis=1, initial=-np.inf))
+    right_N = log_p_NxK.argmax(axis=1) == labels_N
+    return group_by_confidence(confidences_N, right_N, bins=bins, scheme=scheme)
+
+
+def group_by_confidence(
+    confidence_N: np.ndarray, right_N: np.ndarray, *, bins: int = 15, scheme: str = "equal_mass"
+) -> ReliabilityBins:
+    """As `reliability`, of any statements that are made with a probability, right or not [N].
+
+    >>> said, right = np.array([0.25, 0.25, 1.0]), np.array([0, 1, 1])
+    >>> group_by_confidence(said, right, bins=2).counts.tolist()
+    [2, 1]
+    """
     if scheme not in SCHEMES:
         raise UserError(f"no calibration scheme {scheme!r}: choose one of {', '.join(SCHEMES)}")
-    if bins < 1 or len(labels_N) == 0:
-        raise UserError(f"reliability of {len(labels_N)} images in {bins} bins: give some of both")
-    log_p_NxK = log_probabilities(logits_NxK, temperature)
-    predicted_N = log_p_NxK.argmax(axis=1)
-    confidence_N = np.exp(log_p_NxK[np.arange(len(predicted_N)), predicted_N])
+    if bins < 1 or len(right_N) == 0:
+        raise UserError(f"reliability of {len(right_N)} images in {bins} bins: give some of both")
     edges = SCHEMES[scheme](confidence_N, bins)
     # A confidence that equals an edge belongs below it: the ranges are (lower, upper].
     group_N = np.searchsorted(edges[1:-1], confidence_N, side="left")
@@ -98,7 +110,6 @@ def reliability(
     def mean(values_N: np.ndarray) -> np.ndarray:
         return np.bincount(group_N, weights=values_N, minlength=bins)[kept] / counts[kept]
 
-    right_N = (predicted_N == labels_N).astype(np.float64)
     return ReliabilityBins(
         edges[:-1][kept], edges[1:][kept], mean(confidence_N), mean(right_N), counts[kept]
     )

@@ -30,8 +30,7 @@ def showcase(study: Study, pictures: ImageSet, row: str) -> dict[str, Any]:
     fitted, test = ours(study, 0), study.splits.test
     seen = fitted.predict(test.as_array())
     explained = tuple(_explained(test, pictures, fitted, seen.class_logits))
-    temperature = 1.0 if seen.calibration is None else seen.calibration.temperature
-    groups = reliability(seen.class_logits, np.asarray(test.labels), temperature=temperature)
+    groups = reliability(seen.class_logits, np.asarray(test.labels), temperature=seen.temperature)
     return {
         "class_weights": class_weights(row, _comparable(fitted), test.classes, fitted.phrases),
         "reliability": (

@@ -29,14 +29,18 @@ class Prediction(NamedTuple):
     calibration: Calibration | None = None
 
     @property
+    def temperature(self) -> float:
+        """What the class logits are divided by; 1 where it was not learnt."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
+
+    @property
     def class_probabilities(self) -> np.ndarray:
-        """Softmax of the class logits over the temperature (1 if none was learnt), float64 [N, K].
+        """Softmax of the class logits over the temperature, float64 [N, K].
 
         >>> Prediction.of(np.zeros((1, 2)), ("owl", "wren")).class_probabilities
         array([[0.5, 0.5]])
         """
-        temperature = 1.0 if self.calibration is None else self.calibration.temperature
-        return np.exp(log_probabilities(self.class_logits, temperature))
+        return np.exp(log_probabilities(self.class_logits, self.temperature))
 
     @property
     def concept_probabilities(self) -> np.ndarray:
@@ -58,6 +62,12 @@ class Prediction(NamedTuple):
         if self.calibration is None:
             return self.concept_activations.astype(np.float64)
         return self.concept_activations - self.calibration.neutral
+
+    def select(self, rows: np.ndarray) -> "Prediction":
+        """What is said about the images at these positions."""
+        names = ("class_logits", "concept_activations", "concept_logits", "concept_scores")
+        taken = {name: getattr(self, name)[rows] for name in (*names, "label_ids")}
+        return self._replace(**taken, labels=tuple(self.labels[row] for row in rows))
 
     @classmethod
     def of(
