@@ -23,6 +23,8 @@ from jaxcbm.model.prediction import Prediction
 
 NEC_TARGETS = (5, 10, 15, 20, 25, 30)
 INTERVENTIONS = 20
+# Corrections of each image, by an expert, after which accuracy is a metric.
+_CORRECTED = (1, 5, 20)
 # Concept activations that are held at once for what a sample of images tells as well: 1 GiB.
 _ACTIVATIONS = 2**28
 # Numbers for every class or concept of an image that explanations are measured on.
@@ -102,11 +104,12 @@ def evaluate(
     Returns:
         Evaluation. Its metrics are those of `jaxcbm.evaluation.metrics` and of
         `explanation_metrics` (of classes alone where there are no concepts), of
-        `calibration_metrics`, with a sparse path `anec`, and with `refit` those of `controls`.
+        `calibration_metrics`, with a sparse path `anec`, with the policy `carried` and annotations
+        `corrected_top1_1`, `_5` and `_20`, and with `refit` those of `controls`.
     """
     test, valid = splits.test, _some(splits.valid, fitted, seed)
     prediction, labels = fitted.predict(test.as_array()), np.asarray(test.labels)
-    on_valid = fitted.predict(valid.as_array())
+    on_valid, told = fitted.predict(valid.as_array()), prediction
     if fitted.phrases:
         # Other methods learn what their numbers mean as ours do.
         record = prediction.calibration or _calibration(fitted, splits.train, valid, on_valid, seed)
@@ -125,8 +128,8 @@ def evaluate(
     )
     top1_at_nec: tuple[float, ...] = ()
     if fitted.sparse_path is not None:
-        curve = fitted.sparse_path.curve(prediction.concept_activations, labels, NEC_TARGETS)
-        top1_at_nec, metrics["anec"] = tuple(curve.accuracies.tolist()), float(curve.anec)
+        at_nec = fitted.sparse_path.curve(prediction.concept_activations, labels, NEC_TARGETS)
+        top1_at_nec, metrics["anec"] = tuple(at_nec.accuracies.tolist()), float(at_nec.anec)
     if refit is not None:
         metrics |= controls(
             refit,
@@ -137,6 +140,11 @@ def evaluate(
             nuisances=nuisances,
             seed=seed,
         )
+    curves = intervene(fitted, splits, told, policies, seed) if policies else {}
+    if "carried" in curves.get("expert", {}):
+        curve = curves["expert"]["carried"]
+        at = {count: min(count, len(curve) - 1) for count in _CORRECTED}
+        metrics |= {f"corrected_top1_{count}": curve[step] for count, step in at.items()}
     temperature = metrics["temperature"]
     return Evaluation(
         prediction,
@@ -146,7 +154,7 @@ def evaluate(
             name: reliability(prediction.class_logits, labels, temperature=value)
             for name, value in (("as fitted", 1.0), (f"temperature {temperature:.2f}", temperature))
         },
-        intervene(fitted, splits, prediction, policies, seed) if policies else {},
+        curves,
     )
 
 
@@ -252,6 +260,7 @@ def intervene(
         out but those who know no concept's value.
     """
     train, test = _some(splits.train, fitted, seed), splits.test
+    assert on_test.calibration is not None
     seen = fitted.predict(train.as_array())
     truth = _known(train.annotations_of(fitted.phrases))
     if truth is None:
@@ -279,6 +288,7 @@ def intervene(
                 np.asarray(test.labels)[rows],
                 replacements_NxD=right,
                 values=values,
+                calibration=on_test.calibration,
                 policy=policy,
                 steps=INTERVENTIONS,
                 seed=seed,
@@ -298,6 +308,7 @@ def _calibration(
     train = _some(train, fitted, seed)
     return fit_calibration(
         fitted.predict(train.as_array()).concept_activations,
+        np.asarray(train.labels),
         on_valid.concept_activations,
         on_valid.class_logits,
         np.asarray(valid.labels),

@@ -50,7 +50,7 @@ def explanation_truth(
 
     >>> from jaxcbm.model.calibration import fit_calibration
     >>> rows, present = np.array([[3.0, -2.0], [-1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 1.0]])
-    >>> record = fit_calibration(rows, rows, rows, np.array([0, 1]))
+    >>> record = fit_calibration(rows, np.arange(2), rows, rows, np.arange(2))
     >>> prediction = Prediction.of(rows, ("a", "b"), rows, calibration=record)
     >>> explanation_truth(prediction, np.eye(2), np.array([0, 1]), present)["explanation_truth_5"]
     1.0

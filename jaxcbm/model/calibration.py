@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcbm.model.concept_values import concept_values, presence_curves
+from jaxcbm.model.concept_values import presence_curves, typical_activations
 
 # Of 1 / T; a model that errs nowhere (or everywhere) on validation ends at one of them.
 _INVERSE_TEMPERATURES = (1e-3, 1e3)
@@ -26,8 +26,11 @@ class Calibration(NamedTuple):
         intercept: see `slope`.
         mean: mean activation of train images, float64 [D].
         quantiles: of train activations at the levels 0, 0.01, ... 1, float32 [101, D].
-        absent: mean activation of train images without the concept, float64 [D]; NaN if unknown.
+        absent: mean activation of train images without the concept, float64 [D]. Where annotations
+            do not tell which these are, those whose activation is at most the mean.
         present: the same of those with it.
+        frequencies: share of each class's train images with the concept, float32 [K, D], within
+            0.001 and 0.999.
     """
 
     temperature: float
@@ -37,6 +40,7 @@ class Calibration(NamedTuple):
     quantiles: np.ndarray
     absent: np.ndarray
     present: np.ndarray
+    frequencies: np.ndarray
 
     def concept_probabilities(self, activations_NxD: np.ndarray) -> np.ndarray:
         """How likely each concept is to be there, float64 [N, D]; NaN where nothing tells."""
@@ -46,8 +50,8 @@ class Calibration(NamedTuple):
     def percentiles(self, activations_D: np.ndarray) -> np.ndarray:
         """Share of train images whose activation of the same concept is lower, float64 [D].
 
-        >>> few = np.array([[0.0], [1.0], [1.0], [3.0]], np.float32)
-        >>> record = fit_calibration(few, few, np.zeros((1, 2)), np.zeros(1, int))
+        >>> few, labels = np.array([[0.0], [1.0], [1.0], [3.0]], np.float32), np.arange(4)
+        >>> record = fit_calibration(few, labels, few, np.eye(4), labels)
         >>> [round(float(record.percentiles(np.array([x]))[0]), 2) for x in (-1.0, 2.0, 9.0)]
         [0.0, 0.83, 1.0]
         """
@@ -86,6 +90,7 @@ class Calibration(NamedTuple):
 
 def fit_calibration(
     train_NxD: np.ndarray,
+    train_labels_N: np.ndarray,
     valid_MxD: np.ndarray,
     valid_logits_MxK: np.ndarray,
     valid_labels_M: np.ndarray,
@@ -98,6 +103,7 @@ def fit_calibration(
 
     Args:
         train_NxD: activations of train images.
+        train_labels_N: int [N].
         valid_MxD: of validation images, which the model was not fitted on.
         valid_logits_MxK: their class logits.
         valid_labels_M: int [M].
@@ -106,21 +112,48 @@ def fit_calibration(
 
     Reference: Guo et al. 2017 (arXiv 1706.04599) for the temperature; Platt 1999 for concepts.
     """
-    unknown_D = np.full(train_NxD.shape[1], np.nan)
-    slope, intercept, absent, present = (unknown_D,) * 4
-    if train_present_NxD is not None and valid_present_MxD is not None:
+    mean_D = np.asarray(train_NxD, np.float64).mean(axis=0)
+    slope = intercept = np.full(len(mean_D), np.nan)
+    if valid_present_MxD is not None:
         slope, intercept = presence_curves(valid_MxD, valid_present_MxD)
-        absent, present = concept_values(train_NxD, train_present_NxD)[:2]
+    present_NxD = (train_NxD > mean_D).astype(np.float32)
+    if train_present_NxD is not None:
+        told_D = ~np.isnan(train_present_NxD).all(axis=0)
+        present_NxD = np.where(told_D, train_present_NxD, present_NxD)
+    absent_D, there_D = (
+        np.where(np.isnan(values_D), mean_D, values_D)
+        for values_D in typical_activations(train_NxD, present_NxD)
+    )
     levels = np.linspace(0.0, 1.0, QUANTILES)
     return Calibration(
         fit_temperature(valid_logits_MxK, valid_labels_M),
         slope,
         intercept,
-        np.asarray(train_NxD, np.float64).mean(axis=0),
+        mean_D,
         np.quantile(train_NxD, levels, axis=0).astype(np.float32),
-        absent,
-        present,
+        absent_D,
+        there_D,
+        class_frequencies(present_NxD, train_labels_N, valid_logits_MxK.shape[1]),
     )
+
+
+def class_frequencies(present_NxD: np.ndarray, labels_N: np.ndarray, classes: int) -> np.ndarray:
+    """Share of each class's images with each concept, float32 [K, D], within 0.001 and 0.999.
+
+    NaN is unknown. Each class counts one image more, in which concepts are as frequent as in all.
+
+    >>> present, labels = np.array([[1.0], [1.0], [0.0], [0.0]]), np.array([0, 0, 0, 1])
+    >>> class_frequencies(present, labels, 2).ravel().tolist()
+    [0.625, 0.25]
+    """
+    known_NxD = ~np.isnan(present_NxD)
+    with_NxD = np.nan_to_num(present_NxD) > 0.5
+    shares_D = with_NxD.sum(axis=0) / np.maximum(known_NxD.sum(axis=0), 1)
+    counted = [
+        (with_NxD[labels_N == k].sum(0), known_NxD[labels_N == k].sum(0)) for k in range(classes)
+    ]
+    rows = [(positive_D + shares_D) / (known_D + 1) for positive_D, known_D in counted]
+    return np.clip(np.stack(rows), 1e-3, 1.0 - 1e-3).astype(np.float32)
 
 
 def log_probabilities(logits_NxK: np.ndarray, temperature: float = 1.0) -> np.ndarray:

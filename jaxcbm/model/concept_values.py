@@ -37,14 +37,27 @@ def concept_values(activations_NxD: np.ndarray, present_NxD: np.ndarray) -> Conc
     >>> values.absent.tolist(), values.present.tolist()
     ([-1.0], [3.0])
     """
+    means = typical_activations(activations_NxD, present_NxD)
+    return ConceptValues(*means, *presence_curves(activations_NxD, present_NxD))
+
+
+def typical_activations(
+    activations_NxD: np.ndarray, present_NxD: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean activations of images without and with each concept, float64 [D] each.
+
+    NaN for a concept that all or none of the known images have.
+    """
     activations_NxD = np.asarray(activations_NxD, np.float64)
     known_NxD = ~np.isnan(present_NxD)
     with_NxD = known_NxD & (np.nan_to_num(present_NxD) > 0.5)
     without_NxD = known_NxD & ~with_NxD
     both_D = with_NxD.any(axis=0) & without_NxD.any(axis=0)
-    means = (_mean(activations_NxD, which_NxD) for which_NxD in (without_NxD, with_NxD))
-    means = (np.where(both_D, values_D, np.nan) for values_D in means)
-    return ConceptValues(*means, *presence_curves(activations_NxD, present_NxD))
+    absent_D, present_D = (
+        np.where(both_D, _mean(activations_NxD, which_NxD), np.nan)
+        for which_NxD in (without_NxD, with_NxD)
+    )
+    return absent_D, present_D
 
 
 def presence_curves(

@@ -30,6 +30,7 @@ from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
+from jaxcbm.model.corrections import correct
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.record_file import load_record, save_record
@@ -216,23 +217,35 @@ class Model:
         self,
         image: ImageLike | Iterable[ImageLike] | Features,
         activations: Mapping[str, float],
+        *,
+        carry: bool = False,
     ) -> Prediction:
         """Predict with some concept activations set by hand.
 
         Args:
             image: a picture, or whatever else `predict` takes.
             activations: phrase -> value, in the units of `concept_activations`.
+            carry: whether this is a correction, from which the model learns about the concepts that
+                go with these (`jaxcbm.model.corrections`), and not a question of what would be if
+                nothing but these were otherwise.
 
         Raises:
-            UserError: a phrase that is not in the concept set.
+            UserError: a phrase that is not in the concept set; a model without a calibration has
+                nothing to carry by.
         """
         place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
         if unknown := [phrase for phrase in activations if phrase not in place]:
             raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
         before = self.predict(image)
-        changed_NxD = before.concept_activations.copy()
-        for phrase, value in activations.items():
-            changed_NxD[:, place[phrase]] = value
+        columns = np.array([place[phrase] for phrase in activations], np.int64)
+        values = np.array(list(activations.values()), np.float32)
+        if not carry:
+            changed_NxD = before.concept_activations.copy()
+            changed_NxD[:, columns] = values
+        elif self.calibration is None:
+            raise UserError("this model was saved without a calibration: train it again to carry")
+        else:
+            changed_NxD = correct(before, self.calibration, columns, values)
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
         concepts = changed_NxD, before.concept_logits, before.concept_scores
         return Prediction.of(

@@ -30,6 +30,7 @@ def calibrate(model: Model, train: Features, valid: Features, seed: int = 0) -> 
     on_valid = model.predict_embeddings(valid.as_array())
     record = fit_calibration(
         model.predict_embeddings(train.as_array()).concept_activations,
+        np.asarray(train.labels),
         on_valid.concept_activations,
         on_valid.class_logits,
         np.asarray(valid.labels),

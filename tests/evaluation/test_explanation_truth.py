@@ -18,7 +18,7 @@ def problem(seed: int, images: int = 60, concepts: int = 7, classes: int = 4):
     rows = (present * 2 + rng.normal(0, 1.5, present.shape)).astype(np.float32)
     head = rng.normal(size=(classes, concepts)) * (rng.random((classes, concepts)) < 0.8)
     logits, labels = rows @ head.T + rng.normal(size=classes), rng.integers(0, classes, images)
-    record = fit_calibration(rows, rows, logits, labels, present, present)
+    record = fit_calibration(rows, labels, rows, logits, labels, present, present)
     prediction = Prediction.of(logits, tuple("abcd"[:classes]), rows, calibration=record)
     present[rng.random(present.shape) < 0.2] = np.nan
     present[:, 1] = np.nan

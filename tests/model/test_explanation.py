@@ -55,6 +55,7 @@ CALIBRATION = Calibration(
     quantiles=np.linspace(-10, 10, 101, dtype=np.float32)[:, None] * np.ones(4, np.float32),
     absent=np.full(4, np.nan),
     present=np.full(4, np.nan),
+    frequencies=np.full((2, 4), 0.5),
 )
 
 

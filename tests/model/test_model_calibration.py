@@ -23,7 +23,9 @@ def activations(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def fitted() -> Calibration:
     (train, on_train), (valid, on_valid) = activations(700, 0), activations(400, 1)
     logits = np.random.default_rng(2).normal(size=(400, 3))
-    return fit_calibration(train, valid, logits, logits.argmax(axis=1), on_train, on_valid)
+    labels = on_train[:, 0].astype(int)
+    told = {"train_present_NxD": on_train, "valid_present_MxD": on_valid}
+    return fit_calibration(train, labels, valid, logits, logits.argmax(axis=1), **told)
 
 
 def test_probabilities_are_logistic_regressions_on_validation(fitted):
@@ -59,7 +61,8 @@ def test_percentiles_are_monotone_and_near_the_share_of_train_images_below(fitte
 def test_percentiles_of_values_that_many_images_share():
     """Activations of a sparse sampler are exactly 0 for most images: none of them is lower."""
     train = np.concatenate([np.zeros((80, 1)), np.linspace(1, 2, 20)[:, None]]).astype(np.float32)
-    found = fit_calibration(train, train, np.eye(2), np.arange(2))
+    labels = np.arange(100) % 2
+    found = fit_calibration(train, labels, train, np.eye(2)[labels], labels)
     said = [float(found.percentiles(np.array([x], np.float32))[0]) for x in (0.0, 0.5, 1.5, 2.0)]
     assert said[0] == 0.0
     np.testing.assert_allclose(said[1:], [0.8, 0.9, 1.0], atol=0.02)
@@ -81,10 +84,16 @@ def test_the_temperature_is_of_validation(fitted):
     assert fitted.temperature == fit_temperature(logits, logits.argmax(axis=1))
 
 
-def test_means_are_of_train_and_typical_values_of_annotated_concepts_alone(fitted):
+def test_means_typical_values_and_frequencies_are_of_train(fitted):
     train, present = activations(700, 0)
+    # The unknown concept counts as there above its mean; of one that is everywhere, nothing tells.
+    present[:, 1] = train[:, 1] > train[:, 1].mean()
     np.testing.assert_allclose(fitted.mean, train.mean(axis=0), rtol=1e-5)
-    for d in (0, 3):
+    for d in (0, 1, 3):
         there = train[present[:, d] == 1, d].mean(), train[present[:, d] == 0, d].mean()
         np.testing.assert_allclose((fitted.present[d], fitted.absent[d]), there, rtol=1e-5)
-    assert np.isnan(fitted.present[1:3]).all()
+    assert fitted.present[2] == fitted.absent[2] == pytest.approx(train[:, 2].mean())
+    for k in (0, 1):
+        own = present[present[:, 0] == k]
+        expected = (own.sum(axis=0) + present.mean(axis=0)) / (len(own) + 1)
+        np.testing.assert_allclose(fitted.frequencies[k], np.clip(expected, 1e-3, 0.999), rtol=1e-5)

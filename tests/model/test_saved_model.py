@@ -124,7 +124,7 @@ def calibrated_model() -> Model:
     present = (activations > 3).astype(float)
     present[:, 2] = np.nan
     logits = np.stack([labels, 1.0 - labels], axis=1)
-    record = fit_calibration(activations, activations, logits, labels, present, present)
+    record = fit_calibration(activations, labels, activations, logits, labels, present, present)
     return dataclasses.replace(model, calibration=record)
 
 

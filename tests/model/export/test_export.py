@@ -81,7 +81,8 @@ def moved(tmp_path_factory, tiny_encoder_folder):
 def test_the_program_says_what_the_model_says_for_any_batch(config, tiny_encoder_folder, tmp_path):
     model = make_model(tiny_encoder_folder, **config)
     rows = np.eye(2, len(PHRASES), dtype=np.float32)
-    record = fit_calibration(rows, rows, np.eye(2, 3), np.arange(2))._replace(temperature=0.3)
+    labels = np.arange(2)
+    record = fit_calibration(rows, labels, rows, np.eye(2, 3), labels)._replace(temperature=0.3)
     model = replace(model, calibration=record)
     model.save(tmp_path / "model")
     argv = ["-q", "export", f"--workdir={tmp_path / 'model'}", f"--output={tmp_path / 'out'}"]
