@@ -188,29 +188,42 @@ class Model:
             return self.predict_embeddings(images.as_array())
         return self.predict_embeddings(self.loaded_encoder.embed_images(images))
 
-    def explain(self, image: ImageLike, k: int = 10, target: str | None = None) -> Explanation:
-        """Why the model says what it says about one image.
+    def explain(
+        self,
+        image: ImageLike,
+        k: int = 10,
+        target: str | None = None,
+        against: str | None = None,
+    ) -> Explanation:
+        """Why the model says what it says about one image, and why nothing else.
 
         Args:
             image: a PIL picture, a path, bytes, or an array [H, W, 3].
             k: contributions to keep, largest first in absolute value.
             target: the class to explain; the predicted one by default.
+            against: the class to tell it from (`Explanation.contrast`); by default the runner-up,
+                or the predicted class where another one is explained.
 
         Raises:
-            UserError: no such class, or no readable picture.
+            UserError: no such class, twice the same, or no readable picture.
         """
-        if target is not None and target not in self.classes:
-            raise UserError(f"no class named {target!r} (there are {', '.join(self.classes)})")
+        for name in (target, against):
+            if name is not None and name not in self.classes:
+                raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
         picture = open_image(image)
+        prediction = self.predict(picture)
+        if against is not None and against == (target or prediction.labels[0]):
+            raise UserError(f"{against!r} is the explained class: name another one to tell it from")
         return explain_image(
             picture,
-            self.predict(picture),
+            prediction,
             head_KxD=self.head,
             bias_K=np.asarray(self.params.get("head.bias", np.zeros(len(self.classes)))),
             phrases=self.concepts.phrases,
             classes=self.classes,
             k=k,
             target=target,
+            against=against,
         )
 
     def intervene(

@@ -12,7 +12,7 @@ from jaxcbm.model.explanation import explain_image
 from jaxcbm.model.prediction import Prediction
 
 
-def explanation(k=3, target=None, calibration=None):
+def explanation(k=3, target=None, calibration=None, against=None):
     head = np.array([[1.0, -2.0, 0.0, 0.5], [0.0, 1.0, 3.0, 0.0]], np.float32)
     activations = np.array([[2.0, 1.0, 0.25, -4.0]], np.float32)
     bias = np.array([0.5, -0.25], np.float32)
@@ -29,6 +29,7 @@ def explanation(k=3, target=None, calibration=None):
         classes=("owl", "wren"),
         k=k,
         target=target,
+        against=against,
     ), logits[0]
 
 
@@ -53,8 +54,8 @@ CALIBRATION = Calibration(
     intercept=np.array([-3.0, 0.0, np.nan, 3.0]),
     mean=np.array([1.5, 3.0, 0.0, -5.0]),
     quantiles=np.linspace(-10, 10, 101, dtype=np.float32)[:, None] * np.ones(4, np.float32),
-    absent=np.full(4, np.nan),
-    present=np.full(4, np.nan),
+    absent=np.array([0.0, -1.0, -1.0, -6.0]),
+    present=np.array([4.0, 1.0, 1.0, -2.0]),
     frequencies=np.full((2, 4), 0.5),
 )
 
@@ -80,6 +81,40 @@ def test_a_calibrated_explanation_counts_from_the_coin_toss_and_says_how_likely(
     assert np.isnan(spots.probability) and spots.present and spots.label == "spots"
     softened = np.exp(logits / 2) / np.exp(logits / 2).sum()
     assert found.probability == pytest.approx(softened[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("calibration", [None, CALIBRATION])
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_contrast_adds_up_to_the_difference_of_two_logits(k, calibration):
+    for target, other in ((None, "owl"), ("owl", "wren")):
+        found, logits = explanation(k, target, calibration)
+        contrast = found.contrast
+        assert contrast is not None and contrast.other == other
+        sign = 1 if other == "owl" else -1
+        assert contrast.margin == pytest.approx(sign * (logits[1] - logits[0]), rel=1e-6)
+        named = explanation(k, target, calibration, against=other)[0].contrast
+        # NaN, where nothing is known, equals nothing.
+        assert named is not None and str(named) == str(contrast) and named.other == contrast.other
+        here = {c.phrase: c.value for c in explanation(4, "owl", calibration)[0].contributions}
+        there = {c.phrase: c.value for c in explanation(4, "wren", calibration)[0].contributions}
+        for c in contrast.contributions:
+            difference = there.get(c.phrase, 0.0) - here.get(c.phrase, 0.0)
+            assert c.value == pytest.approx(sign * difference)
+
+
+def test_the_smallest_change_makes_another_decision():
+    found, logits = explanation(4, None, CALIBRATION)
+    change = found.smallest_change
+    assert change is not None and found.contrast is not None and change == found.contrast.change
+    # wren is 3 ahead; a tail that goes from 1 to -1 counts three times as much for it.
+    assert logits[1] - logits[0] == pytest.approx(3.0)
+    assert str(change) == "owl, if: no long tail"
+    assert change.activations == {"long tail": -1.0}
+    # Of a class that is not the predicted one, the predicted one is ahead as it is.
+    behind = explanation(4, "owl", CALIBRATION)[0]
+    assert behind.contrast is not None and behind.contrast.change is not None
+    assert behind.contrast.change.corrections == {} and behind.smallest_change == change
+    assert explanation()[0].smallest_change is None
 
 
 def test_the_predicted_class_is_explained_by_default_and_a_wrong_target_says_so():
