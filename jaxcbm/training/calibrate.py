@@ -8,8 +8,8 @@ from jaxcbm.data.features import Features
 from jaxcbm.model.calibration import fit_calibration
 from jaxcbm.model.model import Model
 
-# Images that tell enough, and activations that are held at once: 1 GiB.
-_IMAGES, _ACTIVATIONS = 100_000, 2**28
+# Images that tell enough, and activations that are held at once: half a GiB.
+_IMAGES, _ACTIVATIONS = 50_000, 2**27
 
 
 def calibrate(model: Model, train: Features, valid: Features, seed: int = 0) -> Model:

@@ -59,6 +59,9 @@ def export_model(
 
 def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None:
     folder.mkdir()
+    neutral = [0.0] * len(model.concepts)
+    if model.calibration is not None:
+        neutral = [float(value) for value in model.calibration.neutral]
     (folder / "predict.stablehlo").write_bytes(program.serialised)
     save_file(
         {name: np.array(value, order="C") for name, value in program.weights.items()},
@@ -73,6 +76,7 @@ def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None
         },
         "classes": list(model.classes),
         "concepts": list(model.concepts.phrases),
+        "neutral": neutral,
         "platforms": list(program.platforms),
         "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
         "preprocessing": model.loaded_encoder.preprocess.to_hf(),

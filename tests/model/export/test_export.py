@@ -107,6 +107,10 @@ def test_the_program_says_what_the_model_says_for_any_batch(config, tiny_encoder
         np.testing.assert_allclose(
             out["class_probabilities"], expected.class_probabilities[rows], rtol=1e-4, atol=1e-6
         )
+    # As the exported README computes a contribution.
+    said = json.loads((place / "program.json").read_text())
+    beside = np.asarray(predict(weights, pixels)["concept_activations"]) - said["neutral"]
+    np.testing.assert_allclose(beside, expected.evidence, rtol=1e-4, atol=1e-5)
     assert np.ptp(expected.class_logits, axis=0).max() > 1e-3, "the pictures are all alike"
 
 
