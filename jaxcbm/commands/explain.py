@@ -27,6 +27,9 @@ def add(commands: Any) -> None:
         *("-k", "--top"), type=count(1), default=10, help="contributions to show (default: 10)"
     )
     parser.add_argument("--target", help="the class to explain (default: the predicted one)")
+    parser.add_argument(
+        "--against", help="the class to tell it from (default: the runner-up, or the predicted one)"
+    )
 
 
 def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
@@ -42,7 +45,13 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
         picture = FileImages((file,), root=Path()).load(0)
     except UnreadableImage as error:
         raise UserError(f"{file}: {error}") from error
-    explanation = load_model(args.workdir).explain(picture, k=args.top, target=args.target)
+    model = load_model(args.workdir)
+    explanation = model.explain(picture, k=args.top, target=args.target, against=args.against)
     with atomic_file(args.output) as temporary:
         explanation.save(temporary)
     print(f"{explanation.target} ({explanation.probability:.0%}): {args.output}")
+    if (contrast := explanation.contrast) is not None:
+        parts = (f"{c.label} {c.value:+.2f}" for c in contrast.contributions[:5])
+        print(f"rather than {contrast.other} ({contrast.probability:.0%}): {', '.join(parts)}")
+    if explanation.smallest_change is not None:
+        print(f"it would be {explanation.smallest_change}")

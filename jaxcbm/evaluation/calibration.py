@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: proper scores, reliability, temperature."""
+"""Whether a model is right as often as it says: proper scores and reliability."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcbm.errors import UserError
-
-# Of 1 / T; a model that errs nowhere (or everywhere) on validation ends at one of them.
-_INVERSE_TEMPERATURES = (1e-3, 1e3)
+from jaxcbm.model.calibration import fit_temperature, log_probabilities
 
 
 class ReliabilityBins(NamedTuple):
@@ -27,13 +25,6 @@ class ReliabilityBins(NamedTuple):
     confidences: np.ndarray
     accuracies: np.ndarray
     counts: np.ndarray
-
-
-def log_probabilities(logits_NxK: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Log-softmax of the logits over the temperature, float64 [N, K]."""
-    scaled = np.asarray(logits_NxK, np.float64) / temperature
-    shifted = scaled - scaled.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def negative_log_likelihood(
@@ -91,13 +82,25 @@ def reliability(
     >>> reliability(logits, np.array([0, 1, 1]), bins=10, scheme="equal_width").accuracies.tolist()
     [1.0, 0.5]
     """
+    log_p_NxK = log_probabilities(logits_NxK, temperature)
+    confidences_N = np.exp(log_p_NxK.max(axis=1, initial=-np.inf))
+    right_N = log_p_NxK.argmax(axis=1) == labels_N
+    return group_by_confidence(confidences_N, right_N, bins=bins, scheme=scheme)
+
+
+def group_by_confidence(
+    confidence_N: np.ndarray, right_N: np.ndarray, *, bins: int = 15, scheme: str = "equal_mass"
+) -> ReliabilityBins:
+    """As `reliability`, of any statements that are made with a probability, right or not [N].
+
+    >>> said, right = np.array([0.25, 0.25, 1.0]), np.array([0, 1, 1])
+    >>> group_by_confidence(said, right, bins=2).counts.tolist()
+    [2, 1]
+    """
     if scheme not in SCHEMES:
         raise UserError(f"no calibration scheme {scheme!r}: choose one of {', '.join(SCHEMES)}")
-    if bins < 1 or len(labels_N) == 0:
-        raise UserError(f"reliability of {len(labels_N)} images in {bins} bins: give some of both")
-    log_p_NxK = log_probabilities(logits_NxK, temperature)
-    predicted_N = log_p_NxK.argmax(axis=1)
-    confidence_N = np.exp(log_p_NxK[np.arange(len(predicted_N)), predicted_N])
+    if bins < 1 or len(right_N) == 0:
+        raise UserError(f"reliability of {len(right_N)} images in {bins} bins: give some of both")
     edges = SCHEMES[scheme](confidence_N, bins)
     # A confidence that equals an edge belongs below it: the ranges are (lower, upper].
     group_N = np.searchsorted(edges[1:-1], confidence_N, side="left")
@@ -107,7 +110,6 @@ def reliability(
     def mean(values_N: np.ndarray) -> np.ndarray:
         return np.bincount(group_N, weights=values_N, minlength=bins)[kept] / counts[kept]
 
-    right_N = (predicted_N == labels_N).astype(np.float64)
     return ReliabilityBins(
         edges[:-1][kept], edges[1:][kept], mean(confidence_N), mean(right_N), counts[kept]
     )
@@ -126,54 +128,24 @@ def expected_calibration_error(groups: ReliabilityBins) -> float:
     return float(np.average(distances, weights=groups.counts))
 
 
-def fit_temperature(logits_NxK: np.ndarray, labels_N: np.ndarray) -> float:
-    """The temperature under which the labels are likeliest; fit it on validation, never on test.
-
-    The loss is convex in 1 / T: Newton's method inside a bracket that bisection keeps closing.
-
-    Args:
-        logits_NxK: class logits [N, K] of images the model was not trained on.
-        labels_N: int [N].
-
-    Returns:
-        T, 0.001 to 1000; above 1 for a model that is too sure of itself.
-
-    Reference: Guo et al. 2017 (arXiv 1706.04599), section 4.2.
-
-    >>> logits = 3.0 * np.log([[0.75, 0.25]] * 4)
-    >>> round(fit_temperature(logits, np.array([0, 0, 0, 1])), 6)
-    3.0
-    """
-    logits_NxK = np.asarray(logits_NxK, np.float64)
-    own_N = logits_NxK[np.arange(len(labels_N)), labels_N]
-    low, high = _INVERSE_TEMPERATURES
-    inverse = 1.0
-    for _ in range(100):
-        p_NxK = np.exp(log_probabilities(logits_NxK, 1.0 / inverse))
-        mean_N = (p_NxK * logits_NxK).sum(axis=1)
-        slope = float(np.mean(mean_N - own_N))
-        curvature = float(np.mean((p_NxK * (logits_NxK - mean_N[:, None]) ** 2).sum(axis=1)))
-        low, high = (inverse, high) if slope < 0 else (low, inverse)
-        if slope == 0 or high - low <= 1e-12 * high:
-            break
-        step = inverse - slope / curvature if curvature > 0 else low
-        # The middle of the logarithms: the bracket spans six powers of ten.
-        following = step if low < step < high else float(np.sqrt(low * high))
-        if abs(following - inverse) <= 1e-12 * inverse:
-            break
-        inverse = following
-    return 1.0 / inverse
-
-
 def calibration_metrics(
     valid_logits_NxK: np.ndarray,
     valid_labels_N: np.ndarray,
     test_logits_NxK: np.ndarray,
     test_labels_N: np.ndarray,
     *,
+    own_temperature: float = 1.0,
     bins: int = 15,
 ) -> dict[str, float]:
     """Calibration on test as the model is, and with the temperature that suits validation.
+
+    Args:
+        valid_logits_NxK: class logits of validation.
+        valid_labels_N: int.
+        test_logits_NxK: class logits of test.
+        test_labels_N: int.
+        own_temperature: of the model's own probabilities.
+        bins: of `reliability`.
 
     Returns:
         `nll`, `brier`, `ece` (equal mass), `ece_equal_width`, the same with `scaled_` before them,
@@ -181,7 +153,7 @@ def calibration_metrics(
     """
     temperature = fit_temperature(valid_logits_NxK, valid_labels_N)
     metrics = {"temperature": temperature}
-    for prefix, value in (("", 1.0), ("scaled_", temperature)):
+    for prefix, value in (("", own_temperature), ("scaled_", temperature)):
         arguments = (test_logits_NxK, test_labels_N)
         metrics[f"{prefix}nll"] = negative_log_likelihood(*arguments, value)
         metrics[f"{prefix}brier"] = brier_score(*arguments, value)

@@ -10,18 +10,25 @@ from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation.calibration import ReliabilityBins, calibration_metrics, reliability
+from jaxcbm.evaluation.explanation_truth import concept_ece, explanation_truth
+from jaxcbm.evaluation.faithfulness import faithfulness
 from jaxcbm.evaluation.interventions import intervention_curve
 from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
 from jaxcbm.evaluation.random_control import random_concepts, unexplained_accuracy
+from jaxcbm.model.calibration import Calibration, fit_calibration
 from jaxcbm.model.concept_values import concept_values, encoder_answers, replacements
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
 
 NEC_TARGETS = (5, 10, 15, 20, 25, 30)
 INTERVENTIONS = 20
+# Corrections of each image, by an expert, after which accuracy is a metric.
+_CORRECTED = (1, 5, 20)
 # Concept activations that are held at once for what a sample of images tells as well: 1 GiB.
 _ACTIVATIONS = 2**28
+# Numbers for every class or concept of an image that explanations are measured on.
+_EXPLAINED = 2**24
 # Logits that the policies of one curve may look at: minutes on two cores.
 _INTERVENED_LOGITS = 2**35
 
@@ -95,25 +102,34 @@ def evaluate(
         seed: of random phrases, of policies, and of what is sampled where a split is huge.
 
     Returns:
-        Evaluation. Its metrics are those of `jaxcbm.evaluation.metrics` (of classes alone where
-        there are no concepts), of `calibration_metrics`, with a sparse path `anec`, and with
-        `refit` those of `controls`.
+        Evaluation. Its metrics are those of `jaxcbm.evaluation.metrics` and of
+        `explanation_metrics` (of classes alone where there are no concepts), of
+        `calibration_metrics`, with a sparse path `anec`, with the policy `carried` and annotations
+        `corrected_top1_1`, `_5` and `_20`, and with `refit` those of `controls`.
     """
     test, valid = splits.test, _some(splits.valid, fitted, seed)
     prediction, labels = fitted.predict(test.as_array()), np.asarray(test.labels)
-    valid_logits = fitted.predict(valid.as_array()).class_logits
+    on_valid, told = fitted.predict(valid.as_array()), prediction
     if fitted.phrases:
+        # Other methods learn what their numbers mean as ours do.
+        record = prediction.calibration or _calibration(fitted, splits.train, valid, on_valid, seed)
+        told = prediction._replace(calibration=record)
         present = test.annotations_of(fitted.phrases)
-        metrics = evaluate_prediction(prediction, labels, fitted.head, present)
+        metrics = evaluate_prediction(told, labels, fitted.head, present)
+        metrics |= explanation_metrics(told, labels, fitted.head, present, seed)
     else:
         metrics = class_metrics(prediction.class_logits, labels)
     metrics |= calibration_metrics(
-        valid_logits, np.asarray(valid.labels), prediction.class_logits, labels
+        on_valid.class_logits,
+        np.asarray(valid.labels),
+        prediction.class_logits,
+        labels,
+        own_temperature=prediction.temperature,
     )
     top1_at_nec: tuple[float, ...] = ()
     if fitted.sparse_path is not None:
-        curve = fitted.sparse_path.curve(prediction.concept_activations, labels, NEC_TARGETS)
-        top1_at_nec, metrics["anec"] = tuple(curve.accuracies.tolist()), float(curve.anec)
+        at_nec = fitted.sparse_path.curve(prediction.concept_activations, labels, NEC_TARGETS)
+        top1_at_nec, metrics["anec"] = tuple(at_nec.accuracies.tolist()), float(at_nec.anec)
     if refit is not None:
         metrics |= controls(
             refit,
@@ -124,6 +140,11 @@ def evaluate(
             nuisances=nuisances,
             seed=seed,
         )
+    curves = intervene(fitted, splits, told, policies, seed) if policies else {}
+    if "carried" in curves.get("expert", {}):
+        curve = curves["expert"]["carried"]
+        at = {count: min(count, len(curve) - 1) for count in _CORRECTED}
+        metrics |= {f"corrected_top1_{count}": curve[step] for count, step in at.items()}
     temperature = metrics["temperature"]
     return Evaluation(
         prediction,
@@ -133,8 +154,40 @@ def evaluate(
             name: reliability(prediction.class_logits, labels, temperature=value)
             for name, value in (("as fitted", 1.0), (f"temperature {temperature:.2f}", temperature))
         },
-        intervene(fitted, splits, prediction, policies, seed) if policies else {},
+        curves,
     )
+
+
+def explanation_metrics(
+    prediction: Prediction,
+    labels_N: np.ndarray,
+    head_KxD: np.ndarray,
+    present_NxD: np.ndarray | None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Whether explanations are faithful and, where there are annotations, true.
+
+    Args:
+        prediction: of the test images, with a calibration.
+        labels_N: int [N].
+        head_KxD: F.
+        present_NxD: annotations in the order of the concepts; None without any.
+        seed: of the random order, and of what is sampled where the split is huge.
+
+    Returns:
+        Metrics of `faithfulness`; with annotations also `concept_ece` and those of
+        `explanation_truth`.
+    """
+    most = max(_EXPLAINED // max(head_KxD.shape), 1)
+    if len(labels_N) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(len(labels_N), most, replace=False))
+        prediction, labels_N = prediction.select(rows), labels_N[rows]
+        present_NxD = None if present_NxD is None else present_NxD[rows]
+    metrics = faithfulness(prediction, head_KxD, seed)
+    if present_NxD is not None:
+        metrics["concept_ece"] = concept_ece(prediction, present_NxD)
+        metrics |= explanation_truth(prediction, head_KxD, labels_N, present_NxD)
+    return metrics
 
 
 def controls(
@@ -207,6 +260,7 @@ def intervene(
         out but those who know no concept's value.
     """
     train, test = _some(splits.train, fitted, seed), splits.test
+    assert on_test.calibration is not None
     seen = fitted.predict(train.as_array())
     truth = _known(train.annotations_of(fitted.phrases))
     if truth is None:
@@ -234,6 +288,7 @@ def intervene(
                 np.asarray(test.labels)[rows],
                 replacements_NxD=right,
                 values=values,
+                calibration=on_test.calibration,
                 policy=policy,
                 steps=INTERVENTIONS,
                 seed=seed,
@@ -244,6 +299,22 @@ def intervene(
 
 def _known(values: np.ndarray | None) -> np.ndarray | None:
     return None if values is None or np.isnan(values).all() else values
+
+
+def _calibration(
+    fitted: FittedMethod, train: Features, valid: Features, on_valid: Prediction, seed: int
+) -> Calibration:
+    """What the numbers of a method mean that does not say so itself."""
+    train = _some(train, fitted, seed)
+    return fit_calibration(
+        fitted.predict(train.as_array()).concept_activations,
+        np.asarray(train.labels),
+        on_valid.concept_activations,
+        on_valid.class_logits,
+        np.asarray(valid.labels),
+        train.annotations_of(fitted.phrases),
+        valid.annotations_of(fitted.phrases),
+    )
 
 
 def _some(features: Features, fitted: FittedMethod, seed: int) -> Features:

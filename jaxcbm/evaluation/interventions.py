@@ -9,8 +9,11 @@ the head is read. A policy says which concept of an image is asked for next; it 
 | uncertain | yes                         | -                | -           | -     |
 | greedy    | yes                         | yes              | -           | -     |
 | oracle    | yes                         | yes              | yes         | yes   |
+| carried   | yes                         | yes              | -           | -     |
 
 so that `oracle` is no policy anybody could follow: it shows what the best questions would give.
+Where answers are `carried`, each of them also moves the concepts that go with the one asked for
+(`jaxcbm.model.corrections`).
 """
 
 from collections.abc import Callable
@@ -22,7 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.errors import UserError
+from jaxcbm.model.calibration import Calibration, log_probabilities
 from jaxcbm.model.concept_values import ConceptValues, predicted_presence
+from jaxcbm.model.corrections import answer_log_likelihoods, carried, soft_answers
 
 # Numbers that one block of images may hold for every concept and class: 64 MiB.
 _BLOCK = 2**24
@@ -53,6 +58,8 @@ class Situation(NamedTuple):
         noise_D: uniform, drawn once an image.
         replacements_D: the true answers as activations (for `oracle` alone).
         label: int (for `oracle` alone).
+        posterior_K: log-probabilities of the classes given the answers so far (for `carried`
+            alone).
     """
 
     logits_K: jax.Array
@@ -61,14 +68,23 @@ class Situation(NamedTuple):
     noise_D: jax.Array
     replacements_D: jax.Array
     label: jax.Array
+    posterior_K: jax.Array
 
 
 class Shared(NamedTuple):
-    """What is the same for all images: F, and the two values that an answer may give a concept."""
+    """What is the same for all images.
+
+    Attributes:
+        head_KxD: F.
+        absent_D: what an answer sets a concept to that is not there.
+        present_D: the same of one that is.
+        frequencies_KxD: share of each class's train images with each concept.
+    """
 
     head_KxD: jax.Array
     absent_D: jax.Array
     present_D: jax.Array
+    frequencies_KxD: jax.Array
 
 
 def intervention_curve(
@@ -79,6 +95,7 @@ def intervention_curve(
     *,
     replacements_NxD: np.ndarray,
     values: ConceptValues,
+    calibration: Calibration,
     policy: str = "uncertain",
     steps: int | None = None,
     seed: int = 0,
@@ -93,6 +110,7 @@ def intervention_curve(
         replacements_NxD: the value each concept is set to when asked for, NaN where nobody knows
             it; see `jaxcbm.model.concept_values.replacements`.
         values: typical activations and beliefs, from train images.
+        calibration: of the model, which tells the class by concepts, for `carried`.
         policy: one of `POLICIES`.
         steps: M; every concept that is known for any image by default.
         seed: of `random`.
@@ -106,13 +124,15 @@ def intervention_curve(
     Reference: Koh et al. 2020 (arXiv 2007.04612) for interventions; Shin et al. 2023 (arXiv
     2302.14260) for policies.
 
+    >>> from jaxcbm.model.calibration import fit_calibration
     >>> from jaxcbm.model.concept_values import concept_values
     >>> activations, present = np.array([[1.0], [-1.0]]), np.array([[1.0], [0.0]])
-    >>> values = concept_values(activations, present)
+    >>> values, labels = concept_values(activations, present), np.array([0, 1])
     >>> head, wrong = np.array([[1.0], [-1.0]]), np.array([[-0.2], [0.2]])
+    >>> record = fit_calibration(activations, labels, wrong, wrong @ head.T, labels)
     >>> curve = intervention_curve(
-    ...     wrong @ head.T, wrong, head, np.array([0, 1]), replacements_NxD=activations,
-    ...     values=values)
+    ...     wrong @ head.T, wrong, head, labels, replacements_NxD=activations, values=values,
+    ...     calibration=record)
     >>> curve.accuracies.tolist()
     [0.0, 1.0]
     """
@@ -130,10 +150,11 @@ def intervention_curve(
         noise_D=jax.random.uniform(jax.random.key(seed), (images, concepts)),
         replacements_D=_float32(np.where(known_NxD, replacements_NxD, 0.0)),
         label=jnp.asarray(labels_N, jnp.int32),
+        posterior_K=_float32(log_probabilities(class_logits_NxK, calibration.temperature)),
     )
     # NaN stands where nothing was learnt of a concept; its replacement is NaN as well.
-    typical = (_float32(np.nan_to_num(x)) for x in (values.absent, values.present))
-    shared = Shared(_float32(head_KxD), *typical)
+    absent, present = (_float32(np.nan_to_num(x)) for x in (values.absent, values.present))
+    shared = Shared(_float32(head_KxD), absent, present, _float32(calibration.frequencies))
     right, asked = _follow(
         batch,
         shared,
@@ -165,15 +186,30 @@ def _follow(
         change = jnp.where(open_D[d], image.replacements_D[d] - image.activations_D[d], 0.0)
         moved_K = image.logits_K + shared.head_KxD[:, d] * change
         asked = jnp.where(open_D[d], d, -1)
-        return image._replace(logits_K=moved_K), open_D.at[d].set(False), asked
+        image = image._replace(logits_K=moved_K, posterior_K=_told(image, shared, d, open_D[d]))
+        return image, open_D.at[d].set(False), asked
+
+    def carry(start: Situation, image: Situation, set_D: jax.Array) -> Situation:
+        moved_D = carried(
+            start.activations_D,
+            start.presence_D,
+            jnp.exp(start.posterior_K),
+            jnp.exp(image.posterior_K),
+            shared.frequencies_KxD,
+            shared.present_D - shared.absent_D,
+        )
+        changed_D = jnp.where(set_D, start.replacements_D, moved_D) - start.activations_D
+        return image._replace(logits_K=start.logits_K + shared.head_KxD @ changed_D)
 
     def is_right(image: Situation) -> jax.Array:
         right = jnp.sum(image.logits_K >= image.logits_K[image.label]) == 1
         return right.astype(jnp.float32)
 
     def one_image(start: tuple[Situation, jax.Array]):
-        def step(carry: tuple[Situation, jax.Array], _: None):
-            image, open_D, asked = ask(*carry)
+        def step(situation: tuple[Situation, jax.Array], _: None):
+            image, open_D, asked = ask(*situation)
+            if policy == "carried":
+                image = carry(start[0], image, start[1] & ~open_D)
             return (image, open_D), (is_right(image), asked)
 
         _, (right_M, asked_M) = jax.lax.scan(step, start, None, length=steps)
@@ -201,13 +237,21 @@ def _greedy(image: Situation, shared: Shared) -> jax.Array:
     two class distributions less the mean of their entropies. The expected entropy alone would ask
     for whatever makes the model surer, right or wrong.
     """
-    present_Dx1 = image.presence_D[:, None]
-    after_absent_DxK = jax.nn.softmax(_logits_after(image, shared, shared.absent_D), axis=1)
-    after_present_DxK = jax.nn.softmax(_logits_after(image, shared, shared.present_D), axis=1)
-    mean_DxK = present_Dx1 * after_present_DxK + (1.0 - present_Dx1) * after_absent_DxK
-    expected_D = image.presence_D * _entropies(after_present_DxK)
-    expected_D += (1.0 - image.presence_D) * _entropies(after_absent_DxK)
-    return _entropies(mean_DxK) - expected_D
+    return _information(
+        image.presence_D,
+        jax.nn.softmax(_logits_after(image, shared, shared.absent_D), axis=1),
+        jax.nn.softmax(_logits_after(image, shared, shared.present_D), axis=1),
+    )
+
+
+def _carried(image: Situation, shared: Shared) -> jax.Array:
+    """As `greedy`, where an answer tells of the class by how frequent the concept is in each."""
+    absent_DxK, present_DxK = (
+        jax.nn.softmax(image.posterior_K[None, :] + log_q_KxD.T, axis=1)
+        for log_q_KxD in (jnp.log1p(-shared.frequencies_KxD), jnp.log(shared.frequencies_KxD))
+    )
+    present_D = jnp.exp(image.posterior_K) @ shared.frequencies_KxD
+    return _information(present_D, absent_DxK, present_DxK)
 
 
 def _oracle(image: Situation, shared: Shared) -> jax.Array:
@@ -221,7 +265,23 @@ POLICIES: dict[str, Callable[[Situation, Shared], jax.Array]] = {
     "uncertain": _uncertain,
     "greedy": _greedy,
     "oracle": _oracle,
+    "carried": _carried,
 }
+
+
+def _information(present_D: jax.Array, absent_DxK: jax.Array, present_DxK: jax.Array) -> jax.Array:
+    """Mutual information of an answer and the class, from class probabilities after either."""
+    present_Dx1 = present_D[:, None]
+    mean_DxK = present_Dx1 * present_DxK + (1.0 - present_Dx1) * absent_DxK
+    expected_D = present_D * _entropies(present_DxK) + (1.0 - present_D) * _entropies(absent_DxK)
+    return _entropies(mean_DxK) - expected_D
+
+
+def _told(image: Situation, shared: Shared, d: jax.Array, is_asked: jax.Array) -> jax.Array:
+    """Log-probabilities of the classes after the true answer about concept d."""
+    answer = soft_answers(image.replacements_D[d], shared.absent_D[d], shared.present_D[d])
+    evidence_K = answer_log_likelihoods(answer, shared.frequencies_KxD[:, d])
+    return jax.nn.log_softmax(image.posterior_K + jnp.where(is_asked, evidence_K, 0.0))
 
 
 def _logits_after(image: Situation, shared: Shared, values_D: jax.Array) -> jax.Array:

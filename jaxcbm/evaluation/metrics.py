@@ -90,14 +90,14 @@ def mean_effective_concepts(head_KxD: np.ndarray) -> float:
 
 
 def active_concepts(
-    activations_NxD: np.ndarray, head_KxD: np.ndarray, predicted_N: np.ndarray, share: float = 0.01
+    evidence_NxD: np.ndarray, head_KxD: np.ndarray, predicted_N: np.ndarray, share: float = 0.01
 ) -> float:
     """Mean number of concepts that matter for an image's own prediction.
 
     A concept matters if its contribution is at least `share` of the sum of absolute contributions
     to the predicted class.
     """
-    contributions = np.abs(head_KxD[predicted_N] * activations_NxD)
+    contributions = np.abs(head_KxD[predicted_N] * evidence_NxD)
     total = contributions.sum(axis=1, keepdims=True)
     return float(np.mean(np.sum((contributions >= share * total) & (contributions > 0), axis=1)))
 
@@ -136,9 +136,7 @@ def evaluate_prediction(
     metrics = {
         **class_metrics(prediction.class_logits, labels_N),
         "nec": mean_effective_concepts(head_KxD),
-        "active_concepts": active_concepts(
-            prediction.concept_activations, head_KxD, prediction.label_ids
-        ),
+        "active_concepts": active_concepts(prediction.evidence, head_KxD, prediction.label_ids),
         "concept_fidelity": _mean(fidelity),
     }
     if present_NxD is not None:

@@ -21,6 +21,7 @@ from jaxcbm.evaluation.evaluate import (
     evaluate,
     fitted_model,
 )
+from jaxcbm.evaluation.explanation_truth import PARTS, SHOWN
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.metrics import confusion_matrix
 from jaxcbm.experiment.config import Experiment, read_experiment
@@ -174,7 +175,7 @@ def table(metrics: dict[str, Any]) -> str:
     lines = []
     # What belongs to no other group tells how often the model is right.
     for title, values in {"accuracy": test, **groups}.items():
-        lines += [title, *(f"  {name:<24}{_number(name, x)}" for name, x in values.items())]
+        lines += [title, *(f"  {name:<32}{_number(name, x)}" for name, x in values.items())]
     for who, policies in metrics["interventions"].items():
         steps = [step for step in _SHOWN_STEPS if step < len(next(iter(policies.values())))]
         lines.append(f"top-1 after {', '.join(map(str, steps))} concepts are set by the {who}")
@@ -194,6 +195,11 @@ _GROUPS = {
     "concepts": (
         *("concept_fidelity", "concept_auc", "encoder_concept_auc", "random_top1", "unexplained"),
         *("leakage_top1", "leakage_real_top1", "leakage_chance"),
+    ),
+    "explanations (of the reasons shown, the share that is true of the picture)": (
+        *(f"explanation_truth_{which}" for which in (*SHOWN, *(f"{name}_5" for name in PARTS))),
+        *("concept_ece", "deletion", "random_deletion", "insertion", "random_insertion"),
+        "bar_error",
     ),
 }
 

@@ -92,11 +92,10 @@ def _writer(output: Path) -> Callable[[Path, Sequence[dict[str, Any]]], None]:
 def _rows(
     model: Model, names: Sequence[str], prediction: Prediction, top: int
 ) -> Iterator[dict[str, Any]]:
-    logits = prediction.class_logits - prediction.class_logits.max(axis=1, keepdims=True)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    probabilities = prediction.class_probabilities
     for n, name in enumerate(names):
         label = int(prediction.label_ids[n])
-        values_D = model.head[label] * prediction.concept_activations[n]
+        values_D = model.head[label] * prediction.evidence[n]
         strongest = [d for d in np.argsort(-np.abs(values_D))[:top] if values_D[d] != 0]
         yield {
             "file": name,

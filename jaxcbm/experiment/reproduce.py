@@ -38,7 +38,7 @@ from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 
 Protocol = Literal["official", "pooled", "released"]
 # Of the files of finished parts: another one, and older parts are run again.
-_PART_FORMAT = 2
+_PART_FORMAT = 3
 
 
 def run(

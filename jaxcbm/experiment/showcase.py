@@ -28,8 +28,9 @@ def showcase(study: Study, pictures: ImageSet, row: str) -> dict[str, Any]:
         row: name of the default's row.
     """
     fitted, test = ours(study, 0), study.splits.test
-    class_logits = fitted.predict(test.as_array()).class_logits
-    groups = reliability(class_logits, np.asarray(test.labels))
+    seen = fitted.predict(test.as_array())
+    explained = tuple(_explained(test, pictures, fitted, seen.class_logits))
+    groups = reliability(seen.class_logits, np.asarray(test.labels), temperature=seen.temperature)
     return {
         "class_weights": class_weights(row, _comparable(fitted), test.classes, fitted.phrases),
         "reliability": (
@@ -40,7 +41,7 @@ def showcase(study: Study, pictures: ImageSet, row: str) -> dict[str, Any]:
                 tuple(groups.counts.tolist()),
             ),
         ),
-        "explanations": Explanations(row, tuple(_explained(test, pictures, fitted, class_logits))),
+        "explanations": Explanations(row, explained),
     }
 
 

@@ -18,6 +18,7 @@ from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
 from jaxcbm.model.model import Model, load_model
+from jaxcbm.training.calibrate import calibrate
 from jaxcbm.training.finetune.fit import ImageSplit, Recipe, finetune_splits
 from jaxcbm.training.fit import fit
 from jaxcbm.training.metrics_log import read_metrics
@@ -88,10 +89,10 @@ def fit_finetuned(
     parts = ImageSplit(pictures, splits.train), ImageSplit(pictures, splits.valid)
     model = finetune_splits(*parts, recipe, workdir)
     prepared = prepare(experiment, workdir, finetuned=model.finetuned)
+    train, valid = prepared.splits.train, prepared.splits.valid
     if experiment.sparse_head.enabled:
-        train, valid = prepared.splits.train, prepared.splits.valid
         model = sparsify(model, train, valid, experiment.sparse_head)
-    return model, prepared
+    return calibrate(model, train, valid, experiment.training.seed), prepared
 
 
 def draw(workdir: Path) -> None:

@@ -37,14 +37,67 @@ def concept_values(activations_NxD: np.ndarray, present_NxD: np.ndarray) -> Conc
     >>> values.absent.tolist(), values.present.tolist()
     ([-1.0], [3.0])
     """
+    means = typical_activations(activations_NxD, present_NxD)
+    return ConceptValues(*means, *presence_curves(activations_NxD, present_NxD))
+
+
+def typical_activations(
+    activations_NxD: np.ndarray, present_NxD: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean activations of images without and with each concept, float64 [D] each.
+
+    NaN for a concept that all or none of the known images have.
+    """
     activations_NxD = np.asarray(activations_NxD, np.float64)
     known_NxD = ~np.isnan(present_NxD)
     with_NxD = known_NxD & (np.nan_to_num(present_NxD) > 0.5)
     without_NxD = known_NxD & ~with_NxD
     both_D = with_NxD.any(axis=0) & without_NxD.any(axis=0)
-    means = (_mean(activations_NxD, which_NxD) for which_NxD in (without_NxD, with_NxD))
-    learnt = (*means, *_beliefs(activations_NxD, with_NxD, without_NxD))
-    return ConceptValues(*(np.where(both_D, values_D, np.nan) for values_D in learnt))
+    absent_D, present_D = (
+        np.where(both_D, _mean(activations_NxD, which_NxD), np.nan)
+        for which_NxD in (without_NxD, with_NxD)
+    )
+    return absent_D, present_D
+
+
+def presence_curves(
+    activations_NxD: np.ndarray, present_NxD: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept, float64 [D], of a logistic regression of presence for every concept.
+
+    All at once by Newton's method. NaN for a concept that all or none of the known images have.
+
+    Reference: Platt 1999, Probabilistic outputs for support vector machines.
+
+    >>> slope, intercept = presence_curves(np.array([[0.0], [1.0], [2.0]]), np.eye(3)[:, [2]])
+    >>> bool(slope[0] > 1), bool(-2 < intercept[0] / slope[0] < -1)
+    (True, True)
+    """
+    activations_NxD = np.asarray(activations_NxD, np.float64)
+    known_NxD = (~np.isnan(present_NxD)).astype(np.float64)
+    with_NxD = np.nan_to_num(present_NxD) > 0.5
+    counts_D = np.maximum(known_NxD.sum(axis=0), 1)
+    mean_D = (activations_NxD * known_NxD).sum(axis=0) / counts_D
+    centred_NxD = (activations_NxD - mean_D) * known_NxD
+    scale_D = np.sqrt((centred_NxD**2).sum(axis=0) / counts_D) + 1e-12
+    x_NxD = centred_NxD / scale_D
+    slope_D, offset_D = np.zeros_like(mean_D), np.zeros_like(mean_D)
+    for _ in range(25):
+        p_NxD = 0.5 + 0.5 * np.tanh(0.5 * (slope_D * x_NxD + offset_D))
+        error_NxD = (p_NxD - with_NxD) * known_NxD
+        weight_NxD = p_NxD * (1 - p_NxD) * known_NxD
+        gradient_s = (error_NxD * x_NxD).sum(axis=0) / counts_D + _RIDGE * slope_D
+        gradient_o = error_NxD.sum(axis=0) / counts_D
+        ss = (weight_NxD * x_NxD**2).sum(axis=0) / counts_D + _RIDGE
+        so = (weight_NxD * x_NxD).sum(axis=0) / counts_D
+        oo = weight_NxD.sum(axis=0) / counts_D + 1e-9
+        determinant = np.maximum(ss * oo - so**2, 1e-12)
+        # At most one unit a step: far from the solution a full step may overshoot.
+        slope_D -= np.clip((oo * gradient_s - so * gradient_o) / determinant, -1.0, 1.0)
+        offset_D -= np.clip((ss * gradient_o - so * gradient_s) / determinant, -1.0, 1.0)
+    both_D = (with_NxD.sum(axis=0) > 0) & (with_NxD.sum(axis=0) < known_NxD.sum(axis=0))
+    intercept_D = offset_D - slope_D * mean_D / scale_D
+    return np.where(both_D, slope_D / scale_D, np.nan), np.where(both_D, intercept_D, np.nan)
 
 
 def predicted_presence(values: ConceptValues, activations_NxD: np.ndarray) -> np.ndarray:
@@ -95,28 +148,3 @@ def encoder_answers(
 
 def _mean(activations_NxD: np.ndarray, which_NxD: np.ndarray) -> np.ndarray:
     return (activations_NxD * which_NxD).sum(axis=0) / np.maximum(which_NxD.sum(axis=0), 1)
-
-
-def _beliefs(activations_NxD: np.ndarray, with_NxD: np.ndarray, without_NxD: np.ndarray):
-    """Slope and offset of a logistic regression for every concept at once, by Newton's method."""
-    known_NxD = (with_NxD | without_NxD).astype(np.float64)
-    counts_D = np.maximum(known_NxD.sum(axis=0), 1)
-    mean_D = (activations_NxD * known_NxD).sum(axis=0) / counts_D
-    centred_NxD = (activations_NxD - mean_D) * known_NxD
-    scale_D = np.sqrt((centred_NxD**2).sum(axis=0) / counts_D) + 1e-12
-    x_NxD = centred_NxD / scale_D
-    slope_D, offset_D = np.zeros_like(mean_D), np.zeros_like(mean_D)
-    for _ in range(25):
-        p_NxD = 0.5 + 0.5 * np.tanh(0.5 * (slope_D * x_NxD + offset_D))
-        error_NxD = (p_NxD - with_NxD) * known_NxD
-        weight_NxD = p_NxD * (1 - p_NxD) * known_NxD
-        gradient_s = (error_NxD * x_NxD).sum(axis=0) / counts_D + _RIDGE * slope_D
-        gradient_o = error_NxD.sum(axis=0) / counts_D
-        ss = (weight_NxD * x_NxD**2).sum(axis=0) / counts_D + _RIDGE
-        so = (weight_NxD * x_NxD).sum(axis=0) / counts_D
-        oo = weight_NxD.sum(axis=0) / counts_D + 1e-9
-        determinant = np.maximum(ss * oo - so**2, 1e-12)
-        # At most one unit a step: far from the solution a full step may overshoot.
-        slope_D -= np.clip((oo * gradient_s - so * gradient_o) / determinant, -1.0, 1.0)
-        offset_D -= np.clip((ss * gradient_o - so * gradient_s) / determinant, -1.0, 1.0)
-    return slope_D / scale_D, offset_D - slope_D * mean_D / scale_D

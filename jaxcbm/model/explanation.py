@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxcbm.model.prediction import Prediction
+from jaxcbm.model.smallest_change import Correction, smallest_change
 from jaxcbm.pages import bars, render
 
 if TYPE_CHECKING:
@@ -22,10 +25,14 @@ class Contribution(NamedTuple):
 
     Attributes:
         phrase: the concept.
-        value: F[k, d] a[d].
+        value: F[k, d] (a[d] - neutral[d]), where `Calibration.neutral` says what an image gives
+            that tells nothing of the concept; with no calibration, F[k, d] a[d].
         weight: F[k, d].
         activation: a[d].
         score: psi[d], the encoder's own image-concept score.
+        present: whether the concept counts as there; see `Calibration.is_present`.
+        probability: how likely it is to be there, 0 to 1; NaN where annotations did not tell.
+        percentile: share of train images with a lower activation, 0 to 1; NaN if unknown.
     """
 
     phrase: str
@@ -33,15 +40,60 @@ class Contribution(NamedTuple):
     weight: float
     activation: float
     score: float
+    present: bool
+    probability: float = math.nan
+    percentile: float = math.nan
 
     @property
     def label(self) -> str:
-        """The phrase, with "no" before it where its absence is what counts (a[d] < 0).
+        """The phrase, with "no" before it where the concept is absent."""
+        return self.phrase if self.present else f"no {self.phrase}"
 
-        Activations are centred on the train images, so a negative one says that the image shows the
-        concept less than most.
-        """
-        return self.phrase if self.activation >= 0 else f"no {self.phrase}"
+
+class Change(NamedTuple):
+    """The fewest concepts that would have to be otherwise for another class to overtake.
+
+    Attributes:
+        label: the class that does.
+        corrections: phrase -> what it would have to be; the greatest gain first.
+    """
+
+    label: str
+    corrections: dict[str, Correction]
+
+    @property
+    def activations(self) -> dict[str, float]:
+        """As `Model.intervene` takes them."""
+        return {phrase: c.value for phrase, c in self.corrections.items()}
+
+    def __str__(self) -> str:
+        said = (phrase if c.present else f"no {phrase}" for phrase, c in self.corrections.items())
+        return f"{self.label}, if: {', '.join(said)}"
+
+
+class Contrast(NamedTuple):
+    """What tells the explained class from another one.
+
+    Attributes:
+        other: the other class.
+        probability: of the other class, 0 to 1.
+        contributions: to the difference of the two logits, sorted by absolute value; a positive one
+            speaks for the explained class.
+        rest: the sum of all others; with `contributions` it adds up to the difference.
+        change: the fewest concepts for the other class to overtake this one; None where none do, or
+            without a calibration.
+    """
+
+    other: str
+    probability: float
+    contributions: tuple[Contribution, ...]
+    rest: float
+    change: Change | None
+
+    @property
+    def margin(self) -> float:
+        """How far the explained class's logit is above the other's."""
+        return sum(c.value for c in self.contributions) + self.rest
 
 
 class Explanation(NamedTuple):
@@ -51,11 +103,14 @@ class Explanation(NamedTuple):
         image: the picture.
         target: the explained class.
         predicted: the class with the highest logit.
-        probability: softmax of the explained class, 0 to 1.
+        probability: of the explained class, 0 to 1.
         contributions: the largest, sorted by absolute value.
-        rest: the sum of all other contributions and the class bias; with `contributions` it adds
-            up to the class logit.
+        rest: all other contributions, the class bias, and what an image gets that tells nothing;
+            with `contributions` it adds up to the class logit.
         top_scores: the encoder's own highest concept scores: (phrase, score).
+        contrast: what tells the class from another one; None where there is but one.
+        smallest_change: the fewest concepts for another decision, whichever; None where none would
+            do, or without a calibration.
     """
 
     image: Image.Image
@@ -65,6 +120,8 @@ class Explanation(NamedTuple):
     contributions: tuple[Contribution, ...]
     rest: float
     top_scores: tuple[tuple[str, float], ...]
+    contrast: Contrast | None = None
+    smallest_change: Change | None = None
 
     @property
     def logit(self) -> float:
@@ -117,7 +174,7 @@ class Explanation(NamedTuple):
 
 def explain_image(
     image: Image.Image,
-    prediction: Any,
+    prediction: Prediction,
     *,
     head_KxD: np.ndarray,
     bias_K: np.ndarray,
@@ -125,37 +182,103 @@ def explain_image(
     classes: Sequence[str],
     k: int,
     target: str | None = None,
+    against: str | None = None,
 ) -> Explanation:
-    """Decompose one image's class logit into its concepts' contributions F[k, d] a[d]."""
-    predicted = int(prediction.label_ids[0])
-    chosen = predicted if target is None else list(classes).index(target)
-    logits_K = prediction.class_logits[0].astype(np.float64)
-    exponentials = np.exp(logits_K - logits_K.max())
+    """Decompose one image's class logit, and what parts it from another, into contributions.
+
+    Concept d contributes F[k, d] (a[d] - neutral[d]) to class k: what it adds beside an image that
+    says nothing about the concept (`Calibration.neutral`).
+
+    Args:
+        image: the picture.
+        prediction: of this image alone.
+        head_KxD: F.
+        bias_K: of the head.
+        phrases: of the D concepts.
+        classes: K names.
+        k: contributions to keep.
+        target: the class to explain; the predicted one by default.
+        against: the class to tell it from; by default the predicted one, or where that is the
+            target, the runner-up.
+    """
+    names, predicted = list(classes), int(prediction.label_ids[0])
+    chosen = predicted if target is None else names.index(target)
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
-    values_D = head_KxD[chosen] * activations_D
+    logits_K = head_KxD @ activations_D + bias_K
+    highest: list[int] = np.argsort(-psi_D).tolist()
+    found = Explanation(
+        image=image,
+        target=classes[chosen],
+        predicted=classes[predicted],
+        probability=float(prediction.class_probabilities[0, chosen]),
+        **_contributions(prediction, head_KxD[chosen], logits_K[chosen], phrases, k),
+        top_scores=tuple((phrases[d], float(psi_D[d])) for d in highest[: max(k, 1)]),
+    )
+    if len(classes) < 2:
+        return found
+    first, second = np.argsort(-logits_K, kind="stable")[:2].tolist()
+    default = first if first != chosen else second
+    other = default if against is None else names.index(against)
+    weights_D, margin = head_KxD[chosen] - head_KxD[other], logits_K[chosen] - logits_K[other]
+    contrast = Contrast(
+        other=classes[other],
+        probability=float(prediction.class_probabilities[0, other]),
+        **_contributions(prediction, weights_D, margin, phrases, k),
+        change=_change(prediction, logits_K, head_KxD, phrases, classes, chosen, [other]),
+    )
+    change = _change(prediction, logits_K, head_KxD, phrases, classes, predicted)
+    return found._replace(contrast=contrast, smallest_change=change)
+
+
+def _contributions(
+    prediction: Prediction, weights_D: np.ndarray, total: float, phrases: Sequence[str], k: int
+) -> dict[str, Any]:
+    """The largest parts of a logit, or of a difference of two, and the rest of it."""
+    activations_D, calibration = prediction.concept_activations[0], prediction.calibration
+    if calibration is None:
+        present_D, percentiles_D = activations_D >= 0, np.full(len(activations_D), np.nan)
+    else:
+        present_D = calibration.is_present(activations_D)
+        percentiles_D = calibration.percentiles(activations_D)
+    probabilities_D = prediction.concept_probabilities[0]
+    values_D = weights_D * prediction.evidence[0]
     ranked: list[int] = np.argsort(-np.abs(values_D)).tolist()
     order = [d for d in ranked[:k] if values_D[d] != 0.0]
     kept = tuple(
         Contribution(
             phrases[d],
             float(values_D[d]),
-            float(head_KxD[chosen, d]),
+            float(weights_D[d]),
             float(activations_D[d]),
-            float(psi_D[d]),
+            float(prediction.concept_scores[0, d]),
+            bool(present_D[d]),
+            float(probabilities_D[d]),
+            float(percentiles_D[d]),
         )
         for d in order
     )
-    highest: list[int] = np.argsort(-psi_D).tolist()
-    best = highest[: max(k, 1)]
-    return Explanation(
-        image=image,
-        target=classes[chosen],
-        predicted=classes[predicted],
-        probability=float(exponentials[chosen] / exponentials.sum()),
-        contributions=kept,
-        rest=float(values_D.sum() - values_D[order].sum() + bias_K[chosen]),
-        top_scores=tuple((phrases[d], float(psi_D[d])) for d in best),
+    return {"contributions": kept, "rest": float(total - values_D[order].sum())}
+
+
+def _change(
+    prediction: Prediction,
+    logits_K: np.ndarray,
+    head_KxD: np.ndarray,
+    phrases: Sequence[str],
+    classes: Sequence[str],
+    decided: int,
+    others: Sequence[int] | None = None,
+) -> Change | None:
+    if prediction.calibration is None:
+        return None
+    activations_D = prediction.concept_activations[0]
+    found = smallest_change(
+        logits_K, activations_D, head_KxD, prediction.calibration, decided, others
     )
+    if found is None:
+        return None
+    corrections = {phrases[c.column]: c for c in found.corrections}
+    return Change(classes[found.class_id], corrections)
 
 
 def _data_url(image: Image.Image) -> str:

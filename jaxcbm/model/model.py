@@ -29,8 +29,11 @@ from jaxcbm.encoders.finetune.finetuned import (
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.model.calibration import Calibration
+from jaxcbm.model.corrections import correct
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.prediction import Prediction
+from jaxcbm.model.record_file import load_record, save_record
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
 from jaxcbm.model.texts import Texts
 from jaxcbm.typed_json import from_json
@@ -38,6 +41,7 @@ from jaxcbm.typed_json import from_json
 FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
 ENCODER_FOLDER = "encoder"
 
 
@@ -66,6 +70,7 @@ class Model:
             frozen.
         sparse_path: the path that the head was chosen on; None for a trained head, or for a model
             that was saved without it.
+        calibration: what its logits and activations mean; None for a model that was saved without.
     """
 
     config: BottleneckConfig
@@ -84,6 +89,7 @@ class Model:
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     finetuned: FinetunedWeights | None = None
     sparse_path: SparseChoice | None = None
+    calibration: Calibration | None = None
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -162,7 +168,7 @@ class Model:
             padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
             parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
         logits, *concepts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Prediction.of(logits, self.classes, *concepts)
+        return Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
 
     def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
         """Predict from images.
@@ -182,61 +188,89 @@ class Model:
             return self.predict_embeddings(images.as_array())
         return self.predict_embeddings(self.loaded_encoder.embed_images(images))
 
-    def explain(self, image: ImageLike, k: int = 10, target: str | None = None) -> Explanation:
-        """Why the model says what it says about one image.
+    def explain(
+        self,
+        image: ImageLike,
+        k: int = 10,
+        target: str | None = None,
+        against: str | None = None,
+    ) -> Explanation:
+        """Why the model says what it says about one image, and why nothing else.
 
         Args:
             image: a PIL picture, a path, bytes, or an array [H, W, 3].
             k: contributions to keep, largest first in absolute value.
             target: the class to explain; the predicted one by default.
+            against: the class to tell it from (`Explanation.contrast`); by default the runner-up,
+                or the predicted class where another one is explained.
 
         Raises:
-            UserError: no such class, or no readable picture.
+            UserError: no such class, twice the same, or no readable picture.
         """
-        if target is not None and target not in self.classes:
-            raise UserError(f"no class named {target!r} (there are {', '.join(self.classes)})")
+        for name in (target, against):
+            if name is not None and name not in self.classes:
+                raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
         picture = open_image(image)
+        prediction = self.predict(picture)
+        if against is not None and against == (target or prediction.labels[0]):
+            raise UserError(f"{against!r} is the explained class: name another one to tell it from")
         return explain_image(
             picture,
-            self.predict(picture),
+            prediction,
             head_KxD=self.head,
             bias_K=np.asarray(self.params.get("head.bias", np.zeros(len(self.classes)))),
             phrases=self.concepts.phrases,
             classes=self.classes,
             k=k,
             target=target,
+            against=against,
         )
 
     def intervene(
         self,
         image: ImageLike | Iterable[ImageLike] | Features,
         activations: Mapping[str, float],
+        *,
+        carry: bool = False,
     ) -> Prediction:
         """Predict with some concept activations set by hand.
 
         Args:
             image: a picture, or whatever else `predict` takes.
             activations: phrase -> value, in the units of `concept_activations`.
+            carry: whether this is a correction, from which the model learns about the concepts that
+                go with these (`jaxcbm.model.corrections`), and not a question of what would be if
+                nothing but these were otherwise.
 
         Raises:
-            UserError: a phrase that is not in the concept set.
+            UserError: a phrase that is not in the concept set; a model without a calibration has
+                nothing to carry by.
         """
         place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
         if unknown := [phrase for phrase in activations if phrase not in place]:
             raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
         before = self.predict(image)
-        changed_NxD = before.concept_activations.copy()
-        for phrase, value in activations.items():
-            changed_NxD[:, place[phrase]] = value
+        columns = np.array([place[phrase] for phrase in activations], np.int64)
+        values = np.array(list(activations.values()), np.float32)
+        if not carry:
+            changed_NxD = before.concept_activations.copy()
+            changed_NxD[:, columns] = values
+        elif self.calibration is None:
+            raise UserError("this model was saved without a calibration: train it again to carry")
+        else:
+            changed_NxD = correct(before, self.calibration, columns, values)
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
         concepts = changed_NxD, before.concept_logits, before.concept_scores
-        return Prediction.of(logits.astype(np.float32), self.classes, *concepts)
+        return Prediction.of(
+            logits.astype(np.float32), self.classes, *concepts, calibration=self.calibration
+        )
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
         The frozen encoder is stored as its name and content hash, not as a copy; what was finetuned
-        of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`.
+        of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`; the
+        calibration, as `calibration.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
         tensors["input_map.bias"] = np.asarray(self.input_map.bias)
@@ -266,6 +300,8 @@ class Model:
                 save_finetuned(temporary / FINETUNED_FILE, self.finetuned)
             if self.sparse_path is not None:
                 save_sparse_path(temporary / SPARSE_PATH_FILE, self.sparse_path)
+            if self.calibration is not None:
+                save_record(temporary / CALIBRATION_FILE, self.calibration)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -341,7 +377,7 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         if name.startswith("params.")
     }
     # Models from before it was stored, and those with a trained head, have none.
-    path = place / SPARSE_PATH_FILE
+    path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
     return Model(
         config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
         params=params,
@@ -359,4 +395,5 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         metrics=header["metrics"],
         finetuned=finetuned,
         sparse_path=load_sparse_path(path, params) if path.exists() else None,
+        calibration=load_record(record, Calibration) if record.exists() else None,
     )

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcbm.model.calibration import Calibration, log_probabilities
+
 
 class Prediction(NamedTuple):
     """What the model says about N images.
@@ -15,6 +17,7 @@ class Prediction(NamedTuple):
         concept_scores: psi, the encoder's own scores, float32 [N, D].
         label_ids: int32 [N].
         labels: N class names.
+        calibration: what turns these numbers into probabilities; None where that was not learnt.
     """
 
     class_logits: np.ndarray
@@ -23,6 +26,48 @@ class Prediction(NamedTuple):
     concept_scores: np.ndarray
     label_ids: np.ndarray
     labels: tuple[str, ...]
+    calibration: Calibration | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What the class logits are divided by; 1 where it was not learnt."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
+
+    @property
+    def class_probabilities(self) -> np.ndarray:
+        """Softmax of the class logits over the temperature, float64 [N, K].
+
+        >>> Prediction.of(np.zeros((1, 2)), ("owl", "wren")).class_probabilities
+        array([[0.5, 0.5]])
+        """
+        return np.exp(log_probabilities(self.class_logits, self.temperature))
+
+    @property
+    def concept_probabilities(self) -> np.ndarray:
+        """How likely each concept is to be in each image, float64 [N, D].
+
+        NaN for concepts that validation had no annotations of.
+        """
+        if self.calibration is None:
+            return np.full(self.concept_activations.shape, np.nan)
+        return self.calibration.concept_probabilities(self.concept_activations)
+
+    @property
+    def evidence(self) -> np.ndarray:
+        """Activations counted from where they say nothing (`Calibration.neutral`), float64 [N, D].
+
+        The contribution of concept d to class k is F[k, d] times this; without a calibration,
+        activations count from 0.
+        """
+        if self.calibration is None:
+            return self.concept_activations.astype(np.float64)
+        return self.concept_activations - self.calibration.neutral
+
+    def select(self, rows: np.ndarray) -> "Prediction":
+        """What is said about the images at these positions."""
+        names = ("class_logits", "concept_activations", "concept_logits", "concept_scores")
+        taken = {name: getattr(self, name)[rows] for name in (*names, "label_ids")}
+        return self._replace(**taken, labels=tuple(self.labels[row] for row in rows))
 
     @classmethod
     def of(
@@ -32,6 +77,7 @@ class Prediction(NamedTuple):
         concept_activations: np.ndarray | None = None,
         concept_logits: np.ndarray | None = None,
         concept_scores: np.ndarray | None = None,
+        calibration: Calibration | None = None,
     ) -> "Prediction":
         """Label what is predicted; without concepts, D = 0.
 
@@ -47,4 +93,5 @@ class Prediction(NamedTuple):
             none if concept_scores is None else concept_scores,
             label_ids,
             tuple(classes[i] for i in label_ids),
+            calibration,
         )

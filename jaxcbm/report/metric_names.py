@@ -45,7 +45,17 @@ METRICS = {
     "concept_fidelity": MetricFormat(
         "fidelity", 1, meaning="correlation of concept logits with the encoder's own scores"
     ),
-    "ece": MetricFormat("ECE %", -1, True, 1, "expected calibration error"),
+    "ece": MetricFormat(
+        "ECE %", -1, True, 1, "expected calibration error of its own probabilities"
+    ),
+    "explanation_truth_1": MetricFormat(
+        "truth at 1 %", 1, True, 1, "share of the supporting reasons shown that annotations confirm"
+    ),
+    "explanation_truth_3": MetricFormat("truth at 3 %", 1, True, 1),
+    "explanation_truth_5": MetricFormat("truth at 5 %", 1, True, 1),
+    "explanation_truth_present_5": MetricFormat(
+        "truth at 5, present %", 1, True, 1, "the same of those that say that a concept is there"
+    ),
     "random_top1": MetricFormat(
         "random top-1 %", 0, True, 1, "with as many random words as concepts"
     ),
@@ -61,6 +71,18 @@ _FURTHER = {
     "weighted_recall": MetricFormat("weighted recall %", 1, True, 1),
     "weighted_f1": MetricFormat("weighted F1 %", 1, True, 1),
     "encoder_concept_auc": MetricFormat("AUC of the encoder's scores", 0),
+    "explanation_truth_absent_5": MetricFormat("truth at 5, absent %", 1, True, 1),
+    "explanation_truth_right_5": MetricFormat("truth at 5, right predictions %", 1, True, 1),
+    "explanation_truth_wrong_5": MetricFormat("truth at 5, wrong predictions %", 1, True, 1),
+    "corrected_top1_1": MetricFormat("top-1 %, 1 carried correction", 1, True, 1),
+    "corrected_top1_5": MetricFormat("top-1 %, 5 carried corrections", 1, True, 1),
+    "corrected_top1_20": MetricFormat("top-1 %, 20 carried corrections", 1, True, 1),
+    "concept_ece": MetricFormat("ECE of concept probabilities %", -1, True, 1),
+    "deletion": MetricFormat("deletion", -1),
+    "random_deletion": MetricFormat("deletion, random order", 0),
+    "insertion": MetricFormat("insertion", 1),
+    "random_insertion": MetricFormat("insertion, random order", 0),
+    "bar_error": MetricFormat("logit beside the sum of bars", -1, digits=5),
     "leakage_chance": MetricFormat("leakage by chance, top-1 %", 0, True, 1),
     "unexplained": MetricFormat("accuracy that needs no meaning", -1),
     "nll": MetricFormat("NLL", -1),

@@ -26,6 +26,7 @@ from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model, make_model
 from jaxcbm.model.texts import Texts, embed_words
+from jaxcbm.training.calibrate import calibrate
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.data_mode import data_identity, is_streamed
 from jaxcbm.training.feeds import memory_feed, stream_feed
@@ -89,14 +90,15 @@ def fit(
     model = make_model(
         encoder, concepts, texts, config.bottleneck, fetch(progress.best), inputs.layer
     )
+    seed = config.training.seed
     if not config.sparse_head.enabled:
-        return model
+        return calibrate(model, train, valid, seed)
     if streamed:
-        many, seed = config.sparse_head.images, config.training.seed
+        many = config.sparse_head.images
         logging.info("sparse head: solved on %d of %d images", min(many, len(train)), len(train))
         train, valid = train.sample(many, seed), valid.sample(many, seed)
         model = replace(model, metrics={**model.metrics, "sparse_head_images": len(train)})
-    return sparsify(model, train, valid, config.sparse_head)
+    return calibrate(sparsify(model, train, valid, config.sparse_head), train, valid, seed)
 
 
 def fit_features(

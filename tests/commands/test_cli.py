@@ -120,6 +120,21 @@ def test_explain_draws(trained, picture_folder, tmp_path, suffix):
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_explain_says_what_tells_it_from_a_class_that_is_named(
+    trained, picture_folder, tmp_path, capsys
+):
+    picture = picture_folder / "blue" / "00.png"
+    output = tmp_path / "why.html"
+    argv = ["-q", "explain", f"--workdir={trained}", f"--images={picture}", f"--output={output}"]
+    decided = load_model(trained).explain(picture).target
+    other = next(name for name in ("amber", "blue", "coral") if name != decided)
+    assert main([*argv, f"--against={other}"]) == 0
+    assert f"rather than {other} (" in capsys.readouterr().out
+    for name, told in ((decided, "is the explained class"), ("teal", "no class named 'teal'")):
+        assert main([*argv, f"--against={name}"]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_contributions_add_up_to_the_logit_and_an_intervention_changes_it(trained, picture_folder):
     from PIL import Image
 

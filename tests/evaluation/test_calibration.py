@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import calibration
+from jaxcbm.model.calibration import fit_temperature, log_probabilities
 
 
 def sharp_logits(seed: int, images: int = 400, classes: int = 5, sharpness: float = 3.0):
@@ -20,7 +21,7 @@ def sharp_logits(seed: int, images: int = 400, classes: int = 5, sharpness: floa
 
 def test_scores_are_scikit_learns():
     logits, labels = sharp_logits(0)
-    probabilities = np.exp(calibration.log_probabilities(logits))
+    probabilities = np.exp(log_probabilities(logits))
     assert calibration.negative_log_likelihood(logits, labels) == pytest.approx(
         sklearn.metrics.log_loss(labels, probabilities)
     )
@@ -37,7 +38,7 @@ def test_scores_are_scikit_learns():
 )
 def test_groups_are_scikit_learns(scheme, theirs):
     logits, labels = sharp_logits(1)
-    probabilities = np.exp(calibration.log_probabilities(logits))
+    probabilities = np.exp(log_probabilities(logits))
     right = probabilities.argmax(axis=1) == labels
     accuracies, confidences = sklearn.calibration.calibration_curve(
         right, probabilities.max(axis=1), n_bins=10, strategy=theirs
@@ -81,7 +82,7 @@ def test_temperature_is_the_minimum(sharpness):
         method="bounded",
         options={"xatol": 1e-10},
     )
-    temperature = calibration.fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, labels)
     assert temperature == pytest.approx(np.exp(found.x), rel=1e-4)
     # The labels were drawn from the logits before they were made sharp.
     assert temperature == pytest.approx(sharpness, rel=0.2)
@@ -89,11 +90,11 @@ def test_temperature_is_the_minimum(sharpness):
 
 def test_temperature_of_a_model_without_errors_stays_finite():
     logits, right, wrong = np.eye(3) * 2.0, np.arange(3), np.array([1, 2, 0])
-    sharpest = calibration.fit_temperature(logits, right)
+    sharpest = fit_temperature(logits, right)
     assert 1e-3 <= sharpest < 0.1
     assert calibration.negative_log_likelihood(logits, right, sharpest) < 1e-12
-    assert calibration.fit_temperature(logits, wrong) == pytest.approx(1e3, rel=1e-3)
-    assert np.isfinite(calibration.fit_temperature(np.zeros((3, 3)), right))
+    assert fit_temperature(logits, wrong) == pytest.approx(1e3, rel=1e-3)
+    assert np.isfinite(fit_temperature(np.zeros((3, 3)), right))
 
 
 def test_large_logits_do_not_overflow():

@@ -6,10 +6,10 @@ import pytest
 from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation import evaluate as module
-from jaxcbm.evaluation.calibration import fit_temperature
 from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.random_control import _WORDS
+from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.model.prediction import Prediction
 
 CONCEPTS, CLASSES = 40, 4
@@ -103,7 +103,10 @@ def test_without_concepts_there_are_the_metrics_of_classes_and_calibration(fitte
     assert one.metrics == {name: other.metrics[name] for name in one.metrics}
     assert other.metrics.keys() - one.metrics.keys() == {
         *("nec", "active_concepts", "concept_fidelity", "concept_auc", "encoder_concept_auc"),
-        "anec",
+        *("anec", "concept_ece", "bar_error"),
+        *("deletion", "insertion", "random_deletion", "random_insertion"),
+        *(f"explanation_truth_{k}" for k in (1, 3, 5)),
+        *(f"explanation_truth_{name}_5" for name in ("present", "absent", "right", "wrong")),
     }
 
 
@@ -130,7 +133,7 @@ def test_huge_splits_are_sampled_and_test_is_not(fitted, splits, monkeypatch):
         return fitted.predict(rows)
 
     some = evaluate(fitted._replace(predict=predict), splits, policies=("greedy",))
-    assert sorted(seen) == [50, 50, 200]
+    assert sorted(seen) == [50, 50, 50, 200]
     assert some.metrics["top1"] == whole.metrics["top1"]
     shares = np.array(some.interventions["expert"]["greedy"]) * 30
     np.testing.assert_allclose(shares, np.round(shares), atol=1e-4)

@@ -7,18 +7,19 @@ import pytest
 from page_parser import parse
 from PIL import Image
 
+from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.explanation import explain_image
 from jaxcbm.model.prediction import Prediction
 
 
-def explanation(k=3, target=None):
+def explanation(k=3, target=None, calibration=None, against=None):
     head = np.array([[1.0, -2.0, 0.0, 0.5], [0.0, 1.0, 3.0, 0.0]], np.float32)
     activations = np.array([[2.0, 1.0, 0.25, -4.0]], np.float32)
     bias = np.array([0.5, -0.25], np.float32)
     logits = activations @ head.T + bias
     label = np.argmax(logits, axis=1).astype(np.int32)
     scores = np.array([[20.0, 22.0, 19.0, 21.0]], np.float32)
-    prediction = Prediction(logits, activations, activations, scores, label, ("wren",))
+    prediction = Prediction(logits, activations, activations, scores, label, ("wren",), calibration)
     return explain_image(
         Image.new("L", (8, 8)),
         prediction,
@@ -28,6 +29,7 @@ def explanation(k=3, target=None):
         classes=("owl", "wren"),
         k=k,
         target=target,
+        against=against,
     ), logits[0]
 
 
@@ -44,6 +46,75 @@ def test_contributions_are_signed_sorted_and_complete():
 def test_an_absence_that_counts_is_called_one():
     labels = [c.label for c in explanation(target="owl")[0].contributions]
     assert "no short bill" in labels and "red <crown>" in labels
+
+
+CALIBRATION = Calibration(
+    temperature=2.0,
+    slope=np.array([1.0, 4.0, np.nan, 0.5]),
+    intercept=np.array([-3.0, 0.0, np.nan, 3.0]),
+    mean=np.array([1.5, 3.0, 0.0, -5.0]),
+    quantiles=np.linspace(-10, 10, 101, dtype=np.float32)[:, None] * np.ones(4, np.float32),
+    absent=np.array([0.0, -1.0, -1.0, -6.0]),
+    present=np.array([4.0, 1.0, 1.0, -2.0]),
+    frequencies=np.full((2, 4), 0.5),
+)
+
+
+def test_a_calibrated_explanation_counts_from_the_coin_toss_and_says_how_likely():
+    plain, logits = explanation(4, "owl")
+    found, _ = explanation(4, "owl", CALIBRATION)
+    parts = {c.phrase: c for c in found.contributions}
+    # Weights 1, -2, 0, 0.5 on activations 2, 1, 0.25, -4; likely from 3, 0, unknown and -6 on.
+    assert {name: c.value for name, c in parts.items()} == pytest.approx(
+        {"long tail": -2.0, "red <crown>": -1.0, "short bill": 1.0}
+    )
+    # The value's sign and the weight's tell the same as the presence.
+    assert all((c.value > 0) == (c.present == (c.weight > 0)) for c in parts.values())
+    np.testing.assert_allclose((found.logit, plain.logit), logits[0], rtol=1e-6)
+    # sigmoid(2 - 3), sigmoid(4), and sigmoid(-2 + 3); no annotation tells of spots.
+    likely = {"red <crown>": 0.26894, "long tail": 0.98201, "short bill": 0.73106}
+    for name, c in parts.items():
+        assert c.probability == pytest.approx(likely[name], abs=1e-5)
+        assert c.present == (likely[name] > 0.5)
+    assert parts["short bill"].percentile == pytest.approx(0.3, abs=1e-6)
+    spots = {c.phrase: c for c in explanation(4, "wren", CALIBRATION)[0].contributions}["spots"]
+    assert np.isnan(spots.probability) and spots.present and spots.label == "spots"
+    softened = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    assert found.probability == pytest.approx(softened[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("calibration", [None, CALIBRATION])
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_contrast_adds_up_to_the_difference_of_two_logits(k, calibration):
+    for target, other in ((None, "owl"), ("owl", "wren")):
+        found, logits = explanation(k, target, calibration)
+        contrast = found.contrast
+        assert contrast is not None and contrast.other == other
+        sign = 1 if other == "owl" else -1
+        assert contrast.margin == pytest.approx(sign * (logits[1] - logits[0]), rel=1e-6)
+        named = explanation(k, target, calibration, against=other)[0].contrast
+        # NaN, where nothing is known, equals nothing.
+        assert named is not None and str(named) == str(contrast) and named.other == contrast.other
+        here = {c.phrase: c.value for c in explanation(4, "owl", calibration)[0].contributions}
+        there = {c.phrase: c.value for c in explanation(4, "wren", calibration)[0].contributions}
+        for c in contrast.contributions:
+            difference = there.get(c.phrase, 0.0) - here.get(c.phrase, 0.0)
+            assert c.value == pytest.approx(sign * difference)
+
+
+def test_the_smallest_change_makes_another_decision():
+    found, logits = explanation(4, None, CALIBRATION)
+    change = found.smallest_change
+    assert change is not None and found.contrast is not None and change == found.contrast.change
+    # wren is 3 ahead; a tail that goes from 1 to -1 counts three times as much for it.
+    assert logits[1] - logits[0] == pytest.approx(3.0)
+    assert str(change) == "owl, if: no long tail"
+    assert change.activations == {"long tail": -1.0}
+    # Of a class that is not the predicted one, the predicted one is ahead as it is.
+    behind = explanation(4, "owl", CALIBRATION)[0]
+    assert behind.contrast is not None and behind.contrast.change is not None
+    assert behind.contrast.change.corrections == {} and behind.smallest_change == change
+    assert explanation()[0].smallest_change is None
 
 
 def test_the_predicted_class_is_explained_by_default_and_a_wrong_target_says_so():

@@ -14,6 +14,7 @@ from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.provenance import Candidate, Origin
 from jaxcbm.errors import UserError
+from jaxcbm.model.calibration import fit_calibration
 from jaxcbm.model.model import Model, load_model
 
 
@@ -114,5 +115,50 @@ def test_a_path_that_is_not_whole_is_one_line(tmp_path, left):
     with pytest.raises(
         UserError, match=r"sparse_path.safetensors: not a whole sparse path"
     ) as told:
+        load_model(tmp_path / "model")
+    assert "\n" not in str(told.value)
+
+
+def calibrated_model() -> Model:
+    model, activations, labels = sparse_model()
+    present = (activations > 3).astype(float)
+    present[:, 2] = np.nan
+    logits = np.stack([labels, 1.0 - labels], axis=1)
+    record = fit_calibration(activations, labels, activations, logits, labels, present, present)
+    return dataclasses.replace(model, calibration=record)
+
+
+def test_a_calibration_comes_back_as_it_was_and_predicts(tmp_path):
+    model = calibrated_model()
+    model.save(tmp_path / "model")
+    kept = load_model(tmp_path / "model")
+    assert kept.calibration is not None and model.calibration is not None
+    for one, other in zip(kept.calibration, model.calibration, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert type(one) is type(other)
+    rows = np.eye(3, 4, dtype=np.float32)
+    before, after = (each.predict_embeddings(rows) for each in (model, kept))
+    np.testing.assert_array_equal(after.class_probabilities, before.class_probabilities)
+    np.testing.assert_array_equal(after.concept_probabilities, before.concept_probabilities)
+    assert np.isnan(after.concept_probabilities).any(axis=0).tolist() == [d == 2 for d in range(6)]
+
+
+def test_a_model_from_before_calibrations_says_its_softmax(tmp_path):
+    model = calibrated_model()
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "calibration.safetensors").unlink()
+    old = load_model(tmp_path / "model")
+    assert old.calibration is None
+    said = old.predict_embeddings(np.eye(3, 4, dtype=np.float32))
+    softmax = np.exp(said.class_logits) / np.exp(said.class_logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(said.class_probabilities, softmax, rtol=1e-6)
+
+
+@pytest.mark.parametrize("left", [0, 100, -10])
+def test_a_calibration_that_is_not_whole_is_one_line(tmp_path, left):
+    calibrated_model().save(tmp_path / "model")
+    file = tmp_path / "model" / "calibration.safetensors"
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(UserError, match=r"calibration.safetensors: not a whole record") as told:
         load_model(tmp_path / "model")
     assert "\n" not in str(told.value)

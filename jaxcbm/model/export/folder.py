@@ -59,6 +59,9 @@ def export_model(
 
 def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None:
     folder.mkdir()
+    neutral = [0.0] * len(model.concepts)
+    if model.calibration is not None:
+        neutral = [float(value) for value in model.calibration.neutral]
     (folder / "predict.stablehlo").write_bytes(program.serialised)
     save_file(
         {name: np.array(value, order="C") for name, value in program.weights.items()},
@@ -68,10 +71,12 @@ def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None
         "inputs": {"pixels": {"dtype": "uint8", "shape": ["b", *[program.image_size] * 2, 3]}},
         "outputs": {
             "class_logits": {"dtype": "float32", "shape": ["b", len(model.classes)]},
+            "class_probabilities": {"dtype": "float32", "shape": ["b", len(model.classes)]},
             "concept_activations": {"dtype": "float32", "shape": ["b", len(model.concepts)]},
         },
         "classes": list(model.classes),
         "concepts": list(model.concepts.phrases),
+        "neutral": neutral,
         "platforms": list(program.platforms),
         "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
         "preprocessing": model.loaded_encoder.preprocess.to_hf(),

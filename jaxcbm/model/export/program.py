@@ -38,7 +38,8 @@ def make_program(model: Model, platforms: Sequence[str] = PLATFORMS) -> Exported
 
     The program takes the weights as an argument, so that it is a few hundred kilobytes and they lie
     in a file of their own; those that prediction never reads, such as the text tower's, are left
-    out. It returns a dict of `class_logits` [B, K] and `concept_activations` [B, D], float32.
+    out. It returns a dict of `class_logits` and `class_probabilities` [B, K] and
+    `concept_activations` [B, D], float32.
 
     Args:
         model: its encoder is loaded if it is not yet.
@@ -79,6 +80,7 @@ def _weights(model: Model) -> dict[str, np.ndarray]:
 def _predict(model: Model, weights: Mapping[str, np.ndarray]):
     """The function behind `Model.predict`, of weights and pixels alone."""
     bottleneck, tau = model.bottleneck, model.config.tau_end
+    temperature = 1.0 if model.calibration is None else model.calibration.temperature
     # The function under the jit: only at the top level does jax tell which weights are read.
     tower = model.loaded_encoder.image_tower.__wrapped__
 
@@ -92,6 +94,10 @@ def _predict(model: Model, weights: Mapping[str, np.ndarray]):
         mapping = InputMap(full.get("input_map.kernel"), full["input_map.bias"])
         inputs_BxI = apply_map(mapping, embeddings_BxE)
         logits_BxK, out = bottleneck.apply(group(full, "bottleneck"), inputs_BxI, tau=tau)
-        return {"class_logits": logits_BxK, "concept_activations": out.concept_activations}
+        return {
+            "class_logits": logits_BxK,
+            "class_probabilities": jax.nn.softmax(logits_BxK / temperature, axis=1),
+            "concept_activations": out.concept_activations,
+        }
 
     return predict

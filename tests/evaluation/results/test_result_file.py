@@ -152,7 +152,10 @@ def test_best_and_worst_order_by_margin():
 
 
 def test_an_explanation_keeps_its_sum_and_says_what_is_absent(tmp_path):
-    parts = (Contribution("crown", 2.0, 1.0, 2.0, 0.3), Contribution("bill", 0.5, -1.0, -0.5, 0.1))
+    parts = (
+        Contribution("crown", 2.0, 1.0, 2.0, 0.3, present=True),
+        Contribution("bill", 0.5, -1.0, -0.5, 0.1, present=False),
+    )
     image = Image.new("RGB", (300, 200), "red")
     explanation = Explanation(image, "finch", "finch", 0.9, parts, -0.25, ())
     explained = explained_image(explanation, "worst", "wren")

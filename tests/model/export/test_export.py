@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from jaxcbm.bottleneck.scores import InputMap, raw_map
 from jaxcbm.cli import main
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.model.calibration import fit_calibration
 from jaxcbm.model.model import Model, load_model
 
 PHRASES = ("a red crown", "a long tail", "white spots", "a short bill", "a blue wing")
@@ -78,6 +80,10 @@ def moved(tmp_path_factory, tiny_encoder_folder):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config["parameterisation"])
 def test_the_program_says_what_the_model_says_for_any_batch(config, tiny_encoder_folder, tmp_path):
     model = make_model(tiny_encoder_folder, **config)
+    rows = np.eye(2, len(PHRASES), dtype=np.float32)
+    labels = np.arange(2)
+    record = fit_calibration(rows, labels, rows, np.eye(2, 3), labels)._replace(temperature=0.3)
+    model = replace(model, calibration=record)
     model.save(tmp_path / "model")
     argv = ["-q", "export", f"--workdir={tmp_path / 'model'}", f"--output={tmp_path / 'out'}"]
     assert main(argv) == 0
@@ -98,6 +104,13 @@ def test_the_program_says_what_the_model_says_for_any_batch(config, tiny_encoder
         np.testing.assert_allclose(
             out["concept_activations"], expected.concept_activations[rows], rtol=1e-5, atol=1e-5
         )
+        np.testing.assert_allclose(
+            out["class_probabilities"], expected.class_probabilities[rows], rtol=1e-4, atol=1e-6
+        )
+    # As the exported README computes a contribution.
+    said = json.loads((place / "program.json").read_text())
+    beside = np.asarray(predict(weights, pixels)["concept_activations"]) - said["neutral"]
+    np.testing.assert_allclose(beside, expected.evidence, rtol=1e-4, atol=1e-5)
     assert np.ptp(expected.class_logits, axis=0).max() > 1e-3, "the pictures are all alike"
 
 
