@@ -1,0 +1,67 @@
+"""What a fit leaves knows what its numbers mean, whichever head it keeps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jaxcbm.data.features import Features
+from jaxcbm.encoders.load import load_encoder
+from jaxcbm.model.calibration import fit_temperature
+from jaxcbm.training import calibrate as module
+from jaxcbm.training.config import FitConfig
+from jaxcbm.training.fit import fit
+
+PHRASES = ("a red crown", "a long tail", "white spots", "a short bill")
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_encoder_folder):
+    encoder = load_encoder(tiny_encoder_folder)
+    rng = np.random.default_rng(0)
+
+    def features(images: int) -> Features:
+        labels = rng.integers(0, 3, images)
+        present = (rng.random((images, 3)) < 0.2 + 0.3 * (labels[:, None] == np.arange(3))) * 1.0
+        rows = rng.normal(size=(images, encoder.embed_dim)) * 0.3
+        rows[:, :3] += present
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        known = {"annotations": present, "annotation_phrases": PHRASES[:3]}
+        return Features.from_arrays(
+            rows.astype(np.float32), labels, ("amber", "blue", "coral"), **known
+        )
+
+    return features(200), features(80), encoder
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_fit_is_calibrated_on_validation(parts, sparse):
+    train, valid, encoder = parts
+    config = FitConfig()
+    config = replace(
+        config,
+        training=replace(config.training, epochs=3),
+        sparse_head=replace(config.sparse_head, enabled=sparse, path_length=5),
+    )
+    model = fit(train, valid, encoder=encoder, concepts=PHRASES, config=config)
+    record = model.calibration
+    assert record is not None
+    seen = model.predict_embeddings(valid.as_array())
+    assert record.temperature == fit_temperature(seen.class_logits, np.asarray(valid.labels))
+    # Nothing is annotated of the last phrase.
+    assert np.isnan(record.slope).tolist() == [False, False, False, True]
+    here = model.predict_embeddings(train.as_array()).concept_activations
+    np.testing.assert_allclose(record.mean, here.mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_huge_splits_are_sampled(parts, monkeypatch):
+    train, valid, encoder = parts
+    config = replace(FitConfig(), training=replace(FitConfig().training, epochs=1))
+    model = fit(train, valid, encoder=encoder, concepts=PHRASES, config=config)
+    monkeypatch.setattr(module, "_ACTIVATIONS", 50 * len(PHRASES))
+    few = module.calibrate(model, train, valid, seed=1).calibration
+    same = module.calibrate(model, train.sample(50, 1), valid.sample(50, 1)).calibration
+    assert few is not None and same is not None and model.calibration is not None
+    for one, other in zip(few, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert few.mean[0] != model.calibration.mean[0]
