@@ -6,6 +6,7 @@ import pytest
 from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation import evaluate as module
+from jaxcbm.evaluation.calibration import expected_calibration_error, reliability
 from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.random_control import _WORDS
@@ -74,6 +75,25 @@ def test_the_temperature_is_fitted_on_validation_alone(fitted, splits):
     assert wrong_valid.metrics["top1"] == found.metrics["top1"]
 
 
+def test_a_method_that_says_its_own_probabilities_is_measured_by_them(fitted, splits):
+    record = module._calibration(
+        fitted, splits.train, splits.valid, fitted.predict(splits.valid.as_array()), 0
+    )._replace(temperature=9.0, intercept=np.full(CONCEPTS, 50.0))
+
+    def predict(rows: np.ndarray) -> Prediction:
+        return fitted.predict(rows)._replace(calibration=record)
+
+    own, plain = (evaluate(x, splits).metrics for x in (fitted._replace(predict=predict), fitted))
+    assert own["scaled_ece"] == plain["scaled_ece"] and own["temperature"] == plain["temperature"]
+    logits = fitted.predict(splits.test.as_array()).class_logits
+    groups = reliability(logits, np.asarray(splits.test.labels), temperature=9.0)
+    assert own["ece"] == expected_calibration_error(groups) != plain["ece"]
+    # It takes every concept to be there, and is wrong about half of them.
+    assert own["concept_ece"] > 0.3 > plain["concept_ece"]
+    assert own["explanation_truth_5"] < plain["explanation_truth_5"]
+    assert np.isnan(own["explanation_truth_absent_5"])
+
+
 def test_accuracy_at_equal_nec_computed_from_the_path_by_hand(fitted, splits):
     found, path = evaluate(fitted, splits), fitted.sparse_path
     assert path is not None
@@ -114,6 +134,9 @@ def test_who_answers_interventions(fitted, splits):
     found = evaluate(fitted, splits, policies=tuple(POLICIES)).interventions
     assert list(found) == ["expert", "encoder"] and list(found["expert"]) == list(POLICIES)
     top1 = evaluate(fitted, splits).metrics["top1"]
+    corrected = evaluate(fitted, splits, policies=("carried",)).metrics
+    for step in (1, 5, 20):
+        assert corrected[f"corrected_top1_{step}"] == found["expert"]["carried"][step]
     for curve in found["expert"].values():
         assert len(curve) == module.INTERVENTIONS + 1
         assert curve[0] == pytest.approx(top1) and curve[-1] > top1 + 0.05
