@@ -32,6 +32,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.corrections import correct
 from jaxcbm.model.explanation import Explanation, explain_image
+from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.record_file import load_record, save_record
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
@@ -42,6 +43,7 @@ FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
 CALIBRATION_FILE = "calibration.safetensors"
+FAMILIARITY_FILE = "familiarity.safetensors"
 ENCODER_FOLDER = "encoder"
 
 
@@ -71,6 +73,7 @@ class Model:
         sparse_path: the path that the head was chosen on; None for a trained head, or for a model
             that was saved without it.
         calibration: what its logits and activations mean; None for a model that was saved without.
+        familiarity: when not to trust it; None for a model that was saved without.
     """
 
     config: BottleneckConfig
@@ -90,6 +93,7 @@ class Model:
     finetuned: FinetunedWeights | None = None
     sparse_path: SparseChoice | None = None
     calibration: Calibration | None = None
+    familiarity: Familiarity | None = None
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -168,7 +172,10 @@ class Model:
             padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
             parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
         logits, *concepts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
+        found = Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
+        if self.familiarity is None:
+            return found
+        return found._replace(distances=self.familiarity.distances(rows), trust=self.familiarity)
 
     def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
         """Predict from images.
@@ -261,16 +268,18 @@ class Model:
             changed_NxD = correct(before, self.calibration, columns, values)
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
         concepts = changed_NxD, before.concept_logits, before.concept_scores
-        return Prediction.of(
+        after = Prediction.of(
             logits.astype(np.float32), self.classes, *concepts, calibration=self.calibration
         )
+        return after._replace(distances=before.distances, trust=before.trust)
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
         The frozen encoder is stored as its name and content hash, not as a copy; what was finetuned
         of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`; the
-        calibration, as `calibration.safetensors`.
+        calibration, as `calibration.safetensors`, and the familiarity, as
+        `familiarity.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
         tensors["input_map.bias"] = np.asarray(self.input_map.bias)
@@ -302,6 +311,8 @@ class Model:
                 save_sparse_path(temporary / SPARSE_PATH_FILE, self.sparse_path)
             if self.calibration is not None:
                 save_record(temporary / CALIBRATION_FILE, self.calibration)
+            if self.familiarity is not None:
+                save_record(temporary / FAMILIARITY_FILE, self.familiarity)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -378,6 +389,7 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
     }
     # Models from before it was stored, and those with a trained head, have none.
     path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
+    familiarity = place / FAMILIARITY_FILE
     return Model(
         config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
         params=params,
@@ -396,4 +408,5 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         finetuned=finetuned,
         sparse_path=load_sparse_path(path, params) if path.exists() else None,
         calibration=load_record(record, Calibration) if record.exists() else None,
+        familiarity=load_record(familiarity, Familiarity) if familiarity.exists() else None,
     )
