@@ -12,8 +12,6 @@ UNFAMILIAR = 0.05
 COVERAGE = 0.95
 # Share of images on which the model does not abstain.
 ANSWERED = 0.8
-# What is added to every variance, in parts of their mean; docs/decisions.md has the figures.
-_SHRINKAGE = 1.0
 # Validation distances that are kept; more are replaced by as many quantiles.
 _KEPT = 1000
 # Rows of a step: 32 MiB of distances to a thousand classes.
@@ -73,6 +71,7 @@ def fit_familiarity(
     valid_MxE: np.ndarray,
     valid_probabilities_MxK: np.ndarray,
     valid_labels_M: np.ndarray,
+    shrinkage: float = 1.0,
 ) -> Familiarity:
     """Learn where train lies, and from validation where trust ends.
 
@@ -85,6 +84,8 @@ def fit_familiarity(
         valid_MxE: image embeddings that the model was not fitted on.
         valid_probabilities_MxK: what the model says of them.
         valid_labels_M: int [M].
+        shrinkage: what is added to every variance, in parts of their mean; docs/familiarity.md says
+            what it does.
 
     Reference: Lee et al. 2018 (arXiv 1807.03888), section 2.1; Ledoit and Wolf 2004 for shrinkage.
     """
@@ -100,7 +101,7 @@ def fit_familiarity(
     within_NxE = rows_NxE - center - means_KxE[place_N]
     variances_E, axes_ExE = np.linalg.eigh(within_NxE.T @ within_NxE / len(within_NxE))
     # A class of one image each varies in nothing.
-    ridge = max(_SHRINKAGE * float(variances_E.mean()), 1e-12)
+    ridge = max(shrinkage * float(variances_E.mean()), 1e-12)
     axes_ExE /= np.sqrt(np.maximum(variances_E, 0.0) + ridge)
     arrays = (x.astype(np.float32) for x in (center, axes_ExE, means_KxE @ axes_ExE))
     highest_M = valid_probabilities_MxK.max(axis=1)
