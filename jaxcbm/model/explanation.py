@@ -113,6 +113,7 @@ class Explanation(NamedTuple):
         smallest_change: the fewest concepts for another decision, whichever; None where none would
             do, or without a calibration.
         caution: why not to trust the decision, in words; "" where nothing speaks against it.
+        maps: (phrase, the picture as the encoder sees it with the places of the concept marked).
     """
 
     image: Image.Image
@@ -125,6 +126,7 @@ class Explanation(NamedTuple):
     contrast: Contrast | None = None
     smallest_change: Change | None = None
     caution: str = ""
+    maps: tuple[tuple[str, Image.Image], ...] = ()
 
     @property
     def logit(self) -> float:
@@ -140,8 +142,8 @@ class Explanation(NamedTuple):
             verdict += f"\npredicted: {self.predicted}"
         if self.caution:
             verdict += f"\n{textwrap.fill(self.caution, 44)}"
-        rest = (REST, self.rest)
-        return explanation_plot(self.image, verdict, self._labelled(), rest, self.top_scores)
+        rest, scores = (REST, self.rest), self.top_scores
+        return explanation_plot(self.image, verdict, self._labelled(), rest, scores, self.maps)
 
     def _labelled(self) -> list[tuple[str, float]]:
         return [(part.label, part.value) for part in self.contributions]
@@ -175,6 +177,7 @@ class Explanation(NamedTuple):
             "picture": _data_url(self.image),
             "contributions": bars(self._labelled(), rest=(REST, self.rest)),
             "scores": self.top_scores,
+            "maps": [(phrase, _data_url(shown)) for phrase, shown in self.maps],
         }
 
 

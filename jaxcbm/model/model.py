@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from jaxcbm.atomic import atomic_folder
@@ -30,6 +31,7 @@ from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
+from jaxcbm.model.concept_map import How, occlusion_maps, overlay
 from jaxcbm.model.corrections import correct
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.familiarity import Familiarity
@@ -201,6 +203,7 @@ class Model:
         k: int = 10,
         target: str | None = None,
         against: str | None = None,
+        maps: bool = False,
     ) -> Explanation:
         """Why the model says what it says about one image, and why nothing else.
 
@@ -210,6 +213,7 @@ class Model:
             target: the class to explain; the predicted one by default.
             against: the class to tell it from (`Explanation.contrast`); by default the runner-up,
                 or the predicted class where another one is explained.
+            maps: whether to show where the concepts are that are there; see `concept_maps`.
 
         Raises:
             UserError: no such class, twice the same, or no readable picture.
@@ -221,7 +225,7 @@ class Model:
         prediction = self.predict(picture)
         if against is not None and against == (target or prediction.labels[0]):
             raise UserError(f"{against!r} is the explained class: name another one to tell it from")
-        return explain_image(
+        found = explain_image(
             picture,
             prediction,
             head_KxD=self.head,
@@ -232,6 +236,12 @@ class Model:
             target=target,
             against=against,
         )
+        present = [part.phrase for part in found.contributions if part.present]
+        if not maps or not present:
+            return found
+        seen = Image.fromarray(self.loaded_encoder.preprocess(picture))
+        pairs = zip(present, self.concept_maps(picture, present), strict=True)
+        return found._replace(maps=tuple((phrase, overlay(seen, where)) for phrase, where in pairs))
 
     def intervene(
         self,
@@ -253,11 +263,8 @@ class Model:
             UserError: a phrase that is not in the concept set; a model without a calibration has
                 nothing to carry by.
         """
-        place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
-        if unknown := [phrase for phrase in activations if phrase not in place]:
-            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+        columns = self._columns(activations)
         before = self.predict(image)
-        columns = np.array([place[phrase] for phrase in activations], np.int64)
         values = np.array(list(activations.values()), np.float32)
         if not carry:
             changed_NxD = before.concept_activations.copy()
@@ -272,6 +279,45 @@ class Model:
             logits.astype(np.float32), self.classes, *concepts, calibration=self.calibration
         )
         return after._replace(distances=before.distances, trust=before.trust)
+
+    def concept_maps(
+        self, image: ImageLike, phrases: Sequence[str], how: How = "occlusion"
+    ) -> np.ndarray:
+        """Where in a picture some concepts are, by their logits.
+
+        Args:
+            image: whatever `explain` takes.
+            phrases: P of the concepts.
+            how: `occlusion` hides one place after the other and says by how much that lowers the
+                concept: hundreds of pictures through the encoder; `patches` asks the encoder what
+                it would say of each place alone (`DualEncoder.embed_patches`): one picture, and
+                less to the point (docs/concept_maps.md).
+
+        Returns:
+            float32 [P, H', W'], over what the encoder sees of the picture (its crop).
+
+        Raises:
+            UserError: a phrase that is not in the concept set, or no readable picture.
+        """
+        columns, encoder = self._columns(phrases), self.loaded_encoder
+
+        def logits(embeddings_NxE: np.ndarray) -> np.ndarray:
+            return self.predict_embeddings(embeddings_NxE).concept_logits[:, columns]
+
+        if how == "patches":
+            places_HxWxE = encoder.embed_patches([image])[0]
+            flat_NxP = logits(places_HxWxE.reshape(-1, places_HxWxE.shape[-1]))
+            return flat_NxP.T.reshape(-1, *places_HxWxE.shape[:2])
+        return occlusion_maps(
+            encoder.preprocess(image),
+            lambda pixels: logits(encoder.embed_pixels(pixels)),
+        )
+
+    def _columns(self, phrases: Iterable[str]) -> np.ndarray:
+        place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
+        if unknown := [phrase for phrase in phrases if phrase not in place]:
+            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+        return np.array([place[phrase] for phrase in phrases], np.int64)
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
