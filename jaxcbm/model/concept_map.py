@@ -10,7 +10,7 @@ from jaxcbm.palette import light
 
 How = Literal["occlusion", "patches"]
 # Cells a side, and cells that a hidden square spans; docs/concept_maps.md has the figures.
-_CELLS, _HIDDEN = 16, 3
+_CELLS, _HIDDEN = 12, 2
 # Pictures of a step.
 _STEP = 64
 
@@ -91,7 +91,7 @@ def overlay(image: Image.Image, map_HxW: np.ndarray, side: int = 160) -> Image.I
     shown = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     grey = np.asarray(shown.convert("L"), np.float32)[:, :, None]
     strength = 0.75 * above_mean(upscaled(map_HxW, height, width))[:, :, None]
-    colour = np.array(_rgb(light("positive")), np.float32)
+    colour = np.array(_rgb(light("c1")), np.float32)
     return Image.fromarray((grey * (1 - strength) + colour * strength).astype(np.uint8), "RGB")
 
 
