@@ -28,7 +28,7 @@ from jaxcbm.data.birds.species import ATTRIBUTES
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.prepare import prepare
-from jaxcbm.model.concept_map import above_mean, occlusion_maps, overlay, upscaled
+from jaxcbm.model.concept_map import How, above_mean, occlusion_maps, overlay, upscaled
 from jaxcbm.model.model import Model
 from jaxcbm.training.fit import fit
 
@@ -108,8 +108,7 @@ def score(
     """Metric -> kind of map -> attribute -> value for one bird; NaN where the part is hidden."""
     image = birds.source.load(n)
     maps = maps_of(model, image)
-    assert birds.annotations is not None
-    there = {birds.annotation_phrases[d] for d in np.flatnonzero(birds.annotations[n] == 1)}
+    there = _present(birds, n)
     column = {phrase: d for d, phrase in enumerate(model.concepts.phrases)}
     bird = places["size"][n]
     pointing: dict[str, dict[str, float]] = {}
@@ -137,6 +136,12 @@ def score(
             if name != CENTRE:
                 mass.setdefault(name, {})[attribute.name] = value if seen else np.nan
     return {"pointing": pointing, "mass": mass}
+
+
+def _present(birds: ImageSet, n: int) -> set[str]:
+    """What is there by annotation."""
+    assert birds.annotations is not None
+    return {birds.annotation_phrases[d] for d in np.flatnonzero(birds.annotations[n] == 1)}
 
 
 def maps_of(model: Model, image: Image.Image) -> dict[str, np.ndarray]:
@@ -167,13 +172,15 @@ def draw(model: Model, birds: ImageSet, path: Path, rows: int = 4) -> None:
     grid = figure.subplots(rows, 1 + 2 * len(SHOWN))
     for line, n in zip(grid, range(0, len(birds), len(birds) // rows), strict=False):
         image = birds.source.load(n)
-        there = np.flatnonzero(birds.annotations[n] == 1)
-        present = {birds.annotation_phrases[d] for d in there}
+        present = _present(birds, n)
         line[0].imshow(image)
         line[0].set_title(birds.classes[birds.labels[n]], fontsize=9)
         wanted = [a for a in ATTRIBUTES if a.name in SHOWN]
         phrases = [next(p for p in a.phrases if p in present) for a in wanted]
-        kinds = (("occlusion", "hiding places"), ("patches", "each patch"))
+        kinds: tuple[tuple[How, str], ...] = (
+            ("occlusion", "hiding places"),
+            ("patches", "each patch"),
+        )
         for i, (how, title) in enumerate(kinds):
             maps = model.concept_maps(image, phrases, how=how)
             for j, (phrase, where) in enumerate(zip(phrases, maps, strict=True)):

@@ -210,6 +210,7 @@ def conformal(model: Model, prepared: Prepared, seed: int) -> dict[str, dict[str
             "coverage": float(sets[np.arange(len(sets)), labels].mean()),
             "size": float(sets.sum(axis=1).mean()),
         }
+    assert model.familiarity is not None
     answered = on_test.max(axis=1) >= model.familiarity.least_probability
     right = on_test.argmax(axis=1) == labels
     found["abstention"] = {

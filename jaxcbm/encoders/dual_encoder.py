@@ -273,7 +273,7 @@ class DualEncoder:
         return embeddings
 
     def _batches(
-        self, pictures: Sequence[ImageLike], batch_size: int, pool: ThreadPoolExecutor
+        self, pictures: Sequence[ImageLike] | np.ndarray, batch_size: int, pool: ThreadPoolExecutor
     ) -> Iterator[np.ndarray]:
         for i in range(0, len(pictures), batch_size):
             yield np.stack(list(pool.map(self.preprocess, pictures[i : i + batch_size])))

@@ -26,7 +26,8 @@ def explanation_plot(
     height, below = 0.32 * len(contributions) + 2.0, 2.0 if maps else 0.0
     figure = Figure(figsize=(13, height + below))
     if maps:
-        upper, lower = figure.subfigures(2, 1, height_ratios=[height, below])
+        rows = figure.add_gridspec(2, 1, height_ratios=[height, below])
+        upper, lower = (figure.add_subfigure(rows[i]) for i in range(2))
         for axes, (phrase, shown) in zip(lower.subplots(1, max(len(maps), 6)), maps, strict=False):
             axes.imshow(shown)
             axes.set_title(phrase, fontsize=9)

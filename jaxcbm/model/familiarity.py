@@ -103,10 +103,11 @@ def fit_familiarity(
     # A class of one image each varies in nothing.
     ridge = max(shrinkage * float(variances_E.mean()), 1e-12)
     axes_ExE /= np.sqrt(np.maximum(variances_E, 0.0) + ridge)
-    arrays = (x.astype(np.float32) for x in (center, axes_ExE, means_KxE @ axes_ExE))
     highest_M = valid_probabilities_MxK.max(axis=1)
     found = Familiarity(
-        *arrays,
+        center.astype(np.float32),
+        axes_ExE.astype(np.float32),
+        (means_KxE @ axes_ExE).astype(np.float32),
         np.zeros(0, np.float32),
         set_threshold(valid_probabilities_MxK, valid_labels_M, COVERAGE),
         float(np.quantile(highest_M, 1.0 - ANSWERED)),

@@ -90,7 +90,8 @@ def draw_parts(values: Values, scene: Scene, size: int = 64) -> dict[str, np.nda
     blocks = front.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING)
     seen = {name: (blocks == name).mean(axis=(1, 3)) for name in _PAINTERS}
     return {
-        attribute: sum(seen[name] for name in names) >= 0.5 for attribute, names in PARTS.items()
+        attribute: np.sum([seen[name] for name in names], axis=0) >= 0.5
+        for attribute, names in PARTS.items()
     }
 
 
