@@ -60,8 +60,9 @@ Encoder `{encoder}`, the quick start's model, {images} test birds a seed; mean \
 
 An encoder of 8 x 8 patches does not point well: the kept map hits the part in {ours} % of cases,
 twice as often as any place on the bird would ({inside} %), the dense readout in {dense} %, less
-often than that, though more often than any place of the picture ({chance} %). Crown, back, wing and
-belly are found; tail, leg length and the shape of the head are not: there a map is no evidence.
+often than that, though more often than any place of the picture ({chance} %). Crown and belly are
+found. So are back and wing, but the middle of the picture, where the bird is, lies on them more
+often still. Tail and legs are not found: there a map is no evidence.
 `model.concept_maps(image, phrases, how="patches")` is for towers of finer grids, and costs one
 picture where hiding places costs 170.
 

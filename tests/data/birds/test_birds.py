@@ -263,15 +263,6 @@ def test_captions_come_from_the_generator_alone():
     assert first == again != write_captions(values, np.random.default_rng(5))
 
 
-def test_a_description_names_what_is_asked_for():
-    values = all_species()[0].values
-    assert _claims(describe(values)) == {
-        a.phrases[v] for a, v in zip(ATTRIBUTES, values, strict=True)
-    }
-    assert describe(values, ["size"]) == "a small bird"
-    assert describe(values, ["belly"]) == "a bird with a blue belly"
-
-
 @pytest.mark.parametrize("name", ["crown", "bill_colour", "belly", "leg_colour"])
 def test_a_part_lies_where_its_colour_changes_the_picture(name):
     place = NAMES.index(name)
@@ -300,6 +291,5 @@ def test_the_parts_of_a_split_are_those_of_its_pictures():
     bird = parts["size"]
     for name, part in parts.items():
         np.testing.assert_array_equal(part, again[name])
-        # Halves of pixels at an edge can make a whole one of the bird, and the other way round.
         assert (part & ~bird).sum() == 0
     assert (parts["crown"] & parts["wing"]).sum() == 0
