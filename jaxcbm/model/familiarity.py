@@ -95,11 +95,12 @@ def fit_familiarity(
         np.asarray(train_labels_N)[known_N], return_inverse=True, return_counts=True
     )
     center = rows_NxE.mean(axis=0)
+    rows_NxE -= center
     sums_KxE = np.zeros((len(counts_K), rows_NxE.shape[1]))
-    np.add.at(sums_KxE, place_N, rows_NxE - center)
+    np.add.at(sums_KxE, place_N, rows_NxE)
     means_KxE = sums_KxE / counts_K[:, None]
-    within_NxE = rows_NxE - center - means_KxE[place_N]
-    variances_E, axes_ExE = np.linalg.eigh(within_NxE.T @ within_NxE / len(within_NxE))
+    within_ExE = (rows_NxE.T @ rows_NxE - sums_KxE.T @ means_KxE) / len(rows_NxE)
+    variances_E, axes_ExE = np.linalg.eigh(within_ExE)
     # A class of one image each varies in nothing.
     ridge = max(shrinkage * float(variances_E.mean()), 1e-12)
     axes_ExE /= np.sqrt(np.maximum(variances_E, 0.0) + ridge)
