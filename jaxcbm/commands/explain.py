@@ -30,6 +30,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--against", help="the class to tell it from (default: the runner-up, or the predicted one)"
     )
+    parser.add_argument(
+        "--maps", action="store_true", help="show where the concepts are (takes longer)"
+    )
 
 
 def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
@@ -45,8 +48,8 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
         picture = FileImages((file,), root=Path()).load(0)
     except UnreadableImage as error:
         raise UserError(f"{file}: {error}") from error
-    model = load_model(args.workdir)
-    explanation = model.explain(picture, k=args.top, target=args.target, against=args.against)
+    shown = {"k": args.top, "target": args.target, "against": args.against, "maps": args.maps}
+    explanation = load_model(args.workdir).explain(picture, **shown)
     with atomic_file(args.output) as temporary:
         explanation.save(temporary)
     print(f"{explanation.target} ({explanation.probability:.0%}): {args.output}")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -119,10 +119,7 @@ class DualEncoder:
         """
         pictures = as_batch(images)
         with ThreadPoolExecutor(_DECODERS) as pool:
-            batches = (
-                np.stack(list(pool.map(self.preprocess, pictures[i : i + batch_size])))
-                for i in range(0, len(pictures), batch_size)
-            )
+            batches = self._batches(pictures, batch_size, pool)
             return self._run(self.image_tower, batches, len(pictures), batch_size)
 
     def embed_pixels(self, pixels: np.ndarray, batch_size: int = 32) -> np.ndarray:
@@ -141,6 +138,29 @@ class DualEncoder:
             raise ValueError(f"{pixels.dtype} {pixels.shape} is not uint8 [N, {size}, {size}, 3]")
         batches = (pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size))
         return self._run(self.image_tower, batches, len(pixels), batch_size)
+
+    def embed_patches(
+        self, images: ImageLike | Iterable[ImageLike], batch_size: int = 32
+    ) -> np.ndarray:
+        """Embed the places of pictures: what `embed_images` would say if it saw a place alone.
+
+        See `TwoTowers.encode_patches`. A patch of a vision transformer has seen all others in the
+        layers before the last.
+
+        Args:
+            images: as in `embed_images`.
+            batch_size: pictures a step, over all devices.
+
+        Returns:
+            float32 [N, H', W', E] of unit norm.
+
+        Raises:
+            UserError: one of them cannot be read as a picture.
+        """
+        pictures = as_batch(images)
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            batches = self._batches(pictures, batch_size, pool)
+            return self._run(self._patch_tower, batches, len(pictures), batch_size)
 
     def embed_texts(self, phrases: str | Iterable[str], batch_size: int = 64) -> np.ndarray:
         """Embed phrases; one longer than the context is cut, as the reference cuts it.
@@ -209,9 +229,19 @@ class DualEncoder:
 
         @jax.jit
         def encode(params: dict[str, jax.Array], pixels_BxSxSx3: jax.Array) -> jax.Array:
-            pixels_BxSxSx3 = pixels_BxSxSx3.astype(jnp.float32) * jnp.float32(how.scale)
-            mean, std = (jnp.asarray(c, jnp.float32)[None, None, None] for c in (how.mean, how.std))
-            return merge_flat(graph, params).encode_image((pixels_BxSxSx3 - mean) / std, dtype)[0]
+            pixels_BxSxSx3 = _normalised(pixels_BxSxSx3, how)
+            return merge_flat(graph, params).encode_image(pixels_BxSxSx3, dtype)[0]
+
+        return encode
+
+    @cached_property
+    def _patch_tower(self) -> Callable[..., jax.Array]:
+        graph, dtype, how = self.graph, jnp.dtype(self.dtype), self.preprocess
+
+        @jax.jit
+        def encode(params: dict[str, jax.Array], pixels_BxSxSx3: jax.Array) -> jax.Array:
+            pixels_BxSxSx3 = _normalised(pixels_BxSxSx3, how)
+            return merge_flat(graph, params).encode_patches(pixels_BxSxSx3, dtype)
 
         return encode
 
@@ -234,12 +264,19 @@ class DualEncoder:
     ) -> np.ndarray:
         """Embed batches of one compiled size; the device works while the next one is made."""
         size = self._step_size(count, batch_size)
-        embeddings_NxE = np.empty((count, self.embed_dim), np.float32)
-        done = 0
-        for result_BxE, valid in _one_ahead(self._dispatch(tower, batches, size)):
-            embeddings_NxE[done : done + valid] = np.asarray(result_BxE)[:valid]
+        embeddings, done = np.empty((count, self.embed_dim), np.float32), 0
+        for result, valid in _one_ahead(self._dispatch(tower, batches, size)):
+            if not done:
+                embeddings = np.empty((count, *result.shape[1:]), np.float32)
+            embeddings[done : done + valid] = np.asarray(result)[:valid]
             done += valid
-        return embeddings_NxE
+        return embeddings
+
+    def _batches(
+        self, pictures: Sequence[ImageLike] | np.ndarray, batch_size: int, pool: ThreadPoolExecutor
+    ) -> Iterator[np.ndarray]:
+        for i in range(0, len(pictures), batch_size):
+            yield np.stack(list(pool.map(self.preprocess, pictures[i : i + batch_size])))
 
     def _dispatch(
         self, tower: Callable[..., jax.Array], batches: Iterable[np.ndarray], size: int
@@ -257,6 +294,12 @@ class DualEncoder:
         size = min(batch_size, 1 << max(count - 1, 0).bit_length())
         devices = 1 if self.mesh is None else self.mesh.shape["data"]
         return -(-size // devices) * devices
+
+
+def _normalised(pixels_BxSxSx3: jax.Array, how: Preprocess) -> jax.Array:
+    pixels_BxSxSx3 = pixels_BxSxSx3.astype(jnp.float32) * jnp.float32(how.scale)
+    mean, std = (jnp.asarray(c, jnp.float32)[None, None, None] for c in (how.mean, how.std))
+    return (pixels_BxSxSx3 - mean) / std
 
 
 def _even_size(count: int, most: int) -> int:

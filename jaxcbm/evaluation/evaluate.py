@@ -16,7 +16,8 @@ from jaxcbm.evaluation.interventions import intervention_curve
 from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
 from jaxcbm.evaluation.random_control import random_concepts, unexplained_accuracy
-from jaxcbm.model.calibration import Calibration, fit_calibration
+from jaxcbm.evaluation.trust import trust_metrics
+from jaxcbm.model.calibration import Calibration, fit_calibration, log_probabilities
 from jaxcbm.model.concept_values import concept_values, encoder_answers, replacements
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
@@ -104,8 +105,9 @@ def evaluate(
     Returns:
         Evaluation. Its metrics are those of `jaxcbm.evaluation.metrics` and of
         `explanation_metrics` (of classes alone where there are no concepts), of
-        `calibration_metrics`, with a sparse path `anec`, with the policy `carried` and annotations
-        `corrected_top1_1`, `_5` and `_20`, and with `refit` those of `controls`.
+        `calibration_metrics` and `trust_metrics`, with a sparse path `anec`, with the policy
+        `carried` and annotations `corrected_top1_1`, `_5` and `_20`, and with `refit` those of
+        `controls`.
     """
     test, valid = splits.test, _some(splits.valid, fitted, seed)
     prediction, labels = fitted.predict(test.as_array()), np.asarray(test.labels)
@@ -125,6 +127,13 @@ def evaluate(
         prediction.class_logits,
         labels,
         own_temperature=prediction.temperature,
+    )
+    metrics |= trust_metrics(
+        np.exp(log_probabilities(on_valid.class_logits, metrics["temperature"])),
+        np.asarray(valid.labels),
+        prediction,
+        np.exp(log_probabilities(prediction.class_logits, metrics["temperature"])),
+        labels,
     )
     top1_at_nec: tuple[float, ...] = ()
     if fitted.sparse_path is not None:

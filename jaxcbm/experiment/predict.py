@@ -92,7 +92,8 @@ def _writer(output: Path) -> Callable[[Path, Sequence[dict[str, Any]]], None]:
 def _rows(
     model: Model, names: Sequence[str], prediction: Prediction, top: int
 ) -> Iterator[dict[str, Any]]:
-    probabilities = prediction.class_probabilities
+    probabilities, sets = prediction.class_probabilities, prediction.prediction_sets
+    familiarity, cautions = prediction.familiarity, prediction.cautions
     for n, name in enumerate(names):
         label = int(prediction.label_ids[n])
         values_D = model.head[label] * prediction.evidence[n]
@@ -101,6 +102,9 @@ def _rows(
             "file": name,
             "label": prediction.labels[n],
             "probability": float(probabilities[n, label]),
+            "set": [model.classes[k] for k in np.argsort(-probabilities[n]) if sets[n, k]],
+            "familiarity": None if np.isnan(familiarity[n]) else float(familiarity[n]),
+            "caution": cautions[n],
             "concepts": {model.concepts.phrases[d]: float(values_D[d]) for d in strongest},
         }
 
@@ -108,11 +112,15 @@ def _rows(
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "label", "probability", "concepts"])
+        trust = "set", "familiarity", "caution"
+        writer.writerow(["file", "label", "probability", *trust, "concepts"])
         for row in rows:
             concepts = "; ".join(f"{name}={value:+.3f}" for name, value in row["concepts"].items())
             probability = f"{row['probability']:.6f}"
-            writer.writerow([row["file"], row["label"], probability, concepts])
+            known = row["familiarity"] is not None
+            familiarity = f"{row['familiarity']:.4f}" if known else ""
+            trust = "; ".join(row["set"]), familiarity, row["caution"]
+            writer.writerow([row["file"], row["label"], probability, *trust, concepts])
 
 
 def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -130,6 +138,9 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             "file": [row["file"] for row in rows],
             "label": [row["label"] for row in rows],
             "probability": [row["probability"] for row in rows],
+            "set": pyarrow.array([row["set"] for row in rows], pyarrow.list_(pyarrow.string())),
+            "familiarity": [row["familiarity"] for row in rows],
+            "caution": [row["caution"] for row in rows],
             "concepts": pyarrow.array(concepts, pyarrow.map_(pyarrow.string(), pyarrow.float64())),
         }
     )

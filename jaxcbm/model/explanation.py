@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -111,6 +112,8 @@ class Explanation(NamedTuple):
         contrast: what tells the class from another one; None where there is but one.
         smallest_change: the fewest concepts for another decision, whichever; None where none would
             do, or without a calibration.
+        caution: why not to trust the decision, in words; "" where nothing speaks against it.
+        maps: (phrase, the picture as the encoder sees it with the places of the concept marked).
     """
 
     image: Image.Image
@@ -122,6 +125,8 @@ class Explanation(NamedTuple):
     top_scores: tuple[tuple[str, float], ...]
     contrast: Contrast | None = None
     smallest_change: Change | None = None
+    caution: str = ""
+    maps: tuple[tuple[str, Image.Image], ...] = ()
 
     @property
     def logit(self) -> float:
@@ -135,8 +140,10 @@ class Explanation(NamedTuple):
         verdict = f"{self.target} ({self.probability:.0%})"
         if self.predicted != self.target:
             verdict += f"\npredicted: {self.predicted}"
-        rest = (REST, self.rest)
-        return explanation_plot(self.image, verdict, self._labelled(), rest, self.top_scores)
+        if self.caution:
+            verdict += f"\n{textwrap.fill(self.caution, 44)}"
+        rest, scores = (REST, self.rest), self.top_scores
+        return explanation_plot(self.image, verdict, self._labelled(), rest, scores, self.maps)
 
     def _labelled(self) -> list[tuple[str, float]]:
         return [(part.label, part.value) for part in self.contributions]
@@ -166,9 +173,11 @@ class Explanation(NamedTuple):
         wrong = "" if self.predicted == self.target else f" (predicted: {self.predicted})"
         return {
             "title": f"{self.target}{wrong}, {self.probability:.0%}",
+            "caution": self.caution,
             "picture": _data_url(self.image),
             "contributions": bars(self._labelled(), rest=(REST, self.rest)),
             "scores": self.top_scores,
+            "maps": [(phrase, _data_url(shown)) for phrase, shown in self.maps],
         }
 
 
@@ -213,6 +222,7 @@ def explain_image(
         probability=float(prediction.class_probabilities[0, chosen]),
         **_contributions(prediction, head_KxD[chosen], logits_K[chosen], phrases, k),
         top_scores=tuple((phrases[d], float(psi_D[d])) for d in highest[: max(k, 1)]),
+        caution=prediction.cautions[0],
     )
     if len(classes) < 2:
         return found

@@ -17,10 +17,25 @@ def explanation_plot(
     contributions: Sequence[tuple[str, float]],
     rest: tuple[str, float],
     scores: Sequence[tuple[str, float]],
+    maps: Sequence[tuple[str, Image.Image]] = (),
 ) -> Figure:
-    """A picture beside its contributions, of which `rest` is grey, and its concept scores."""
-    figure = Figure(figsize=(13, 0.32 * len(contributions) + 2.0))
-    picture, ours, theirs = figure.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
+    """A picture beside its contributions, of which `rest` is grey, and its concept scores.
+
+    Below them the maps: where each concept is.
+    """
+    height, below = 0.32 * len(contributions) + 2.0, 2.0 if maps else 0.0
+    figure = Figure(figsize=(13, height + below))
+    if maps:
+        rows = figure.add_gridspec(2, 1, height_ratios=[height, below])
+        upper, lower = (figure.add_subfigure(rows[i]) for i in range(2))
+        for axes, (phrase, shown) in zip(lower.subplots(1, max(len(maps), 6)), maps, strict=False):
+            axes.imshow(shown)
+            axes.set_title(phrase, fontsize=9)
+        for axes in lower.axes:
+            axes.set_axis_off()
+    else:
+        upper = figure
+    picture, ours, theirs = upper.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
     picture.imshow(image.convert("RGB"))
     picture.set_axis_off()
     picture.set_title(title, fontsize=12, loc="left")

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from jaxcbm.atomic import atomic_folder
@@ -30,8 +31,10 @@ from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
+from jaxcbm.model.concept_map import How, occlusion_maps, overlay
 from jaxcbm.model.corrections import correct
 from jaxcbm.model.explanation import Explanation, explain_image
+from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.record_file import load_record, save_record
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
@@ -42,6 +45,7 @@ FORMAT = 1
 FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
 CALIBRATION_FILE = "calibration.safetensors"
+FAMILIARITY_FILE = "familiarity.safetensors"
 ENCODER_FOLDER = "encoder"
 
 
@@ -71,6 +75,7 @@ class Model:
         sparse_path: the path that the head was chosen on; None for a trained head, or for a model
             that was saved without it.
         calibration: what its logits and activations mean; None for a model that was saved without.
+        familiarity: when not to trust it; None for a model that was saved without.
     """
 
     config: BottleneckConfig
@@ -90,6 +95,7 @@ class Model:
     finetuned: FinetunedWeights | None = None
     sparse_path: SparseChoice | None = None
     calibration: Calibration | None = None
+    familiarity: Familiarity | None = None
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -168,7 +174,10 @@ class Model:
             padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
             parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
         logits, *concepts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
+        found = Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
+        if self.familiarity is None:
+            return found
+        return found._replace(distances=self.familiarity.distances(rows), trust=self.familiarity)
 
     def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
         """Predict from images.
@@ -194,6 +203,7 @@ class Model:
         k: int = 10,
         target: str | None = None,
         against: str | None = None,
+        maps: bool = False,
     ) -> Explanation:
         """Why the model says what it says about one image, and why nothing else.
 
@@ -203,6 +213,7 @@ class Model:
             target: the class to explain; the predicted one by default.
             against: the class to tell it from (`Explanation.contrast`); by default the runner-up,
                 or the predicted class where another one is explained.
+            maps: whether to show where the concepts are that are there; see `concept_maps`.
 
         Raises:
             UserError: no such class, twice the same, or no readable picture.
@@ -214,7 +225,7 @@ class Model:
         prediction = self.predict(picture)
         if against is not None and against == (target or prediction.labels[0]):
             raise UserError(f"{against!r} is the explained class: name another one to tell it from")
-        return explain_image(
+        found = explain_image(
             picture,
             prediction,
             head_KxD=self.head,
@@ -225,6 +236,12 @@ class Model:
             target=target,
             against=against,
         )
+        present = [part.phrase for part in found.contributions if part.present]
+        if not maps or not present:
+            return found
+        seen = Image.fromarray(self.loaded_encoder.preprocess(picture))
+        pairs = zip(present, self.concept_maps(picture, present), strict=True)
+        return found._replace(maps=tuple((phrase, overlay(seen, where)) for phrase, where in pairs))
 
     def intervene(
         self,
@@ -246,11 +263,8 @@ class Model:
             UserError: a phrase that is not in the concept set; a model without a calibration has
                 nothing to carry by.
         """
-        place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
-        if unknown := [phrase for phrase in activations if phrase not in place]:
-            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+        columns = self._columns(activations)
         before = self.predict(image)
-        columns = np.array([place[phrase] for phrase in activations], np.int64)
         values = np.array(list(activations.values()), np.float32)
         if not carry:
             changed_NxD = before.concept_activations.copy()
@@ -261,16 +275,57 @@ class Model:
             changed_NxD = correct(before, self.calibration, columns, values)
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
         concepts = changed_NxD, before.concept_logits, before.concept_scores
-        return Prediction.of(
+        after = Prediction.of(
             logits.astype(np.float32), self.classes, *concepts, calibration=self.calibration
         )
+        return after._replace(distances=before.distances, trust=before.trust)
+
+    def concept_maps(
+        self, image: ImageLike, phrases: Sequence[str], how: How = "occlusion"
+    ) -> np.ndarray:
+        """Where in a picture some concepts are, by their logits.
+
+        Args:
+            image: whatever `explain` takes.
+            phrases: P of the concepts.
+            how: `occlusion` hides one place after the other and says by how much that lowers the
+                concept: hundreds of pictures through the encoder; `patches` asks the encoder what
+                it would say of each place alone (`DualEncoder.embed_patches`): one picture, and
+                less to the point (docs/concept_maps.md).
+
+        Returns:
+            float32 [P, H', W'], over what the encoder sees of the picture (its crop).
+
+        Raises:
+            UserError: a phrase that is not in the concept set, or no readable picture.
+        """
+        columns, encoder = self._columns(phrases), self.loaded_encoder
+
+        def logits(embeddings_NxE: np.ndarray) -> np.ndarray:
+            return self.predict_embeddings(embeddings_NxE).concept_logits[:, columns]
+
+        if how == "patches":
+            places_HxWxE = encoder.embed_patches([image])[0]
+            flat_NxP = logits(places_HxWxE.reshape(-1, places_HxWxE.shape[-1]))
+            return flat_NxP.T.reshape(-1, *places_HxWxE.shape[:2])
+        return occlusion_maps(
+            encoder.preprocess(image),
+            lambda pixels: logits(encoder.embed_pixels(pixels)),
+        )
+
+    def _columns(self, phrases: Iterable[str]) -> np.ndarray:
+        place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
+        if unknown := [phrase for phrase in phrases if phrase not in place]:
+            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+        return np.array([place[phrase] for phrase in phrases], np.int64)
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
 
         The frozen encoder is stored as its name and content hash, not as a copy; what was finetuned
         of it, as `encoder.safetensors`; the path of sparse heads, as `sparse_path.safetensors`; the
-        calibration, as `calibration.safetensors`.
+        calibration, as `calibration.safetensors`, and the familiarity, as
+        `familiarity.safetensors`.
         """
         tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
         tensors["input_map.bias"] = np.asarray(self.input_map.bias)
@@ -302,6 +357,8 @@ class Model:
                 save_sparse_path(temporary / SPARSE_PATH_FILE, self.sparse_path)
             if self.calibration is not None:
                 save_record(temporary / CALIBRATION_FILE, self.calibration)
+            if self.familiarity is not None:
+                save_record(temporary / FAMILIARITY_FILE, self.familiarity)
             (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
 
 
@@ -378,6 +435,7 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
     }
     # Models from before it was stored, and those with a trained head, have none.
     path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
+    familiarity = place / FAMILIARITY_FILE
     return Model(
         config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
         params=params,
@@ -396,4 +454,5 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
         finetuned=finetuned,
         sparse_path=load_sparse_path(path, params) if path.exists() else None,
         calibration=load_record(record, Calibration) if record.exists() else None,
+        familiarity=load_record(familiarity, Familiarity) if familiarity.exists() else None,
     )

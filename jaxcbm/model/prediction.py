@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcbm.model.calibration import Calibration, log_probabilities
+from jaxcbm.model.familiarity import Familiarity, caution
+from jaxcbm.model.prediction_sets import prediction_sets
 
 
 class Prediction(NamedTuple):
@@ -18,6 +20,9 @@ class Prediction(NamedTuple):
         label_ids: int32 [N].
         labels: N class names.
         calibration: what turns these numbers into probabilities; None where that was not learnt.
+        distances: of each image from train (`Familiarity.distances`), float32 [N]; None where the
+            model does not know.
+        trust: what validation tells of those distances and of probabilities; None like them.
     """
 
     class_logits: np.ndarray
@@ -27,6 +32,8 @@ class Prediction(NamedTuple):
     label_ids: np.ndarray
     labels: tuple[str, ...]
     calibration: Calibration | None = None
+    distances: np.ndarray | None = None
+    trust: Familiarity | None = None
 
     @property
     def temperature(self) -> float:
@@ -67,7 +74,38 @@ class Prediction(NamedTuple):
         """What is said about the images at these positions."""
         names = ("class_logits", "concept_activations", "concept_logits", "concept_scores")
         taken = {name: getattr(self, name)[rows] for name in (*names, "label_ids")}
+        if self.distances is not None:
+            taken["distances"] = self.distances[rows]
         return self._replace(**taken, labels=tuple(self.labels[row] for row in rows))
+
+    @property
+    def familiarity(self) -> np.ndarray:
+        """Share of validation images that are as unlike train as each image, float64 [N].
+
+        0.05 and less count as unfamiliar: the model has seen nothing like it. NaN where the model
+        does not know.
+        """
+        if self.trust is None or self.distances is None:
+            return np.full(len(self.class_logits), np.nan)
+        return self.trust.familiarity(self.distances)
+
+    @property
+    def prediction_sets(self) -> np.ndarray:
+        """Classes that each image may show, bool [N, K].
+
+        The right one is among them for 95 % of images like those of validation; all of them are
+        where the model does not know.
+        """
+        threshold = 0.0 if self.trust is None else self.trust.set_threshold
+        return prediction_sets(self.class_probabilities, threshold)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """For each image why not to trust the decision, in words, or ""."""
+        least = 0.0 if self.trust is None else self.trust.least_probability
+        highest_N = self.class_probabilities.max(axis=1).tolist()
+        pairs = zip(self.familiarity.tolist(), highest_N, strict=True)
+        return tuple(caution(familiar, likely, least) for familiar, likely in pairs)
 
     @classmethod
     def of(

@@ -56,6 +56,12 @@ METRICS = {
     "explanation_truth_present_5": MetricFormat(
         "truth at 5, present %", 1, True, 1, "the same of those that say that a concept is there"
     ),
+    "selective_top1": MetricFormat(
+        "top-1 % at 80 %", 1, True, 1, "of the 80 % of images whose class is likeliest"
+    ),
+    "set_size": MetricFormat(
+        "set size", -1, False, 1, "classes in prediction sets of 95 % coverage, mean"
+    ),
     "random_top1": MetricFormat(
         "random top-1 %", 0, True, 1, "with as many random words as concepts"
     ),
@@ -85,6 +91,8 @@ _FURTHER = {
     "bar_error": MetricFormat("logit beside the sum of bars", -1, digits=5),
     "leakage_chance": MetricFormat("leakage by chance, top-1 %", 0, True, 1),
     "unexplained": MetricFormat("accuracy that needs no meaning", -1),
+    "set_coverage": MetricFormat("coverage of 95 % sets, %", 0, True, 1),
+    "unfamiliar": MetricFormat("images called unlike train, %", 0, True, 1),
     "nll": MetricFormat("NLL", -1),
     "brier": MetricFormat("Brier", -1),
     "temperature": MetricFormat("temperature", 0),

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxcbm.data.features import Features
 from jaxcbm.model.calibration import fit_calibration
+from jaxcbm.model.familiarity import fit_familiarity
 from jaxcbm.model.model import Model
 
 # Images that tell enough, and activations that are held at once: half a GiB.
@@ -13,7 +14,7 @@ _IMAGES, _ACTIVATIONS = 50_000, 2**27
 
 
 def calibrate(model: Model, train: Features, valid: Features, seed: int = 0) -> Model:
-    """Add the record that turns a model's numbers into probabilities and percentiles.
+    """Add the records that turn a model's numbers into probabilities, and say when not to trust it.
 
     Args:
         model: fitted, with the head that it keeps.
@@ -22,7 +23,7 @@ def calibrate(model: Model, train: Features, valid: Features, seed: int = 0) -> 
         seed: of what is sampled where a split is huge.
 
     Returns:
-        The model with its `calibration`.
+        The model with its `calibration` and `familiarity`.
     """
     phrases = model.concepts.phrases
     most = max(min(_IMAGES, _ACTIVATIONS // len(phrases)), 1)
@@ -37,4 +38,11 @@ def calibrate(model: Model, train: Features, valid: Features, seed: int = 0) -> 
         train.annotations_of(phrases),
         valid.annotations_of(phrases),
     )
-    return replace(model, calibration=record)
+    familiarity = fit_familiarity(
+        train.as_array(),
+        np.asarray(train.labels),
+        valid.as_array(),
+        on_valid._replace(calibration=record).class_probabilities,
+        np.asarray(valid.labels),
+    )
+    return replace(model, calibration=record, familiarity=familiarity)

@@ -107,6 +107,37 @@ def test_predict_writes_every_format(trained, picture_folder, tmp_path, suffix):
     assert len(rows) == 36
     assert {row["label"] for row in rows} <= {"amber", "blue", "coral"}
     assert all(0.0 <= float(row["probability"]) <= 1.0 for row in rows)
+    said = load_model(trained).predict(sorted(picture_folder.rglob("*.png")))
+    for n, row in enumerate(rows):
+        names = row["set"].split("; ") if suffix == ".csv" else row["set"]
+        assert names[0] == row["label"] and len(names) == said.prediction_sets[n].sum()
+        assert float(row["familiarity"]) == pytest.approx(said.familiarity[n], abs=1e-4)
+        assert row["caution"] == said.cautions[n]
+
+
+def test_predictions_of_a_model_that_knows_no_train_images_leave_familiarity_empty(
+    trained, picture_folder, tmp_path
+):
+    shutil.copytree(trained / "model", tmp_path / "model")
+    (tmp_path / "model" / "familiarity.safetensors").unlink()
+    argv = ["-q", "predict", f"--workdir={tmp_path}", f"--images={picture_folder / 'blue'}"]
+    for name in ("labels.csv", "labels.jsonl"):
+        assert main([*argv, f"--output={tmp_path / name}"]) == 0
+    with open(tmp_path / "labels.csv", newline="") as file:
+        first = next(csv.DictReader(file))
+    assert first["familiarity"] == "" and first["set"].count("; ") == 2
+    assert '"familiarity": null' in (tmp_path / "labels.jsonl").read_text().splitlines()[0]
+
+
+def test_explain_shows_maps(trained, picture_folder, tmp_path):
+    output = tmp_path / "why.html"
+    picture = picture_folder / "blue" / "00.png"
+    argv = ["-q", "explain", f"--workdir={trained}", f"--images={picture}", f"--output={output}"]
+    assert main([*argv, "--maps"]) == 0
+    there = [
+        part.phrase for part in load_model(trained).explain(picture).contributions if part.present
+    ]
+    assert output.read_text().count('alt="where: ') == len(there)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".html"])

@@ -30,6 +30,8 @@ HEADINGS = {
     "truth at 3 %": ("explanation_truth_3", 100, 1),
     "truth at 5 %": ("explanation_truth_5", 100, 1),
     "truth at 5, present %": ("explanation_truth_present_5", 100, 1),
+    "top-1 % at 80 %": ("selective_top1", 100, 1),
+    "set size": ("set_size", 1, 1),
     "random top-1 %": ("random_top1", 100, 1),
     "leakage top-1 %": ("leakage_top1", 100, 1),
     "NLL": ("nll", 1, 3),

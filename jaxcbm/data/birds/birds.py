@@ -7,8 +7,8 @@ from multiprocessing import get_context
 import numpy as np
 
 from jaxcbm.data.birds.captions import write_captions
-from jaxcbm.data.birds.drawing import draw_bird
-from jaxcbm.data.birds.scene import sample_scene
+from jaxcbm.data.birds.drawing import PARTS, draw_bird, draw_parts
+from jaxcbm.data.birds.scene import Scene, sample_scene
 from jaxcbm.data.birds.species import (
     PHRASES,
     SIZES,
@@ -60,6 +60,35 @@ def load_birds(
     >>> len(birds), birds.classes[0], birds.annotations.shape
     (48, 'barred fernwit', (48, 57))
     """
+    labels, values = _birds_of(split, seed, images_per_class)
+    names = tuple(species.name for species in all_species())
+    return _paint(values, (seed, _STREAMS[split]), size, workers, labels, names, split)
+
+
+def load_parts(
+    split: str, *, seed: int = 0, images_per_class: int | None = None, size: int = 64
+) -> dict[str, np.ndarray]:
+    """Where the attributes show in the pictures that `load_birds` paints of the same arguments.
+
+    Returns:
+        Name of the attribute -> bool [N, size, size]; see `drawing.draw_parts`.
+
+    Raises:
+        UserError: no such split.
+
+    >>> load_parts("test", images_per_class=1)["crown"].shape
+    (48, 64, 64)
+    """
+    _, values = _birds_of(split, seed, images_per_class)
+    key = (seed, _STREAMS[split])
+    parts = [draw_parts(row, _scene(key, index), size) for index, row in enumerate(values)]
+    return {name: np.stack([part[name] for part in parts]) for name in PARTS}
+
+
+def _birds_of(
+    split: str, seed: int, images_per_class: int | None
+) -> tuple[np.ndarray, list[Values]]:
+    """Labels and attribute values of the birds of a split."""
     if split not in _IMAGES_PER_CLASS:
         names = ", ".join(_IMAGES_PER_CLASS)
         raise UserError(f"birds have no split {split!r}: choose one of {names}")
@@ -68,8 +97,7 @@ def load_birds(
     labels = np.repeat(np.arange(len(species), dtype=np.int32), per_class)
     typical_NxM = np.array([s.values for s in species])[labels]
     key = (seed, _STREAMS[split])
-    values = [_individual(row, key, i) for i, row in enumerate(typical_NxM.tolist())]
-    return _paint(values, key, size, workers, labels, tuple(s.name for s in species), split)
+    return labels, [_individual(row, key, i) for i, row in enumerate(typical_NxM.tolist())]
 
 
 def random_birds(n: int, *, seed: int, size: int = 64, workers: int = 1) -> ImageSet:
@@ -142,6 +170,9 @@ def _picture(
     job: tuple[int, Values], *, key: tuple[int, int], size: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     index, values = job
-    scene = sample_scene(np.random.default_rng([*key, index, 1]))
     captions = write_captions(values, np.random.default_rng([*key, index, 2]))
-    return draw_bird(values, scene, size), captions
+    return draw_bird(values, _scene(key, index), size), captions
+
+
+def _scene(key: tuple[int, int], index: int) -> Scene:
+    return sample_scene(np.random.default_rng([*key, index, 1]))

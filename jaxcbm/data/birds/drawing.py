@@ -4,6 +4,7 @@ The bird is described in its own units, facing right, y down: its body is about 
 head stands at the upper right and the feet below. A `Frame` carries it into the picture.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,19 +54,52 @@ def draw_bird(values: Values, scene: Scene, size: int = 64) -> np.ndarray:
     (64, 64, 3)
     """
     side = size * SUPERSAMPLING
-    words = {
-        attribute.name: attribute.values[value]
-        for attribute, value in zip(ATTRIBUTES, values, strict=True)
-    }
+    words = _words(values)
     bird = _place(words, scene, side)
     feet = bird.ground([0.0, _foot_y(words)])
     canvas = Canvas(paint_background(scene, side, float(feet[1])))
-    for paint in (_tail, _legs, _bill, _body, _breast, _wing, _crown, _face):
+    for paint in _PAINTERS.values():
         paint(canvas, bird)
     mask = canvas.mask.copy()
     paint_leaves(canvas, scene)
     image, mask = canvas.image.reduce(SUPERSAMPLING), mask.reduce(SUPERSAMPLING)
     return _light(image, mask, scene)
+
+
+def draw_parts(values: Values, scene: Scene, size: int = 64) -> dict[str, np.ndarray]:
+    """Where each attribute can be seen in the picture that `draw_bird` paints.
+
+    Returns:
+        Name of the attribute -> bool [size, size], false where leaves or other parts are in front.
+        The wing counts as back too, as it is painted in its colour; the size is the whole bird's.
+
+    >>> from jaxcbm.data.birds.scene import sample_scene
+    >>> parts = draw_parts((0,) * 14, sample_scene(np.random.default_rng(0)))
+    >>> bool((parts["crown"] <= parts["size"]).all()), int(parts["crown"].sum() > 0)
+    (True, 1)
+    """
+    side = size * SUPERSAMPLING
+    bird = _place(_words(values), scene, side)
+    canvas = Canvas(Image.new("RGB", (side, side)))
+    painters = [*_PAINTERS.items(), ("", lambda canvas, _: paint_leaves(canvas, scene))]
+    front = np.full((side, side), "", object)
+    for name, paint in painters:
+        canvas.mask.paste(0, (0, 0, side, side))
+        paint(canvas, bird)
+        front[np.asarray(canvas.mask) > 0] = name
+    blocks = front.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING)
+    seen = {name: (blocks == name).mean(axis=(1, 3)) for name in _PAINTERS}
+    return {
+        attribute: np.sum([seen[name] for name in names], axis=0) >= 0.5
+        for attribute, names in PARTS.items()
+    }
+
+
+def _words(values: Values) -> dict[str, str]:
+    return {
+        attribute.name: attribute.values[value]
+        for attribute, value in zip(ATTRIBUTES, values, strict=True)
+    }
 
 
 def _place(words: dict[str, str], scene: Scene, side: int) -> _Bird:
@@ -159,8 +193,11 @@ def _bill(canvas: Canvas, bird: _Bird) -> None:
     canvas.fill(bird.head(under), mix(colour, _DARK, 0.25))
 
 
-def _body(canvas: Canvas, bird: _Bird) -> None:
+def _trunk(canvas: Canvas, bird: _Bird) -> None:
     canvas.fill(curve(bird.body(outlines.TRUNK)), bird.colours["back"])
+
+
+def _skull(canvas: Canvas, bird: _Bird) -> None:
     canvas.fill(curve(bird.head(outlines.SKULL)), bird.colours["face"])
 
 
@@ -219,6 +256,37 @@ def _face(canvas: Canvas, bird: _Bird) -> None:
     canvas.disc(eye, 0.09 * bird.unit, (28, 24, 26))
     glint = bird.head([0.5, -0.535])
     canvas.disc(glint, 0.034 * bird.unit, (250, 250, 246))
+
+
+# From back to front.
+_PAINTERS: dict[str, Callable[[Canvas, _Bird], None]] = {
+    "tail": _tail,
+    "legs": _legs,
+    "bill": _bill,
+    "trunk": _trunk,
+    "skull": _skull,
+    "breast": _breast,
+    "wing": _wing,
+    "crown": _crown,
+    "face": _face,
+}
+# By what is painted where an attribute shows.
+PARTS: dict[str, tuple[str, ...]] = {
+    "crown": ("crown",),
+    "head": ("crown",),
+    "face": ("skull", "face"),
+    "bill_shape": ("bill",),
+    "bill_colour": ("bill",),
+    "back": ("trunk", "wing"),
+    "belly": ("breast",),
+    "breast": ("breast",),
+    "wing": ("wing",),
+    "tail": ("tail",),
+    "tail_mark": ("tail",),
+    "leg_colour": ("legs",),
+    "leg_length": ("legs",),
+    "size": tuple(_PAINTERS),
+}
 
 
 def _light(image: Image.Image, mask: Image.Image, scene: Scene) -> np.ndarray:

@@ -131,17 +131,26 @@ class EfficientNet(nnx.Module):
     def __call__(
         self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, Intermediates]:
-        patches = jnp.concatenate(list(shifted(pixels_BxHxWx3, 3, 2, (0, 1))), axis=-1)
-        x_BxHxWxC = self.stem_norm(_per_pixel(self.stem, patches, dtype))
-        x_BxHxWxC = ACTIVATIONS[self.config.hidden_act](x_BxHxWxC)
-
-        out: Intermediates = {"stem": x_BxHxWxC}
-        for i, block in enumerate(self.blocks):
-            x_BxHxWxC = block(x_BxHxWxC, dtype)
-            out[f"block{i:02d}"] = x_BxHxWxC
+        out: Intermediates = {}
+        x_BxHxWxC = self._places(pixels_BxHxWx3, out, dtype)
         pool = jnp.mean if self.config.pooling_type == "mean" else jnp.max
         out["pooled"] = out["projected"] = pool(x_BxHxWxC, axis=(1, 2))
         return unit_norm(out["projected"]), out
+
+    def encode_patches(self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """See `TwoTowers.encode_patches`; the pool takes one place."""
+        return unit_norm(self._places(pixels_BxHxWx3, {}, dtype))
+
+    def _places(self, pixels_BxHxWx3: jax.Array, out: Intermediates, dtype: Any) -> jax.Array:
+        """What is pooled, [B, H', W', E]."""
+        patches = jnp.concatenate(list(shifted(pixels_BxHxWx3, 3, 2, (0, 1))), axis=-1)
+        x_BxHxWxC = self.stem_norm(_per_pixel(self.stem, patches, dtype))
+        x_BxHxWxC = ACTIVATIONS[self.config.hidden_act](x_BxHxWxC)
+        out["stem"] = x_BxHxWxC
+        for i, block in enumerate(self.blocks):
+            x_BxHxWxC = block(x_BxHxWxC, dtype)
+            out[f"block{i:02d}"] = x_BxHxWxC
+        return x_BxHxWxC
 
 
 def shifted(

@@ -65,21 +65,40 @@ class ClipVisionTower(nnx.Module):
     def __call__(
         self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, Intermediates]:
+        out: Intermediates = {}
+        x_BxTxC = self._stem(pixels_BxHxWx3, out, dtype)
+        tokens = x_BxTxC.shape[1]
+        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=False, dtype=dtype)
+        out["pooled"] = self.post_norm(x_BxTxC[:, 0])
+        out["projected"] = self.projection(out["pooled"], dtype)
+        return unit_norm(out["projected"]), out
+
+    def encode_patches(self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """See `TwoTowers.encode_patches`; the class token's last attention goes to one patch."""
+        width, grid = self.config.width, self.config.grid
+        x_BxTxC = self._stem(pixels_BxHxWx3, {}, dtype)
+        tokens, last = x_BxTxC.shape[1], self.blocks[-1]
+        before = list(self.blocks)[:-1]
+        x_BxTxC = run_blocks(before, x_BxTxC, {}, tokens, causal=False, dtype=dtype)
+        class_Bx1xC, x_BxPxC = x_BxTxC[:, :1], x_BxTxC[:, 1:]
+        values_MxC = last.attn.values(last.norm1(x_BxPxC.reshape(-1, width)), dtype)
+        # The class token keeps what it knows of the whole picture: on the birds such maps point at
+        # the part twice as often as with the patch's own state in its place.
+        x_MxC = (class_Bx1xC + values_MxC.reshape(x_BxPxC.shape)).reshape(-1, width)
+        x_MxC = x_MxC + last.mlp(last.norm2(x_MxC), dtype)
+        projected_MxE = self.projection(self.post_norm(x_MxC), dtype)
+        return unit_norm(projected_MxE).reshape(-1, grid, grid, projected_MxE.shape[-1])
+
+    def _stem(self, pixels_BxHxWx3: jax.Array, out: Intermediates, dtype: Any) -> jax.Array:
+        """What the first block reads, [B, 1 + P, C]."""
         batch, width, grid = pixels_BxHxWx3.shape[0], self.config.width, self.config.grid
-        tokens = grid**2 + 1
         rows_MxF = patch_rows(pixels_BxHxWx3, grid, self.config.patch_size)
         patches_BxPxC = self.patch(rows_MxF, dtype)
         patches_BxPxC = patches_BxPxC.reshape(batch, grid**2, width)
         class_Bx1xC = jnp.broadcast_to(self.class_token[...][None, None], (batch, 1, width))
         x_BxTxC = jnp.concatenate([class_Bx1xC, patches_BxPxC], axis=1)
-        x_BxTxC = x_BxTxC + self.positions[...][None]
-
-        out: Intermediates = {"stem": x_BxTxC}
-        x_BxTxC = self.pre_norm(x_BxTxC.reshape(-1, width)).reshape(batch, tokens, width)
-        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, tokens, causal=False, dtype=dtype)
-        out["pooled"] = self.post_norm(x_BxTxC[:, 0])
-        out["projected"] = self.projection(out["pooled"], dtype)
-        return unit_norm(out["projected"]), out
+        out["stem"] = x_BxTxC + self.positions[...][None]
+        return self.pre_norm(out["stem"].reshape(-1, width)).reshape(x_BxTxC.shape)
 
 
 class ClipTextTower(nnx.Module):

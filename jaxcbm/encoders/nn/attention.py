@@ -149,3 +149,7 @@ class Attention(nnx.Module):
             q_BxTxHxF, k_BxTxHxF, v_BxTxHxF, causal=causal, seen_BxT=seen_BxT, dtype=dtype
         )
         return self.out(mixed_BxTxHxF.reshape(-1, width), dtype)
+
+    def values(self, x_MxC: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """What each token gives to a query that attends to it alone."""
+        return self.out(self.v(x_MxC, dtype), dtype)

@@ -1,7 +1,7 @@
 """What every family's model is: a tower for pictures and one for phrases that meet in one space."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,14 @@ from flax import nnx
 
 Intermediates = dict[str, jax.Array]
 Tower = Callable[[jax.Array, Any], tuple[jax.Array, Intermediates]]
+
+
+class VisionTower(Protocol):
+    """A tower for pictures, which can also be asked for their places."""
+
+    def __call__(self, pixels: jax.Array, dtype: Any, /) -> tuple[jax.Array, Intermediates]: ...
+
+    def encode_patches(self, pixels_BxHxWx3: jax.Array, dtype: Any) -> jax.Array: ...
 
 
 class TwoTowers(nnx.Module):
@@ -25,7 +33,7 @@ class TwoTowers(nnx.Module):
     def __init__(
         self,
         config: Any,
-        vision: Tower,
+        vision: VisionTower,
         text: Tower,
         logit_scale: jax.Array | float,
         logit_bias: float | None = None,
@@ -51,6 +59,23 @@ class TwoTowers(nnx.Module):
             and `projected` (the embedding before normalisation). jit drops those not used.
         """
         return self.vision(pixels_BxHxWx3, dtype)
+
+    def encode_patches(self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """Embed the places of normalised pictures.
+
+        The embedding of a place is what the picture's would be if the last step that mixes places
+        (attention, or the pool of a convolutional tower) saw that place alone.
+
+        Args:
+            pixels_BxHxWx3: as in `encode_image`.
+            dtype: type of the operands of matrix products, float32 or bfloat16.
+
+        Returns:
+            float32 [B, H', W', E] of unit norm.
+
+        Reference: Zhou et al., Extract Free Dense Labels from CLIP, 2022, arXiv 2112.01071.
+        """
+        return self.vision.encode_patches(pixels_BxHxWx3, dtype)
 
     def encode_text(
         self, ids_BxT: jax.Array, dtype: Any = jnp.float32

@@ -54,8 +54,18 @@ class PoolingHead(nnx.Module):
             q_1xC.reshape(1, 1, heads, -1), (k_BxTxHxF.shape[0], 1, heads, width // heads)
         )
         mixed_BxSxHxF = attend(q_BxSxHxF, k_BxTxHxF, v_BxTxHxF, dtype=dtype)
-        x_BxC = self.out(mixed_BxSxHxF.reshape(-1, width), dtype)
-        return x_BxC + self.mlp(self.norm(x_BxC), dtype)
+        return self._read(mixed_BxSxHxF.reshape(-1, width), dtype)
+
+    def of_each(self, x_MxC: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """What the head would say if its query attended to one patch alone, [M, C]."""
+        width = x_MxC.shape[-1]
+        assert self.qkv.bias is not None
+        kernel_CxC, bias_1xC = self.qkv.kernel[...][:, -width:], self.qkv.bias[...][None, -width:]
+        return self._read(matmul(x_MxC, kernel_CxC, dtype) + bias_1xC, dtype)
+
+    def _read(self, mixed_MxC: jax.Array, dtype: Any) -> jax.Array:
+        x_MxC = self.out(mixed_MxC, dtype)
+        return x_MxC + self.mlp(self.norm(x_MxC), dtype)
 
 
 class SiglipVisionTower(nnx.Module):
@@ -73,15 +83,25 @@ class SiglipVisionTower(nnx.Module):
     def __call__(
         self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32
     ) -> tuple[jax.Array, Intermediates]:
+        out: Intermediates = {}
+        x_MxC = self._patches(pixels_BxHxWx3, out, dtype)
+        out["pooled"] = out["projected"] = self.head(x_MxC, self.config.grid**2, dtype)
+        return unit_norm(out["projected"]), out
+
+    def encode_patches(self, pixels_BxHxWx3: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+        """See `TwoTowers.encode_patches`; the pooling head's attention goes to one patch."""
+        pooled_MxE = self.head.of_each(self._patches(pixels_BxHxWx3, {}, dtype), dtype)
+        grid = self.config.grid
+        return unit_norm(pooled_MxE).reshape(-1, grid, grid, pooled_MxE.shape[-1])
+
+    def _patches(self, pixels_BxHxWx3: jax.Array, out: Intermediates, dtype: Any) -> jax.Array:
+        """What the head pools, [B * P, C]."""
         grid, width = self.config.grid, self.config.width
         rows_MxF = patch_rows(pixels_BxHxWx3, grid, self.config.patch_size)
         x_BxTxC = self.patch(rows_MxF, dtype).reshape(-1, grid**2, width)
-        x_BxTxC = x_BxTxC + self.positions[...][None]
-        out: Intermediates = {"stem": x_BxTxC}
-        x_BxTxC = run_blocks(self.blocks, x_BxTxC, out, grid**2, causal=False, dtype=dtype)
-        x_MxC = self.post_norm(x_BxTxC.reshape(-1, width))
-        out["pooled"] = out["projected"] = self.head(x_MxC, grid**2, dtype)
-        return unit_norm(out["projected"]), out
+        out["stem"] = x_BxTxC + self.positions[...][None]
+        x_BxTxC = run_blocks(self.blocks, out["stem"], out, grid**2, causal=False, dtype=dtype)
+        return self.post_norm(x_BxTxC.reshape(-1, width))
 
 
 class SiglipTextTower(ClipTextTower):

@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from jaxcbm.data.birds import load_birds, random_birds
+from jaxcbm.data.birds.birds import load_parts
 from jaxcbm.data.birds.captions import write_captions
-from jaxcbm.data.birds.drawing import draw_bird
+from jaxcbm.data.birds.drawing import draw_bird, draw_parts
 from jaxcbm.data.birds.scene import Scene, sample_scene
 from jaxcbm.data.birds.species import (
     ATTRIBUTES,
@@ -260,3 +261,35 @@ def test_captions_come_from_the_generator_alone():
     values = all_species()[0].values
     first, again = (write_captions(values, np.random.default_rng(4)) for _ in range(2))
     assert first == again != write_captions(values, np.random.default_rng(5))
+
+
+@pytest.mark.parametrize("name", ["crown", "bill_colour", "belly", "leg_colour"])
+def test_a_part_lies_where_its_colour_changes_the_picture(name):
+    place = NAMES.index(name)
+    shares, outside = [], []
+    for seed in range(12):
+        scene = dataclasses.replace(sample_scene(np.random.default_rng(seed)), brightness=1.0)
+        values = list(all_species()[seed].values)
+        values[place] = 0
+        other = [*values[:place], 1, *values[place + 1 :]]
+        one, two = (draw_bird(tuple(each), scene).astype(int) for each in (values, other))
+        changed = np.abs(one - two).max(axis=2) > 12
+        part = draw_parts(tuple(values), scene)[name]
+        if part.sum() < 8:
+            continue
+        wide = np.asarray(Image.fromarray(part).filter(ImageFilter.MaxFilter(3)))
+        outside.append((changed & ~wide).sum() / changed.sum())
+        shares.append(changed[part].mean())
+    # Thin edges are less than half of a pixel.
+    assert np.mean(outside) < 0.02 and np.mean(shares) > 0.9
+
+
+def test_the_parts_of_a_split_are_those_of_its_pictures():
+    parts = load_parts("test", images_per_class=2, size=32)
+    again = load_parts("test", images_per_class=2, size=32)
+    assert set(parts) == set(NAMES) and parts["wing"].shape == (96, 32, 32)
+    bird = parts["size"]
+    for name, part in parts.items():
+        np.testing.assert_array_equal(part, again[name])
+        assert (part & ~bird).sum() == 0
+    assert (parts["crown"] & parts["wing"]).sum() == 0
