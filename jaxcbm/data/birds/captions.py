@@ -1,5 +1,7 @@
 """What a person might write under a picture of a bird; only true things."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxcbm.data.birds.species import ATTRIBUTES, Values
@@ -28,6 +30,18 @@ def write_captions(values: Values, rng: np.random.Generator, count: int = 6) -> 
     ('short thick bill', 'a plain face, black legs and a short thick bill on a bird')
     """
     return tuple(_caption(values, rng) for _ in range(count))
+
+
+def describe(values: Values, names: Sequence[str] | None = None) -> str:
+    """One sentence that names attributes, or some of them, in their usual order: a class prompt.
+
+    >>> describe((0,) * 14, ["crown", "tail", "size"])
+    'a small bird with a red crown and a forked tail'
+    """
+    chosen = [i for i, a in enumerate(ATTRIBUTES) if names is None or a.name in names]
+    parts = [_part(i, values[i]) for i in chosen if i != _SIZE]
+    size = ATTRIBUTES[_SIZE].values[values[_SIZE]] + " " if _SIZE in chosen else ""
+    return f"a {size}bird with {_and(parts)}" if parts else f"a {size}bird"
 
 
 def _caption(values: Values, rng: np.random.Generator) -> str:
