@@ -141,7 +141,7 @@ class Explanation(NamedTuple):
         if self.predicted != self.target:
             verdict += f"\npredicted: {self.predicted}"
         if self.caution:
-            verdict += f"\n{textwrap.fill(self.caution, 44)}"
+            verdict += f"\n{textwrap.fill(self.caution, 36)}"
         rest, scores = (REST, self.rest), self.top_scores
         return explanation_plot(self.image, verdict, self._labelled(), rest, scores, self.maps)
 

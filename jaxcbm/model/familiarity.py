@@ -56,7 +56,7 @@ class Familiarity(NamedTuple):
         """Share of validation images that lie as far from train as each image, float64 [N].
 
         It is a conformal p-value, above 0 and at most 1: of images like those of validation, 5 %
-        at most have one of 0.05 or less.
+        at most have one of 0.05 or less, and none has with fewer than 19 validation images.
 
         Reference: Vovk et al. 2005, Algorithmic Learning in a Random World, section 2.2.
         """
