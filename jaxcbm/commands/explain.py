@@ -1,7 +1,6 @@
-"""`jaxcbm explain`: one picture beside its signed contributions."""
+"""`jaxcbm explain`: pictures beside their signed contributions."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from jaxcbm.commands.command import add_command, add_workdir, count, output_file
@@ -13,12 +12,14 @@ def add(commands: Any) -> None:
         commands,
         "explain",
         run,
-        "draw one picture beside the concepts that decided its class",
+        "draw pictures beside the concepts that decided their classes",
         "jaxcbm explain --workdir=runs/quickstart --images=bird.png --output=why.html",
     )
     add_workdir(parser, "a finished run, or a model")
     parser.add_argument(
-        "--images", required=True, help="the picture: of a folder or a glob, the first"
+        "--images",
+        required=True,
+        help="a picture; a folder or a glob makes a gallery of up to 500, as .png the first",
     )
     parser.add_argument(
         "--output", required=True, type=output_file(".png", ".html"), help=".png or .html"
@@ -37,24 +38,17 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     """Explain, write the page or the picture, and say the class."""
-    from jaxcbm.atomic import atomic_file
-    from jaxcbm.data.image_source import FileImages, UnreadableImage
-    from jaxcbm.errors import UserError
-    from jaxcbm.experiment.predict import find_images
-    from jaxcbm.model.model import load_model
+    from jaxcbm.experiment.explain import explain
 
-    file = find_images(args.images)[0]
-    try:
-        picture = FileImages((file,), root=Path()).load(0)
-    except UnreadableImage as error:
-        raise UserError(f"{file}: {error}") from error
-    shown = {"k": args.top, "target": args.target, "against": args.against, "maps": args.maps}
-    explanation = load_model(args.workdir).explain(picture, **shown)
-    with atomic_file(args.output) as temporary:
-        explanation.save(temporary)
+    how = {"target": args.target, "against": args.against, "maps": args.maps}
+    found = explain(args.workdir, args.images, args.output, args.top, **how)
+    if len(found) > 1:
+        print(f"{len(found)} pictures explained: {args.output}")
+        return
+    explanation = found[0]
     print(f"{explanation.target} ({explanation.probability:.0%}): {args.output}")
     if (contrast := explanation.contrast) is not None:
-        parts = (f"{c.label} {c.value:+.2f}" for c in contrast.contributions[:5])
+        parts = (str(c) for c in contrast.contributions[:5])
         print(f"rather than {contrast.other} ({contrast.probability:.0%}): {', '.join(parts)}")
     if explanation.smallest_change is not None:
         print(f"it would be {explanation.smallest_change}")

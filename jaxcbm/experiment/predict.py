@@ -16,6 +16,7 @@ from jaxcbm.data.image_source import FileImages, UnreadableImage
 from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
+from jaxcbm.model.explanation import contributions
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.model.prediction import Prediction
 
@@ -64,7 +65,10 @@ def find_images(pattern: str) -> list[Path]:
 
 
 def predict_files(model: Model, files: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
-    """One row a picture: file, label, probability, and the strongest contributions."""
+    """One row a picture: file, label, probability, and the strongest contributions.
+
+    `concepts` has their values by how they are said ("no waistband"), `reasons` the whole wording.
+    """
     source = FileImages(tuple(files), root=Path())
     for start in range(0, len(files), BATCH):
         pictures: list[Image.Image] = []
@@ -95,9 +99,8 @@ def _rows(
     probabilities, sets = prediction.class_probabilities, prediction.prediction_sets
     familiarity, cautions = prediction.familiarity, prediction.cautions
     for n, name in enumerate(names):
-        label = int(prediction.label_ids[n])
-        values_D = model.head[label] * prediction.evidence[n]
-        strongest = [d for d in np.argsort(-np.abs(values_D))[:top] if values_D[d] != 0]
+        label, alone = int(prediction.label_ids[n]), prediction.select(np.array([n]))
+        strongest = contributions(alone, model.head[label], model.concepts.phrases, top)
         yield {
             "file": name,
             "label": prediction.labels[n],
@@ -105,7 +108,8 @@ def _rows(
             "set": [model.classes[k] for k in np.argsort(-probabilities[n]) if sets[n, k]],
             "familiarity": None if np.isnan(familiarity[n]) else float(familiarity[n]),
             "caution": cautions[n],
-            "concepts": {model.concepts.phrases[d]: float(values_D[d]) for d in strongest},
+            "concepts": {c.label: c.value for c in strongest},
+            "reasons": [str(c) for c in strongest],
         }
 
 
@@ -113,14 +117,14 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         trust = "set", "familiarity", "caution"
-        writer.writerow(["file", "label", "probability", *trust, "concepts"])
+        writer.writerow(["file", "label", "probability", *trust, "reasons"])
         for row in rows:
-            concepts = "; ".join(f"{name}={value:+.3f}" for name, value in row["concepts"].items())
             probability = f"{row['probability']:.6f}"
             known = row["familiarity"] is not None
             familiarity = f"{row['familiarity']:.4f}" if known else ""
             trust = "; ".join(row["set"]), familiarity, row["caution"]
-            writer.writerow([row["file"], row["label"], probability, *trust, concepts])
+            reasons = "; ".join(row["reasons"])
+            writer.writerow([row["file"], row["label"], probability, *trust, reasons])
 
 
 def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -142,6 +146,7 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             "familiarity": [row["familiarity"] for row in rows],
             "caution": [row["caution"] for row in rows],
             "concepts": pyarrow.array(concepts, pyarrow.map_(pyarrow.string(), pyarrow.float64())),
+            "reasons": [row["reasons"] for row in rows],
         }
     )
     write_table(table, path)

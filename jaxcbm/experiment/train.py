@@ -1,6 +1,7 @@
 """`jaxcbm train`: from a config to a fitted, evaluated and explained model."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.model.explanation import Explanation
+from jaxcbm.model.explanation_plot import save_explanations
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.calibrate import calibrate
 from jaxcbm.training.finetune.fit import ImageSplit, Recipe, finetune_splits
@@ -104,12 +107,32 @@ def draw(workdir: Path) -> None:
 
 
 def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:
-    """Explain the first readable test picture."""
-    for index in range(len(pictures)):
+    """Explain the first test picture that is predicted rightly, and the first that is not.
+
+    Reasons that annotations deny are called false. It looks among the first 100 pictures.
+    """
+    found: dict[bool, Explanation] = {}
+    for index in range(min(len(pictures), 100)):
         try:
-            explanation = model.explain(pictures.source.load(index))
+            explanation = model.explain(pictures.source.load(index), k=7)
         except (UnreadableImage, UserError) as error:
             logging.warning("skipped %s: %s", pictures.source.name(index), error)
             continue
-        explanation.save(workdir / "plots" / "explanation.png")
-        return
+        true = pictures.classes[pictures.labels[index]]
+        known = explanation._replace(
+            name=pictures.source.name(index), true=true, annotated=_annotated(pictures, index)
+        )
+        found.setdefault(true == explanation.predicted, known)
+        if len(found) == 2:
+            break
+    if found:
+        shown = [found[right] for right in (True, False) if right in found]
+        save_explanations(shown, workdir / "plots" / "explanation.png")
+
+
+def _annotated(pictures: ImageSet, index: int) -> dict[str, bool]:
+    """Phrase -> whether the picture shows it, by its annotations."""
+    if pictures.annotations is None:
+        return {}
+    told = zip(pictures.annotation_phrases, pictures.annotations[index].tolist(), strict=True)
+    return {phrase: value > 0.5 for phrase, value in told if not math.isnan(value)}

@@ -3,9 +3,9 @@
 import base64
 import io
 import math
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,11 @@ from PIL import Image
 
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.smallest_change import Correction, smallest_change
+from jaxcbm.model.wording import REST, chance, reason, said
 from jaxcbm.pages import bars, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-REST = "class bias and all others"
 
 
 class Contribution(NamedTuple):
@@ -47,8 +46,16 @@ class Contribution(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The phrase, with "no" before it where the concept is absent."""
-        return self.phrase if self.present else f"no {self.phrase}"
+        """The concept as it is there, or as it is not: "no waistband"."""
+        return said(self.phrase, self.present)
+
+    @property
+    def likely(self) -> str:
+        """How likely the concept is there, in words; empty where nothing tells."""
+        return chance(self.probability, self.percentile)
+
+    def __str__(self) -> str:
+        return reason(self.label, self.value, self.likely)
 
 
 class Change(NamedTuple):
@@ -68,8 +75,8 @@ class Change(NamedTuple):
         return {phrase: c.value for phrase, c in self.corrections.items()}
 
     def __str__(self) -> str:
-        said = (phrase if c.present else f"no {phrase}" for phrase, c in self.corrections.items())
-        return f"{self.label}, if: {', '.join(said)}"
+        wanted = (said(phrase, c.present) for phrase, c in self.corrections.items())
+        return f"{self.label}, if: {', '.join(wanted)}"
 
 
 class Contrast(NamedTuple):
@@ -114,6 +121,10 @@ class Explanation(NamedTuple):
             do, or without a calibration.
         caution: why not to trust the decision, in words; "" where nothing speaks against it.
         maps: (phrase, the picture as the encoder sees it with the places of the concept marked).
+        seen: what the encoder got of the picture, resized and cropped.
+        name: of the file, or empty.
+        true: the picture's class, where it is known.
+        annotated: phrase -> whether the picture shows it, where that is known.
     """
 
     image: Image.Image
@@ -127,6 +138,10 @@ class Explanation(NamedTuple):
     smallest_change: Change | None = None
     caution: str = ""
     maps: tuple[tuple[str, Image.Image], ...] = ()
+    seen: Image.Image | None = None
+    name: str = ""
+    true: str | None = None
+    annotated: Mapping[str, bool] = MappingProxyType({})
 
     @property
     def logit(self) -> float:
@@ -137,16 +152,32 @@ class Explanation(NamedTuple):
         """The picture beside its contributions and the encoder's own concept scores."""
         from jaxcbm.model.explanation_plot import explanation_plot
 
-        verdict = f"{self.target} ({self.probability:.0%})"
-        if self.predicted != self.target:
-            verdict += f"\npredicted: {self.predicted}"
-        if self.caution:
-            verdict += f"\n{textwrap.fill(self.caution, 36)}"
-        rest, scores = (REST, self.rest), self.top_scores
-        return explanation_plot(self.image, verdict, self._labelled(), rest, scores, self.maps)
+        return explanation_plot([self])
 
-    def _labelled(self) -> list[tuple[str, float]]:
-        return [(part.label, part.value) for part in self.contributions]
+    @property
+    def verdict(self) -> str:
+        """The explained class, how likely it is, and whether it is known to be right."""
+        decided = self.true is not None and self.target == self.predicted
+        right = (", right" if self.true == self.target else ", wrong") if decided else ""
+        return f"{self.target} ({self.probability:.0%}{right})"
+
+    def facts(self) -> list[str]:
+        """True class and predicted class where they are others; the runner-up."""
+        facts = [f"true class: {self.true}"] if self.true not in (None, self.target) else []
+        if self.predicted != self.target:
+            return [*facts, f"predicted: {self.predicted}"]
+        if self.contrast is not None:
+            facts.append(f"next: {self.contrast.other} ({self.contrast.probability:.0%})")
+        return facts
+
+    def labelled(self) -> list[tuple[str, float]]:
+        """Every reason with its chance, and where annotations deny it, that it is false."""
+        return [(self._row(part), part.value) for part in self.contributions]
+
+    def _row(self, part: Contribution) -> str:
+        label = f"{part.label} ({part.likely})" if part.likely else part.label
+        denied = self.annotated.get(part.phrase, part.present) != part.present
+        return f"{label}: false" if denied else label
 
     def save(self, path: Path | str) -> None:
         """Write a .png, or a self-contained .html page.
@@ -158,7 +189,9 @@ class Explanation(NamedTuple):
         if path.suffix == ".html":
             path.write_text(self.to_html(), encoding="utf-8")
         elif path.suffix == ".png":
-            self.plot().savefig(path, dpi=130)
+            from jaxcbm.model.explanation_plot import save_explanations
+
+            save_explanations([self], path)
         else:
             raise ValueError(f"{path}: the extension must be .png or .html")
 
@@ -170,15 +203,45 @@ class Explanation(NamedTuple):
         return render("explanation_cell.html", **self._shown())
 
     def _shown(self) -> dict[str, Any]:
-        wrong = "" if self.predicted == self.target else f" (predicted: {self.predicted})"
+        seen = self.image if self.seen is None else self.seen
         return {
-            "title": f"{self.target}{wrong}, {self.probability:.0%}",
+            "title": self.verdict,
+            "name": self.name,
+            "facts": self.facts(),
             "caution": self.caution,
-            "picture": _data_url(self.image),
-            "contributions": bars(self._labelled(), rest=(REST, self.rest)),
+            "picture": _data_url(seen),
+            "uncropped": _data_url(self.image) if _cropped(self.image, seen) else "",
+            "contributions": bars(self.labelled(), rest=(REST, self.rest)),
             "scores": self.top_scores,
             "maps": [(phrase, _data_url(shown)) for phrase, shown in self.maps],
         }
+
+
+def gallery(explanations: Sequence[Explanation], pictures: int) -> str:
+    """A page with small pictures and the strongest reasons of each, that needs no other file.
+
+    Args:
+        explanations: what to show.
+        pictures: how many there were to choose from.
+    """
+    cards = [
+        {
+            "title": each.verdict,
+            "name": each.name,
+            "facts": each.facts(),
+            "caution": each.caution,
+            "picture": _data_url(each.image if each.seen is None else each.seen, 160),
+            "bars": bars(each.labelled()[:5]),
+        }
+        for each in explanations
+    ]
+    known = [each.true == each.predicted for each in explanations if each.true is not None]
+    return render(
+        "gallery.html",
+        title=f"{len(cards)} of {pictures} pictures explained",
+        right=f"{sum(known)} of {len(known)} predictions are right" if known else "",
+        cards=cards,
+    )
 
 
 def explain_image(
@@ -220,7 +283,7 @@ def explain_image(
         target=classes[chosen],
         predicted=classes[predicted],
         probability=float(prediction.class_probabilities[0, chosen]),
-        **_contributions(prediction, head_KxD[chosen], logits_K[chosen], phrases, k),
+        **_parts(prediction, head_KxD[chosen], logits_K[chosen], phrases, k),
         top_scores=tuple((phrases[d], float(psi_D[d])) for d in highest[: max(k, 1)]),
         caution=prediction.cautions[0],
     )
@@ -233,17 +296,24 @@ def explain_image(
     contrast = Contrast(
         other=classes[other],
         probability=float(prediction.class_probabilities[0, other]),
-        **_contributions(prediction, weights_D, margin, phrases, k),
+        **_parts(prediction, weights_D, margin, phrases, k),
         change=_change(prediction, logits_K, head_KxD, phrases, classes, chosen, [other]),
     )
     change = _change(prediction, logits_K, head_KxD, phrases, classes, predicted)
     return found._replace(contrast=contrast, smallest_change=change)
 
 
-def _contributions(
-    prediction: Prediction, weights_D: np.ndarray, total: float, phrases: Sequence[str], k: int
-) -> dict[str, Any]:
-    """The largest parts of a logit, or of a difference of two, and the rest of it."""
+def contributions(
+    prediction: Prediction, weights_D: np.ndarray, phrases: Sequence[str], k: int
+) -> tuple[Contribution, ...]:
+    """The k largest parts of a logit, or of a difference of two, sorted by absolute value.
+
+    Args:
+        prediction: of one image.
+        weights_D: of the class, or the difference of two classes' weights.
+        phrases: of the D concepts.
+        k: how many; those of 0 are left out.
+    """
     activations_D, calibration = prediction.concept_activations[0], prediction.calibration
     if calibration is None:
         present_D, percentiles_D = activations_D >= 0, np.full(len(activations_D), np.nan)
@@ -254,7 +324,7 @@ def _contributions(
     values_D = weights_D * prediction.evidence[0]
     ranked: list[int] = np.argsort(-np.abs(values_D)).tolist()
     order = [d for d in ranked[:k] if values_D[d] != 0.0]
-    kept = tuple(
+    return tuple(
         Contribution(
             phrases[d],
             float(values_D[d]),
@@ -267,7 +337,14 @@ def _contributions(
         )
         for d in order
     )
-    return {"contributions": kept, "rest": float(total - values_D[order].sum())}
+
+
+def _parts(
+    prediction: Prediction, weights_D: np.ndarray, total: float, phrases: Sequence[str], k: int
+) -> dict[str, Any]:
+    """The largest contributions, and the rest of what they are parts of."""
+    kept = contributions(prediction, weights_D, phrases, k)
+    return {"contributions": kept, "rest": float(total - sum(c.value for c in kept))}
 
 
 def _change(
@@ -291,11 +368,16 @@ def _change(
     return Change(classes[found.class_id], corrections)
 
 
-def _data_url(image: Image.Image) -> str:
-    """A picture inside a page: a small one as it is, a larger one as a JPEG of up to 640 pixels."""
+def _cropped(image: Image.Image, seen: Image.Image) -> bool:
+    """Whether the encoder got another picture than this one at another size."""
+    return abs(image.width * seen.height - image.height * seen.width) > max(*image.size, *seen.size)
+
+
+def _data_url(image: Image.Image, side: int = 640) -> str:
+    """A picture inside a page: a small one as it is, a larger one as a JPEG of up to `side`."""
     shown, buffer = image.convert("RGB"), io.BytesIO()
     kind = "PNG" if max(shown.size) <= 128 else "JPEG"
-    shown.thumbnail((640, 640))
+    shown.thumbnail((side, side))
     shown.save(buffer, format=kind, quality=85)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f"data:image/{kind.lower()};base64,{text}"

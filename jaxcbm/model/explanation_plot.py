@@ -1,50 +1,81 @@
-"""An explanation as a picture, drawn by matplotlib."""
+"""Explanations as a picture, drawn by matplotlib."""
 
+import json
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.figure import Figure, SubFigure
 
 from jaxcbm.charts import styled
+from jaxcbm.model.wording import REST
 from jaxcbm.palette import light
+
+if TYPE_CHECKING:
+    from jaxcbm.model.explanation import Explanation
 
 
 @styled
-def explanation_plot(
-    image: Image.Image,
-    title: str,
-    contributions: Sequence[tuple[str, float]],
-    rest: tuple[str, float],
-    scores: Sequence[tuple[str, float]],
-    maps: Sequence[tuple[str, Image.Image]] = (),
-) -> Figure:
-    """A picture beside its contributions, of which `rest` is grey, and its concept scores.
+def explanation_plot(explanations: "Sequence[Explanation]") -> Figure:
+    """Pictures below each other, each beside its contributions and its concept scores.
 
-    Below them the maps: where each concept is.
+    The class bias and all other contributions are grey. Below are the maps: where each concept is.
     """
-    height, below = 0.32 * len(contributions) + 2.0, 2.0 if maps else 0.0
-    figure = Figure(figsize=(13, height + below))
-    if maps:
-        rows = figure.add_gridspec(2, 1, height_ratios=[height, below])
-        upper, lower = (figure.add_subfigure(rows[i]) for i in range(2))
-        for axes, (phrase, shown) in zip(lower.subplots(1, max(len(maps), 6)), maps, strict=False):
-            axes.imshow(shown)
-            axes.set_title(phrase, fontsize=9)
-        for axes in lower.axes:
-            axes.set_axis_off()
-    else:
-        upper = figure
-    picture, ours, theirs = upper.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
-    picture.imshow(image.convert("RGB"))
-    picture.set_axis_off()
-    picture.set_title(title, fontsize=12, loc="left")
-    kinds = ["positive" if value > 0 else "negative" for _, value in contributions] + ["neutral"]
-    _bars(ours, [*contributions, rest], kinds, "contribution to the class logit")
-    ours.axvline(0.0, color=light("text"), linewidth=0.8)
-    if scores:
-        _points(theirs, scores, "the encoder's own concept scores")
+    heights = [0.32 * len(each.contributions) + 2.0 for each in explanations]
+    parts = [
+        (draw, each, height)
+        for each, tall in zip(explanations, heights, strict=True)
+        for draw, height in ((_row, tall), (_maps, 2.0))
+        if draw is _row or each.maps
+    ]
+    figure = Figure(figsize=(13, sum(height for _, _, height in parts)))
+    rows = figure.add_gridspec(len(parts), 1, height_ratios=[height for _, _, height in parts])
+    for place, (draw, each, _) in enumerate(parts):
+        draw(figure.add_subfigure(rows[place]), each)
     return figure
+
+
+def _row(figure: SubFigure, each: "Explanation") -> None:
+    picture, ours, theirs = figure.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
+    picture.imshow((each.image if each.seen is None else each.seen).convert("RGB"))
+    picture.set_axis_off()
+    lines = [line.replace(" (", "\n(") for line in (each.verdict, *each.facts())]
+    lines += [textwrap.fill(each.caution, 36)] if each.caution else []
+    picture.set_title("\n".join(lines), fontsize=11, loc="left")
+    rows = each.labelled()
+    kinds = ["positive" if value > 0 else "negative" for _, value in rows] + ["neutral"]
+    _bars(ours, [*rows, (REST, each.rest)], kinds, "contribution to the class logit")
+    ours.axvline(0.0, color=light("text"), linewidth=0.8)
+    if each.top_scores:
+        _points(theirs, each.top_scores, "the encoder's own concept scores")
+
+
+def _maps(figure: SubFigure, each: "Explanation") -> None:
+    grid = figure.subplots(1, max(len(each.maps), 6))
+    for axes, (phrase, shown) in zip(grid, each.maps, strict=False):
+        axes.imshow(shown)
+        axes.set_title(phrase, fontsize=9)
+    for axes in grid:
+        axes.set_axis_off()
+
+
+def save_explanations(explanations: "Sequence[Explanation]", path: Path) -> None:
+    """Write a .png whose `Description` is what it shows, as JSON."""
+    told = [
+        {
+            "picture": each.name,
+            "true": each.true,
+            "predicted": each.predicted,
+            "explained": each.target,
+            "probability": round(each.probability, 4),
+            "reasons": [[label, round(value, 3)] for label, value in each.labelled()],
+        }
+        for each in explanations
+    ]
+    figure = explanation_plot(explanations)
+    figure.savefig(path, dpi=130, metadata={"Description": json.dumps(told)})
 
 
 def _bars(axes: Axes, rows: Sequence[tuple[str, float]], kinds: list[str], title: str) -> None:
@@ -53,7 +84,7 @@ def _bars(axes: Axes, rows: Sequence[tuple[str, float]], kinds: list[str], title
     drawn = axes.barh(positions, values, color=[light(kind) for kind in kinds])
     axes.bar_label(drawn, fmt="%+.2f" if min(values, default=0) < 0 else "%.2f", padding=3)
     axes.margins(x=0.18)
-    _rows(axes, names, title)
+    _name_rows(axes, names, title)
 
 
 def _points(axes: Axes, rows: Sequence[tuple[str, float]], title: str) -> None:
@@ -65,10 +96,10 @@ def _points(axes: Axes, rows: Sequence[tuple[str, float]], title: str) -> None:
             f"{value:.2f}", (value, position), (7, 0), textcoords="offset points", va="center"
         )
     axes.margins(x=0.3)
-    _rows(axes, names, title)
+    _name_rows(axes, names, title)
 
 
-def _rows(axes: Axes, names: Sequence[str], title: str) -> None:
+def _name_rows(axes: Axes, names: Sequence[str], title: str) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.grid(visible=False)
     axes.invert_yaxis()

@@ -204,6 +204,7 @@ class Model:
         target: str | None = None,
         against: str | None = None,
         maps: bool = False,
+        true: str | None = None,
     ) -> Explanation:
         """Why the model says what it says about one image, and why nothing else.
 
@@ -214,6 +215,7 @@ class Model:
             against: the class to tell it from (`Explanation.contrast`); by default the runner-up,
                 or the predicted class where another one is explained.
             maps: whether to show where the concepts are that are there; see `concept_maps`.
+            true: the picture's class where you know it, to be shown beside.
 
         Raises:
             UserError: no such class, twice the same, or no readable picture.
@@ -225,6 +227,7 @@ class Model:
         prediction = self.predict(picture)
         if against is not None and against == (target or prediction.labels[0]):
             raise UserError(f"{against!r} is the explained class: name another one to tell it from")
+        seen = self.loaded_encoder.preprocess.resize_and_crop(picture)
         found = explain_image(
             picture,
             prediction,
@@ -236,12 +239,13 @@ class Model:
             target=target,
             against=against,
         )
+        found = found._replace(seen=Image.fromarray(seen), true=true)
         present = [part.phrase for part in found.contributions if part.present]
         if not maps or not present:
             return found
-        seen = Image.fromarray(self.loaded_encoder.preprocess(picture))
         pairs = zip(present, self.concept_maps(picture, present), strict=True)
-        return found._replace(maps=tuple((phrase, overlay(seen, where)) for phrase, where in pairs))
+        shown = tuple((phrase, overlay(found.seen, where)) for phrase, where in pairs)
+        return found._replace(maps=shown)
 
     def intervene(
         self,

@@ -113,6 +113,11 @@ def test_predict_writes_every_format(trained, picture_folder, tmp_path, suffix):
         assert names[0] == row["label"] and len(names) == said.prediction_sets[n].sum()
         assert float(row["familiarity"]) == pytest.approx(said.familiarity[n], abs=1e-4)
         assert row["caution"] == said.cautions[n]
+    model = load_model(trained)
+    for row in rows[::12]:
+        why = [str(c) for c in model.explain(row["file"], k=5).contributions]
+        told = row["reasons"].split("; ") if suffix == ".csv" else row["reasons"]
+        assert told == why or (not why and told in ([], [""]))
 
 
 def test_predictions_of_a_model_that_knows_no_train_images_leave_familiarity_empty(
@@ -149,6 +154,25 @@ def test_explain_draws(trained, picture_folder, tmp_path, suffix):
     content = output.read_bytes()
     assert content.startswith(b"\x89PNG" if suffix == ".png" else b"<!doctype html>")
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_folder_becomes_a_gallery_that_names_true_classes(
+    trained, picture_folder, tmp_path, capsys, caplog
+):
+    folder = shutil.copytree(picture_folder, tmp_path / "pictures")
+    (folder / "amber" / "00.png").write_bytes(b"not a picture")
+    argv = ["-q", "explain", f"--workdir={trained}", f"--images={folder}"]
+    assert main([*argv, f"--output={tmp_path / 'gallery.html'}"]) == 0
+    assert "35 pictures explained" in capsys.readouterr().out
+    assert "amber/00.png" in caplog.text
+    page = (tmp_path / "gallery.html").read_text()
+    assert page.count("<article") == 35 and "35 of 36 pictures explained" in page
+    assert page.count('loading="lazy"') == 35 and "coral/03.png" in page
+    files = sorted(set(folder.glob("*/*.png")) - {folder / "amber" / "00.png"})
+    found = load_model(trained).predict(files)
+    right = sum(file.parent.name == label for file, label in zip(files, found.labels, strict=True))
+    assert f"{right} of 35 predictions are right" in page
+    assert page.count(", right)</h4>") == right and page.count(", wrong)</h4>") == 35 - right
 
 
 def test_explain_says_what_tells_it_from_a_class_that_is_named(

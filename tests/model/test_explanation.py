@@ -8,7 +8,7 @@ from page_parser import parse
 from PIL import Image
 
 from jaxcbm.model.calibration import Calibration
-from jaxcbm.model.explanation import explain_image
+from jaxcbm.model.explanation import explain_image, gallery
 from jaxcbm.model.prediction import Prediction
 
 
@@ -170,3 +170,39 @@ def test_the_plot_has_a_bar_for_every_contribution(tmp_path):
     found.save(tmp_path / "why.png")
     with Image.open(tmp_path / "why.png") as drawn:
         assert drawn.width > drawn.height
+
+
+def test_a_page_names_the_file_the_true_class_and_the_runner_up_as_text():
+    evil = "]](javascript:alert(1))<script>alert(1)</script>"
+    found, _ = explanation(calibration=CALIBRATION)
+    for true, told in (("wren", "right"), (evil, "wrong"), (None, "")):
+        named = found._replace(name=f"{evil}.png", true=true)
+        for text in (named.to_html(), named._repr_html_(), gallery([named], 1)):
+            page = parse(text)
+            assert page.tags.count("script") <= 1 and "alert" not in page.tags
+            assert f"{evil}.png" in page.text and "next: owl (" in page.text
+            assert (", right)" in page.text) == (told == "right")
+            assert (f"true class: {evil}" in page.text) == (told == "wrong")
+
+
+def test_the_page_shows_what_the_encoder_saw_and_the_uncropped_picture_where_they_differ():
+    found, _ = explanation()
+    wide = Image.new("RGB", (300, 100), "red")
+    seen = Image.new("RGB", (100, 100), "blue")
+    cropped = parse(found._replace(image=wide, seen=seen).to_html())
+    assert [len(cropped.links), "uncropped" in cropped.text] == [2, True]
+    same = parse(found._replace(image=wide.resize((301, 301)), seen=seen).to_html())
+    assert [len(same.links), "uncropped" in same.text] == [1, False]
+    ((_, link),) = same.links
+    with Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as shown:
+        assert shown.convert("RGB").getpixel((50, 50)) == (0, 0, 255)
+
+
+def test_a_cell_of_a_notebook_restyles_nothing_around_it():
+    text = explanation()[0]._repr_html_()
+    style = re.sub(r"@media[^{]*\{", "", text[text.index("<style>") + 7 : text.index("</style>")])
+    for selectors in re.findall(r"([^{}]+)\{", style):
+        for selector in selectors.split(","):
+            assert re.search(r"\.jaxcbm\b", selector), selector
+    for theme in ("[data-jp-theme-light=false]", "[data-jp-theme-light=true]"):
+        assert f"{theme} .jaxcbm" in style

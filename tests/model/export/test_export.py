@@ -4,12 +4,15 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from jax import export
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -130,26 +133,92 @@ def test_an_exported_folder_serves_without_the_encoder_it_came_from(moved):
     assert model.loaded_encoder.content_hash == original.encoder_hash
 
 
-def test_the_readme_code_runs_without_jaxcbm_and_agrees(moved, tmp_path):
-    folder, before, _ = moved
-    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    assert code is not None
-    files = []
-    for i, image in enumerate(pictures()):
-        image.save(tmp_path / f"{i}.png")
-        files.append(str(tmp_path / f"{i}.png"))
+def files_of_every_mode(folder) -> list[Path]:
+    """The same noise as RGBA, palettes, a rotated JPEG, CMYK, deep grey, grey with alpha."""
+    folder.mkdir()
+    shapes, rng = pictures(), np.random.default_rng(2)
+    rgb = Image.fromarray(rng.integers(0, 256, (40, 23, 3), np.uint8))
+    clear = Image.fromarray(rng.integers(0, 256, (40, 23), np.uint8))
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    deep = rng.integers(0, 65536, (31, 40)).astype(np.uint16)
+    palette, half = rgb.quantize(32), clear.convert("LA")
+    half.putalpha(clear.rotate(180))
+    rgba = rgb.copy()
+    rgba.putalpha(clear)
+    kinds = {
+        "rgba.png": (rgba, {}),
+        "palette.png": (palette, {}),
+        "clear_palette.png": (palette, {"transparency": 3}),
+        "clear_colour.png": (rgb, {"transparency": rgb.getpixel((0, 0))}),
+        "palette.gif": (palette, {"transparency": 5}),
+        "rotated.jpg": (rgb, {"exif": rotated}),
+        "cmyk.jpg": (rgb.convert("CMYK"), {}),
+        "cmyk.tif": (rgb.convert("CMYK"), {}),
+        "deep.png": (Image.fromarray(deep), {}),
+        "deep.tif": (Image.fromarray(deep), {}),
+        "wide.tif": (Image.fromarray(deep.astype(np.int32)), {}),
+        "grey_alpha.png": (half, {}),
+        "bits.png": (clear.convert("1"), {}),
+        **{f"plain{i}.png": (picture, {}) for i, picture in enumerate(shapes)},
+    }
+    for name, (picture, how) in kinds.items():
+        picture.save(folder / name, **how)
+    return sorted(folder.iterdir())
+
+
+def everything_but(stated: list[str]) -> list[str]:
+    """Top modules of what is installed and neither stated nor needed by what is."""
+    wanted, waiting = set(), list(stated)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in wanted:
+            continue
+        wanted.add(name)
+        for text in metadata.requires(name) or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                waiting.append(needed.name)
+    modules = metadata.packages_distributions().items()
+    others = [m for m, of in modules if not wanted & {canonicalize_name(name) for name in of}]
+    return ["jaxcbm", *others]
+
+
+def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_file(
+    moved, tmp_path
+):
+    folder, _, _ = moved
+    page = (folder / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    stated = re.search(r"`pip install (.*?)`", page)
+    assert code is not None and stated is not None
+    files = files_of_every_mode(tmp_path / "files")
+    blocked = everything_but(stated[1].split())
+    assert {"jaxcbm", "flax", "matplotlib"} <= set(blocked) and "PIL" not in blocked
     script = (
-        "import sys\nsys.modules['jaxcbm'] = None\n" + code.group(1) + f"\nfiles = {files!r}\n"
-        "labels, out = classify(files)\n"
+        f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"
+        + code.group(1)
+        + f"\nlabels, out = classify({[str(file) for file in files]!r})\n"
         "print(json.dumps([labels, np.asarray(out['class_logits']).tolist()]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "-I", "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     labels, logits = json.loads(done.stdout)
-    assert tuple(labels) == before.labels
-    np.testing.assert_allclose(logits, before.class_logits, rtol=1e-5, atol=1e-5)
+    said = tmp_path / "labels.jsonl"
+    argv = ["-q", "predict", f"--workdir={folder}", f"--images={tmp_path / 'files'}"]
+    assert main([*argv, f"--output={said}"]) == 0
+    rows = {Path(row["file"]).name: row for row in map(json.loads, said.read_text().splitlines())}
+    ours = [rows[file.name]["label"] for file in files]
+    assert dict(zip(files, labels, strict=True)) == dict(zip(files, ours, strict=True))
+    expected = load_model(folder).predict(files).class_logits
+    for file, theirs, here in zip(files, logits, expected, strict=True):
+        np.testing.assert_allclose(theirs, here, rtol=1e-5, atol=1e-5, err_msg=file.name)
 
 
 def test_the_folder_names_its_contents(moved):

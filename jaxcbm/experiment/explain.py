@@ -1,0 +1,71 @@
+"""Explanations of picture files: one as a picture or a page, several as a gallery."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from jaxcbm.atomic import atomic_file
+from jaxcbm.data.image_source import FileImages, UnreadableImage
+from jaxcbm.errors import UserError
+from jaxcbm.experiment.predict import find_images
+from jaxcbm.model.explanation import Explanation, gallery
+from jaxcbm.model.model import Model, load_model
+
+MOST = 500
+
+
+def explain(
+    workdir: Path | str,
+    images: str,
+    output: Path | str,
+    top: int = 10,
+    target: str | None = None,
+    against: str | None = None,
+    maps: bool = False,
+) -> list[Explanation]:
+    """Write why a model says what it says; unreadable pictures of several are left out.
+
+    A picture in a folder with the name of a class is one of that class.
+
+    Args:
+        workdir: of a finished run, or an exported folder.
+        images: a file, or a folder or a glob, whose first 500 pictures make a gallery.
+        output: .html; or .png, which shows the first picture.
+        top: contributions to show of each.
+        target: the class to explain; the predicted one by default.
+        against: the class to tell it from.
+        maps: whether a page of one picture shows where the concepts are.
+
+    Raises:
+        UserError: no model, no such class, or no readable picture.
+    """
+    output, files = Path(output), find_images(images)
+    model, alone = load_model(workdir), len(files) == 1 or output.suffix == ".png"
+    how = {"k": top, "target": target, "against": against, "maps": maps and alone}
+    found = list(_explained(model, files[: 1 if alone else MOST], how))
+    if not found:
+        raise UserError(f"--images={images}: no readable picture")
+    with atomic_file(output) as temporary:
+        if alone:
+            found[0].save(temporary)
+        else:
+            temporary.write_text(gallery(found, len(files)), encoding="utf-8")
+    return found
+
+
+def _explained(model: Model, files: Sequence[Path], how: dict[str, Any]) -> Iterator[Explanation]:
+    source = FileImages(tuple(files), root=Path())
+    for index, file in enumerate(files):
+        try:
+            picture = source.load(index)
+        except UnreadableImage as error:
+            if len(files) == 1:
+                raise UserError(f"{file}: {error}") from error
+            logging.warning("skipped %s: %s", file, error)
+            continue
+        folder = file.resolve().parent.name
+        true = folder if folder in model.classes else None
+        found = model.explain(picture, **how)
+        yield found._replace(name=source.name(index), true=true)
