@@ -13,7 +13,7 @@ import pytest
 from jax import export
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
 from jaxcbm.bottleneck.config import BottleneckConfig
@@ -21,8 +21,11 @@ from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, raw_map
 from jaxcbm.cli import main
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.model.calibration import fit_calibration
+from jaxcbm.model.export.program import ExportedProgram
+from jaxcbm.model.export.readme import readme
 from jaxcbm.model.model import Model, load_model
 
 PHRASES = ("a red crown", "a long tail", "white spots", "a short bill", "a blue wing")
@@ -219,6 +222,29 @@ def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_
     expected = load_model(folder).predict(files).class_logits
     for file, theirs, here in zip(files, logits, expected, strict=True):
         np.testing.assert_allclose(theirs, here, rtol=1e-5, atol=1e-5, err_msg=file.name)
+
+
+SIZES = [
+    {"size": 16, "crop_size": 16},
+    {"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 24}},
+    {"size": {"shortest_edge": 18, "longest_edge": 30}, "do_center_crop": False},
+    {"size": {"height": 12, "width": 17}, "crop_size": 16},
+    {"do_resize": False, "crop_size": 27},
+]
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_the_readme_resizes_and_crops_as_the_encoder_does(sizes, rounded, tmp_path):
+    how = Preprocess.from_hf({"image_processor_type": "CLIPImageProcessor", **sizes})
+    how = replace(how, rounded_corner=rounded)
+    page = readme(ExportedProgram(b"", {}, 16, ("cpu",)), how, "encoder", with_encoder=False)
+    names = {"Image": Image, "ImageOps": ImageOps, "np": np}
+    exec(page[page.index("def pixels") : page.index("def classify")], names)
+    for i, image in enumerate(pictures()):
+        image.save(tmp_path / f"{i}.png")
+        ours, theirs = names["pixels"](tmp_path / f"{i}.png"), how(tmp_path / f"{i}.png")
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_folder_names_its_contents(moved):
