@@ -1,7 +1,6 @@
 """`jaxcbm train`: from a config to a fitted, evaluated and explained model."""
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.experiment.showcase import annotated
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
 from jaxcbm.model.model import Model, load_model
@@ -120,7 +120,7 @@ def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:
             continue
         true = pictures.classes[pictures.labels[index]]
         known = explanation._replace(
-            name=pictures.source.name(index), true=true, annotated=_annotated(pictures, index)
+            name=pictures.source.name(index), true=true, annotated=annotated(pictures, index)
         )
         found.setdefault(true == explanation.predicted, known)
         if len(found) == 2:
@@ -128,11 +128,3 @@ def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:
     if found:
         shown = [found[right] for right in (True, False) if right in found]
         save_explanations(shown, workdir / "plots" / "explanation.png")
-
-
-def _annotated(pictures: ImageSet, index: int) -> dict[str, bool]:
-    """Phrase -> whether the picture shows it, by its annotations."""
-    if pictures.annotations is None:
-        return {}
-    told = zip(pictures.annotation_phrases, pictures.annotations[index].tolist(), strict=True)
-    return {phrase: value > 0.5 for phrase, value in told if not math.isnan(value)}

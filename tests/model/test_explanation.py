@@ -7,6 +7,7 @@ import pytest
 from page_parser import parse
 from PIL import Image
 
+from jaxcbm.evaluation.results.parts import explained_image
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.explanation import explain_image, gallery
 from jaxcbm.model.prediction import Prediction
@@ -206,3 +207,17 @@ def test_a_cell_of_a_notebook_restyles_nothing_around_it():
             assert re.search(r"\.jaxcbm\b", selector), selector
     for theme in ("[data-jp-theme-light=false]", "[data-jp-theme-light=true]"):
         assert f"{theme} .jaxcbm" in style
+
+
+def test_a_reason_that_annotations_deny_is_called_false_in_pages_and_result_files():
+    found, _ = explanation(4, "owl", CALIBRATION)
+    known = found._replace(annotated={"red <crown>": True, "long tail": True, "short bill": False})
+    labels = [part.label for part in explained_image(known, "best", "owl").contributions]
+    told = dict(zip((c.phrase for c in found.contributions), labels, strict=True))
+    assert told == {
+        "long tail": "long tail (98 % likely there)",
+        "red <crown>": "no red <crown> (27 % likely there): false",
+        "short bill": "short bill (73 % likely there): false",
+    }
+    assert all(label in parse(known.to_html()).text for label in labels)
+    assert not any(label.endswith("false") for label, _ in found.labelled())

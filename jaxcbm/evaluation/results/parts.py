@@ -65,7 +65,7 @@ def explained_image(explanation: Any, group: Literal["best", "worst"], true: str
         true=true,
         predicted=explanation.target,
         probability=explanation.probability,
-        contributions=tuple(ContributionValue(c.label, c.value) for c in explanation.contributions),
+        contributions=tuple(ContributionValue(*pair) for pair in explanation.labelled()),
         rest=explanation.rest,
     )
 
