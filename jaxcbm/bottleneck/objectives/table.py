@@ -77,7 +77,7 @@ class ObjectiveRecord(NamedTuple):
 
 def _sigmoid(config: "BottleneckConfig", x: ObjectiveInputs) -> jax.Array:
     assert x.positives is not None
-    return sigmoid(x.logits, positives=x.positives)
+    return sigmoid(x.logits, positives=x.positives, biased=config.layer_bias)
 
 
 OBJECTIVES: dict[Objective, ObjectiveRecord] = {
