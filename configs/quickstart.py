@@ -16,5 +16,12 @@ def get_config() -> ConfigDict:
     config.data.name = "birds"
     config.concepts = "birds"
     config.encoder.name = "jaxcbm/tiny"
-    config.training.epochs = 60
+    # The birds come with annotations: each concept is a logistic regression, and the head reads
+    # how likely it is to be there (docs/decisions.md has the figures behind these numbers).
+    config.bottleneck.objective = "sigmoid"
+    config.bottleneck.sampler = "sigmoid"
+    config.training.cbl.name = "adamw"
+    config.training.cbl.learning_rate = 0.1
+    config.training.cbl.weight_decay = 0.1
+    config.training.epochs = 150
     return config

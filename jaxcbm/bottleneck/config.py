@@ -81,6 +81,11 @@ class BottleneckConfig:
         return self.parameterisation
 
     @property
+    def layer_bias(self) -> bool:
+        """Whether the Concept Bottleneck Layer has a bias."""
+        return SAMPLERS[self.sampler].layer_bias
+
+    @property
     def needs_positives(self) -> bool:
         """Whether the objective must be told which concepts belong to an image."""
         return self.variant in OBJECTIVES[self.objective].positives_in

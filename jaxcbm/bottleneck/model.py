@@ -34,19 +34,24 @@ def _uniform(rngs: nnx.Rngs, shape: tuple[int, int]) -> jax.Array:
 
 
 class ConceptBottleneckLayer(nnx.Module):
-    """z = W x without bias; the kernel is stored as [inputs, D], so that z = x @ kernel.
+    """z = W x; the kernel is stored as [inputs, D], so that z = x @ kernel.
 
-    With `residual`, W = I + R: the kernel is R, which starts at zero.
+    With `residual`, W = I + R: the kernel is R, which starts at zero. With `bias`, z = W x + b, as
+    a sampler that makes probabilities of z needs it.
     """
 
-    def __init__(self, inputs: int, concepts: int, *, residual: bool, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, concepts: int, *, residual: bool, bias: bool = False, rngs: nnx.Rngs
+    ):
         self.residual = residual
         shape = (inputs, concepts)
         self.kernel = nnx.Param(jnp.zeros(shape) if residual else _uniform(rngs, shape))
+        self.bias = nnx.Param(jnp.zeros(concepts)) if bias else None
 
     def __call__(self, inputs_BxI: jax.Array) -> jax.Array:
         moved_BxD = jnp.matmul(inputs_BxI, self.kernel[...])
-        return inputs_BxI + moved_BxD if self.residual else moved_BxD
+        z_BxD = inputs_BxI + moved_BxD if self.residual else moved_BxD
+        return z_BxD if self.bias is None else z_BxD + self.bias[...][None, :]
 
 
 class Head(nnx.Module):
@@ -68,7 +73,11 @@ class ConceptBottleneck(nnx.Module):
         self, config: BottleneckConfig, inputs: int, concepts: int, classes: int, *, rngs: nnx.Rngs
     ):
         self.cbl = ConceptBottleneckLayer(
-            inputs, concepts, residual=config.layer == "residual", rngs=rngs
+            inputs,
+            concepts,
+            residual=config.layer == "residual",
+            bias=config.layer_bias,
+            rngs=rngs,
         )
         self.sampler = SAMPLERS[config.sampler].make(config)
         self.head = Head(concepts, classes, bias=config.head_bias, rngs=rngs)

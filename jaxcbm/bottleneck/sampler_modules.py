@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxcbm.bottleneck.samplers import binary_concrete, gumbel_softmax, identity, top_k
+from jaxcbm.bottleneck.samplers import binary_concrete, gumbel_softmax, identity, sigmoid, top_k
 
 if TYPE_CHECKING:
     from jaxcbm.bottleneck.config import BottleneckConfig
 
-SamplerName = Literal["identity", "gumbel_softmax", "binary_concrete", "top_k"]
+SamplerName = Literal["identity", "sigmoid", "gumbel_softmax", "binary_concrete", "top_k"]
 
 
 class IdentitySampler(nnx.Module):
@@ -27,6 +27,16 @@ class IdentitySampler(nnx.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Activations [..., D] and their divergence from a prior, float32 [], which is 0."""
         return identity(z), _no_divergence()
+
+
+class SigmoidSampler(nnx.Module):
+    """`sigmoid` as a Flax module: activations are probabilities."""
+
+    def __call__(
+        self, z: jax.Array, key: jax.Array | None = None, *, tau: jax.Array | float = 1.0
+    ) -> tuple[jax.Array, jax.Array]:
+        """Activations [..., D] and their divergence from a prior, float32 [], which is 0."""
+        return sigmoid(z), _no_divergence()
 
 
 class GumbelSoftmaxSampler(nnx.Module):
@@ -91,14 +101,18 @@ class SamplerRecord(NamedTuple):
     Attributes:
         make: the module of a configuration: (z, key, tau=) -> (activations [B, D], kl []).
         fields: of `BottleneckConfig` that matter with this sampler, and not with every other.
+        layer_bias: whether the Concept Bottleneck Layer before it has a bias: its inputs are
+            centred, but concepts differ in how common they are, and so do their probabilities.
     """
 
     make: Callable[["BottleneckConfig"], nnx.Module]
     fields: tuple[str, ...] = ()
+    layer_bias: bool = False
 
 
 SAMPLERS: dict[SamplerName, SamplerRecord] = {
     "identity": SamplerRecord(lambda config: IdentitySampler()),
+    "sigmoid": SamplerRecord(lambda config: SigmoidSampler(), layer_bias=True),
     "gumbel_softmax": SamplerRecord(
         lambda config: GumbelSoftmaxSampler(hard=config.hard), ("hard", "tau_start", "tau_end")
     ),

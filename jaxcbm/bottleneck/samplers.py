@@ -19,6 +19,18 @@ def identity(z: jax.Array) -> jax.Array:
     return z
 
 
+def sigmoid(z: jax.Array) -> jax.Array:
+    """The probabilities whose log-odds are the concept logits, 0 to 1.
+
+    A probability has an upper and a lower end: a concept that is plainly there adds no more for
+    being plainer still, as a logit would.
+
+    >>> sigmoid(jnp.array([0.0, 20.0])).tolist()
+    [0.5, 1.0]
+    """
+    return jax.nn.sigmoid(z.astype(jnp.float32)).astype(z.dtype)
+
+
 def gumbel_softmax(
     z: jax.Array,
     key: jax.Array | None = None,

@@ -19,6 +19,7 @@ _VECTOR = PartitionSpec("model")
 # the constants beside them: the encoder's own scores [E, D] and the concepts of classes [K, D].
 BOTTLENECK_RULES: Rules = (
     (r"^cbl\.kernel$", _OUTPUTS),
+    (r"^cbl\.bias$", PartitionSpec("model")),
     (r"^head\.kernel$", _INPUTS),
     (r"^(base_kernel|class_positives)$", _OUTPUTS),
 )

@@ -30,7 +30,7 @@ from jaxcbm.evaluation.evaluate import FittedMethod, fitted_model
 from jaxcbm.experiment.config import Experiment
 from jaxcbm.experiment.released import released_fit
 from jaxcbm.model.prediction import Prediction
-from jaxcbm.training.config import FitConfig, OptimizerConfig
+from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit import fit
 
 # Images that CDM sees in all: 400 epochs of a few thousand.
@@ -176,15 +176,23 @@ def ours(
     variant: Variant = "paired",
     concepts: ConceptSet | None = None,
 ) -> FittedMethod:
-    """The experiment's own setting, with another objective or concept set where one is given."""
+    """The experiment's own setting, with another concept set where one is given.
+
+    With an objective, its activations are its logits and its optimizer is its own.
+    """
     base = study.experiment.fit
     training, bottleneck = replace(base.training, seed=seed), base.bottleneck
     if objective is not None:
-        bottleneck = replace(bottleneck, objective=objective, variant=variant)
-        if (rate := OBJECTIVES[objective].learning_rate) is not None:
-            training = replace(training, cbl=OptimizerConfig(learning_rate=rate))
+        bottleneck = replace(bottleneck, objective=objective, variant=variant, sampler="identity")
+        training = replace(training, cbl=_optimizer(objective))
     config = replace(base, training=training, bottleneck=bottleneck)
     return fit_on(study, config, concepts or study.concepts)
+
+
+def _optimizer(objective: Objective) -> OptimizerConfig:
+    """What the table of methods trains the layer of an objective with."""
+    rate = OBJECTIVES[objective].learning_rate
+    return TrainingConfig().cbl if rate is None else OptimizerConfig(learning_rate=rate)
 
 
 def released(study: Study, seed: int, *, objective: Objective) -> FittedMethod:
@@ -291,15 +299,17 @@ METHODS: dict[str, Method] = {
 def table_of(study: Study) -> dict[str, Method]:
     """The rows that make sense for a dataset: no annotations, no row that needs them, and the
     experiment's own setting stands in one row only."""
-    own = study.experiment.bottleneck
+    own, optimizer = study.experiment.bottleneck, study.experiment.training.cbl
     table = {
         name: method for name, method in METHODS.items() if study.annotated or not method.annotated
     }
-    default = table[DEFAULT]._replace(note=f"objective {own.objective}, variant {own.variant}")
-    # A row with a learning rate of its own is another setting.
-    same_rate = OBJECTIVES[own.objective].learning_rate is None
+    default = table[DEFAULT]._replace(
+        note=f"objective {own.objective}, variant {own.variant}, sampler {own.sampler}"
+    )
+    # A row with a sampler or an optimizer of its own is another setting.
+    as_in_a_row = own.sampler == "identity" and optimizer == _optimizer(own.objective)
     for name, method in METHODS.items():
-        if same_rate and own.variant == "paired" and own.objective == method.objective:
+        if as_in_a_row and own.variant == "paired" and own.objective == method.objective:
             default = default._replace(published_as=method.published_as)
             del table[name]
     return {**table, DEFAULT: default}

@@ -75,10 +75,13 @@ class SparseHeadConfig:
         path_length: penalties on the path.
         tolerance: relative certificate at which a solution counts as optimal.
         max_iterations: per penalty.
-        within: choose the sparsest head whose validation accuracy is within this of the best.
+        within: choose the sparsest head whose cross-entropy on validation exceeds the path's
+            smallest by at most this share of it.
+        nec: choose the head whose number of effective concepts is nearest this; 0: by validation.
         intervened: on annotated data, the head is also solved on a copy of the train activations in
             which this share of the entries is set to what the annotation says, so that it goes by
             what a concept means and corrections by hand help; 0 leaves the copy out.
+        copy_weight: of an image's corrected copy, where the image itself has weight 1.
         images: a fit that streams its features solves the path on so many of them, drawn by the
             fit's seed, and chooses the point on at most so many of validation.
     """
@@ -88,8 +91,10 @@ class SparseHeadConfig:
     path_length: int = 25
     tolerance: float = 5e-3
     max_iterations: int = 2000
-    within: float = 0.005
-    intervened: float = 0.5
+    within: float = 0.02
+    nec: float = 0.0
+    intervened: float = 0.75
+    copy_weight: float = 0.5
     images: int = 100_000
 
 

@@ -13,13 +13,14 @@ from jaxcbm.training.config import SparseHeadConfig
 
 
 def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadConfig) -> Model:
-    """Replace a model's head by the sparsest one on the path that validates as well as the best.
+    """Replace a model's head by one on the path: the sparsest that validates about as well as the
+    best, or one of the size that is asked for.
 
     Args:
         model: fitted, with any head.
         train: what the path is solved on.
         valid: what the point on it is chosen on.
-        config: penalties, tolerance, and how much validation accuracy sparsity may cost.
+        config: penalties, tolerance, how much sparsity may cost on validation, or the size.
 
     Returns:
         The model with the chosen head and the path it was chosen on. Its `metrics` hold the path's
@@ -29,21 +30,24 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
     train_NxD = model.predict_embeddings(train.as_array()).concept_activations
     valid_NxD = model.predict_embeddings(valid.as_array()).concept_activations
     present_NxD = train.annotations_of(model.concepts.phrases)
-    labels = np.asarray(train.labels)
+    labels, weights = np.asarray(train.labels), None
     if present_NxD is not None and config.intervened > 0:
         corrected_NxD = correct_some(train_NxD, present_NxD, config.intervened)
         train_NxD, labels = np.concatenate([train_NxD, corrected_NxD]), np.tile(labels, 2)
+        weights = np.repeat(np.float32([1.0, config.copy_weight]), len(train))
     choice = choose_sparse_head(
         train_NxD,
         labels,
         valid_NxD,
         np.asarray(valid.labels),
         len(model.classes),
+        weights=weights,
         path_length=config.path_length,
         l1_ratio=config.l1_ratio,
         tolerance=config.tolerance,
         max_iterations=config.max_iterations,
         within=config.within,
+        nec=config.nec,
     )
     necs_P = [float(x) for x in choice.path.nec]
     metrics = {

@@ -1,6 +1,7 @@
 """Properties of the objectives: invariances, limits, and finiteness at every size and type."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ SHAPES = [(5, 7), (7, 5), (1, 4), (1, 1)]
 contrastive = jax.jit(plain_contrastive, static_argnames="variant")
 gumbel = jax.jit(plain_gumbel, static_argnames="variant")
 similarity = jax.jit(plain_similarity, static_argnames=("variant", "cubed"))
-sigmoid = jax.jit(plain_sigmoid)
+sigmoid = jax.jit(plain_sigmoid, static_argnames="biased")
 
 
 def draw(shape, seed=0, scale=3.0):
@@ -170,6 +171,20 @@ def test_sigmoid_equals_a_double_loop(shape):
     np.testing.assert_allclose(
         sigmoid(z, positives=positives), reference_sigmoid(z, positives), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 4)])
+def test_sigmoid_of_a_biased_layer_is_the_mean_log_loss(shape):
+    z, positives = draw(shape), mask(shape)
+    p = 1 / (1 + np.exp(-np.asarray(z, np.float64)))
+    likelihoods = np.where(np.asarray(positives) > 0, p, 1 - p)
+    value = sigmoid(z, positives=positives, biased=True)
+    np.testing.assert_allclose(value, -np.log(likelihoods).mean(), rtol=1e-5)
+    config = BottleneckConfig(objective="sigmoid", sampler="sigmoid")
+    inputs = ObjectiveInputs(z, z, z, positives, jax.random.key(0), jnp.ones(()))
+    for each, expected in ((config, value), (replace(config, sampler="identity"), None)):
+        expected = sigmoid(z, positives=positives) if expected is None else expected
+        np.testing.assert_allclose(OBJECTIVES["sigmoid"].loss(each, inputs), expected, rtol=1e-6)
 
 
 def test_sigmoid_at_zero_says_how_common_a_concept_is():

@@ -10,7 +10,8 @@ from flax import nnx
 
 from jaxcbm.bottleneck import samplers
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.model import ConceptBottleneck
+from jaxcbm.bottleneck.model import ConceptBottleneck, build_bottleneck
+from jaxcbm.bottleneck.sampler_modules import SAMPLERS
 
 KEY = jax.random.key(0)
 
@@ -58,8 +59,39 @@ def test_gumbel_softmax_straight_through_gradient_is_the_relaxed_one():
     np.testing.assert_array_equal(soft, hard)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_sigmoid_is_a_probability_everywhere(dtype):
+    z = jnp.array([-1e30, -90.0, -2.0, 0.0, 2.0, 90.0, 1e30], dtype)
+    p = samplers.sigmoid(z)
+    with np.errstate(over="ignore"):
+        expected = 1 / (1 + np.exp(-np.asarray(z, np.float64)))
+    assert p.dtype == dtype
+    np.testing.assert_allclose(np.asarray(p, np.float64), expected, rtol=1e-2, atol=1e-7)
+    gradient = jax.grad(lambda z: samplers.sigmoid(z).astype(jnp.float32).sum())(z)
+    np.testing.assert_allclose(
+        np.asarray(gradient, np.float64), expected * (1 - expected), rtol=2e-2, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("layer", ["full", "residual", "factored"])
+def test_the_layer_has_a_bias_where_activations_are_probabilities(layer):
+    for name in SAMPLERS:
+        config = BottleneckConfig(sampler=name, parameterisation=layer, k=2)
+        bottleneck, params = build_bottleneck(config, 4, 4, 2)
+        assert ("cbl.bias" in params) == config.layer_bias == (name == "sigmoid")
+        if config.layer_bias:
+            x, shift = draw((3, 4)), jnp.arange(4.0)
+            before = bottleneck.apply(params, x)[1].concept_logits
+            after = bottleneck.apply(params | {"cbl.bias": shift}, x)[1].concept_logits
+            np.testing.assert_allclose(after - before, shift[None, :] + 0 * x, atol=1e-5)
+
+
 MODULES = {
     "identity": (BottleneckConfig(), lambda z, key, tau: z),
+    "sigmoid": (
+        BottleneckConfig(sampler="sigmoid"),
+        lambda z, key, tau: samplers.sigmoid(z),
+    ),
     "gumbel_softmax": (
         BottleneckConfig(sampler="gumbel_softmax", hard=True),
         lambda z, key, tau: samplers.gumbel_softmax(z, key, tau=tau, hard=True),
@@ -73,6 +105,10 @@ MODULES = {
         lambda z, key, tau: samplers.binary_concrete(z, key, tau=tau, prior=0.3)[0],
     ),
 }
+
+
+def test_every_sampler_is_held_against_its_function():
+    assert MODULES.keys() == SAMPLERS.keys()
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -48,6 +48,12 @@ def test_a_factored_layer_starts_split_as_the_encoders_own_scores():
     np.testing.assert_array_equal(split["cbl.kernel"], base)
 
 
+def test_the_bias_of_a_layer_lies_as_its_concepts_do():
+    config = BottleneckConfig(sampler="sigmoid", parameterisation="full")
+    _, split = start_on(make_mesh(2, 4), config, inputs_of(12), 12, 5, seed=0)
+    assert split["cbl.bias"].sharding.spec == PartitionSpec("model")
+
+
 def test_sixty_five_thousand_concepts_are_split_with_all_that_belongs_to_them():
     """The residual layer's kernel has 17 GB; nothing is made here but shapes."""
     mesh = make_mesh(1, 8)

@@ -229,6 +229,25 @@ def test_rows_that_need_annotations_are_left_out_where_there_are_none():
     assert {*rows()} < {*with_all} <= {*METHODS}
 
 
+@pytest.mark.parametrize(
+    "changes, stands_once",
+    [
+        ({}, False),
+        ({"bottleneck.sampler": "identity"}, False),
+        ({"bottleneck.sampler": "identity", "training.cbl": {}}, True),
+        ({"bottleneck.sampler": "sigmoid", "training.cbl": {}}, False),
+    ],
+)
+def test_the_default_takes_the_place_of_a_row_that_is_the_same_fit(changes, stands_once):
+    experiment = read_experiment("quickstart", {"training.cbl": {"name": "sgd"}, **changes})
+    nothing: Any = None
+    part = Features.from_arrays(np.eye(2, 4, dtype=np.float32), [0, 1], ["owl", "wren"])
+    texts = [np.zeros((2, 4))] * 3
+    table = table_of(Study(experiment, nothing, nothing, Splits(part, part, part), *texts))
+    assert ("Sigmoid-CBM, paired" not in table) == stands_once
+    assert "Contrastive-CBM, paired" in table and "sampler" in table[DEFAULT].note
+
+
 def test_every_shipped_dataset_has_its_config():
     from jaxcbm.commands.reproduce import DATASETS
     from jaxcbm.experiment.config_file import shipped_configs

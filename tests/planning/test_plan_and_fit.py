@@ -117,6 +117,7 @@ BOTTLENECKS = [
     BottleneckConfig(objective="similarity", parameterisation="full"),
     BottleneckConfig(objective="gumbel", variant="paper"),
     BottleneckConfig(objective="contrastive", variant="released", head_bias=False),
+    BottleneckConfig(objective="sigmoid", sampler="sigmoid"),
 ]
 
 
@@ -124,7 +125,9 @@ BOTTLENECKS = [
 @pytest.mark.parametrize("annotated", [True, False])
 @pytest.mark.parametrize("concepts", [NARROW, WIDE])
 @pytest.mark.parametrize(
-    "bottleneck", BOTTLENECKS, ids=lambda c: f"{c.objective}-{c.variant}-{c.positives}-{c.layer}"
+    "bottleneck",
+    BOTTLENECKS,
+    ids=lambda c: f"{c.objective}-{c.variant}-{c.positives}-{c.layer}{'-bias' * c.layer_bias}",
 )
 def test_the_planned_step_has_the_arguments_of_the_fit(
     bottleneck, concepts, annotated, data, monkeypatch

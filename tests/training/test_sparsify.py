@@ -1,13 +1,19 @@
 """The sparse head on corrected activations, and the point that is chosen on the path."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
+from jaxcbm.bottleneck.sparse.choice import choose_point, choose_sparse_head
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.features import Features
 from jaxcbm.model.concept_values import concept_values, replacements
-from jaxcbm.training.sparsify import correct_some
+from jaxcbm.training.config import SparseHeadConfig
+from jaxcbm.training.sparsify import correct_some, sparsify
 
 
 def problem(images=300, concepts=6, classes=3, seed=0):
@@ -70,9 +76,107 @@ def test_the_choice_reads_the_same_in_both_coordinates():
     np.testing.assert_allclose(first, second, atol=0.01)
 
 
-@pytest.mark.parametrize("within", [0.0, 0.05, 1.0])
+def cross_entropies(choice, rows, labels):
+    """Of every head of the path, in float64, one image after the other."""
+    path, losses = choice.path.unpack(len(choice.mean)), []
+    for weights, bias in zip(path.weights, path.biases, strict=True):
+        logits = choice.standardise(rows).astype(np.float64) @ np.asarray(weights).T + bias
+        odds = [np.exp(row - row[label]).sum() for row, label in zip(logits, labels, strict=True)]
+        losses.append(np.mean(np.log(odds)))
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("within", [0.0, 0.02, 0.5, 9.0])
 def test_sparsity_may_cost_so_much_and_no_more(within):
     activations, labels, _ = problem()
-    choice = choose_sparse_head(activations, labels, activations, labels, 3, within=within)
-    assert choice.valid_top1[choice.chosen] >= choice.valid_top1.max() - within - 1e-5
-    assert (choice.valid_top1[: choice.chosen] < choice.valid_top1.max() - within + 1e-5).all()
+    fresh, fresh_labels, _ = problem(seed=1)
+    choice = choose_sparse_head(activations, labels, fresh, fresh_labels, 3, within=within)
+    losses = cross_entropies(choice, fresh, fresh_labels)
+    limit = (1 + within) * losses.min()
+    assert losses[choice.chosen] <= limit + 1e-5
+    assert (losses[: choice.chosen] > limit - 1e-5).all()
+
+
+def test_a_size_that_is_asked_for_is_the_nearest_on_the_path():
+    activations, labels, present = problem()
+    for nec in (1.0, 2.5, 100.0):
+        choice = choose_sparse_head(activations, labels, activations, labels, 3, nec=nec)
+        distances = np.abs(choice.path.nec - nec)
+        assert distances[choice.chosen] == distances.min()
+        assert (distances[: choice.chosen] > distances.min()).all()
+        assert np.count_nonzero(choice.head) == round(3 * float(choice.path.nec[choice.chosen]))
+
+
+@given(
+    losses=st.lists(st.floats(0.1, 10.0), min_size=2, max_size=30),
+    within=st.floats(0.0, 2.0),
+    more=st.floats(0.0, 2.0),
+)
+def test_a_larger_margin_never_chooses_a_larger_head(losses, within, more):
+    losses, nec = np.array(losses), np.arange(len(losses), dtype=float)
+    chosen = choose_point(losses, nec, within=within)
+    assert choose_point(losses, nec, within=within + more) <= chosen
+    assert choose_point(losses, nec, within=0.0) == np.argmin(losses)
+
+
+def test_validation_images_that_change_sides_do_not_move_the_choice():
+    """Accuracy is a coin toss between near-equal heads; cross-entropy hardly sees one image."""
+    activations, labels, _ = problem(concepts=12, seed=2)
+    rng, chosen, by_accuracy = np.random.default_rng(0), [], []
+    fresh, fresh_labels, _ = problem(images=120, concepts=12, seed=3)
+    for _ in range(8):
+        noisy = (fresh + rng.normal(0, 0.1, fresh.shape)).astype(np.float32)
+        choice = choose_sparse_head(activations, labels, noisy, fresh_labels, 3)
+        chosen.append(choice.path.nec[choice.chosen])
+        best = choice.valid_top1.max()
+        by_accuracy.append(choice.path.nec[np.argmax(choice.valid_top1 >= best - 0.005)])
+    assert np.std(chosen) <= 0.5 * np.std(by_accuracy)
+
+
+def test_a_weight_of_two_is_an_image_twice():
+    activations, labels, _ = problem(images=90)
+    weights = np.where(np.arange(90) < 30, 2.0, 1.0)
+    twice = np.concatenate([activations, activations[:30]]), np.concatenate([labels, labels[:30]])
+    # Standardised before: the statistics of activations are not weighted.
+    scale = activations.std(axis=0)
+    one = choose_sparse_head(
+        activations / scale, labels, activations, labels, 3, weights=weights, nec=1.5
+    )
+    other = choose_sparse_head(twice[0] / scale, twice[1], activations, labels, 3, nec=1.5)
+    rows = activations / scale
+    logits = [rows @ choice.head.T + choice.bias for choice in (one, other)]
+    centred = [each - each.mean(axis=1, keepdims=True) for each in logits]
+    np.testing.assert_allclose(*centred, atol=0.1)
+
+
+def test_corrected_copies_weigh_what_the_config_says(monkeypatch):
+    """With weight 0 a copy changes nothing but the statistics of activations; 1 is an image."""
+    seen = {}
+
+    def remember(*args, weights=None, **settings):
+        seen["weights"] = weights
+        raise InterruptedError
+
+    monkeypatch.setattr("jaxcbm.training.sparsify.choose_sparse_head", remember)
+    activations, labels, present = problem(images=6)
+    features = Features.from_arrays(
+        activations,
+        labels,
+        ["owl", "wren", "tit"],
+        annotations=present,
+        annotation_phrases=[f"phrase {d}" for d in range(6)],
+    )
+    said = SimpleNamespace(concept_activations=activations)
+    model = SimpleNamespace(
+        predict_embeddings=lambda rows: said,
+        concepts=ConceptSet.from_phrases(features.annotation_phrases),
+        classes=features.classes,
+    )
+    for config, expected in (
+        (SparseHeadConfig(copy_weight=0.25), [1.0] * 6 + [0.25] * 6),
+        (SparseHeadConfig(intervened=0.0), None),
+    ):
+        with pytest.raises(InterruptedError):
+            sparsify(cast(Any, model), features, features, config)
+        weights = seen["weights"]
+        assert (None if weights is None else weights.tolist()) == expected

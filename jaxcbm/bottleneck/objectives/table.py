@@ -59,7 +59,7 @@ class ObjectiveRecord(NamedTuple):
             that follows each update in place of the loss's gradient.
         needs_cross_entropy: whether the layer has no signal without the cross-entropy's gradient.
         layer: the parameterisation that `auto` means.
-        learning_rate: of the layer, in the table of methods; None takes the experiment's own.
+        learning_rate: of the layer, in the table of methods; None takes the default.
         fields: of `BottleneckConfig` that matter to this objective, and not to every other.
     """
 
@@ -77,7 +77,7 @@ class ObjectiveRecord(NamedTuple):
 
 def _sigmoid(config: "BottleneckConfig", x: ObjectiveInputs) -> jax.Array:
     assert x.positives is not None
-    return sigmoid(x.logits, positives=x.positives)
+    return sigmoid(x.logits, positives=x.positives, biased=config.layer_bias)
 
 
 OBJECTIVES: dict[Objective, ObjectiveRecord] = {

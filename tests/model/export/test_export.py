@@ -66,6 +66,7 @@ CONFIGS = [
     {"parameterisation": "residual"},
     {"parameterisation": "full", "sampler": "top_k", "k": 2},
     {"parameterisation": "factored", "sampler": "gumbel_softmax", "head_bias": False},
+    {"parameterisation": "factored", "objective": "sigmoid", "sampler": "sigmoid"},
 ]
 
 
