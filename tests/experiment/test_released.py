@@ -54,7 +54,7 @@ def test_our_objective_is_not_one_of_the_released(setting):
     overrides = ["--config.bottleneck.objective=sigmoid"]
     if setting != CONFIG:
         found = read_experiment(read_config(CONFIG.replace("released", setting), overrides))
-        assert found.bottleneck == BottleneckConfig(objective="sigmoid")
+        assert found.bottleneck == BottleneckConfig(objective="sigmoid", sampler="sigmoid")
         return
     with pytest.raises(UserError, match="variant=released: the objective sigmoid has paired only"):
         read_experiment(read_config(CONFIG, overrides))

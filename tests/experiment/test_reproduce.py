@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import read_config
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Study, table_of
+from jaxcbm.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
@@ -229,13 +230,16 @@ def test_rows_that_need_annotations_are_left_out_where_there_are_none():
     assert {*rows()} < {*with_all} <= {*METHODS}
 
 
+PLAIN = asdict(TrainingConfig().cbl)
+
+
 @pytest.mark.parametrize(
     "changes, stands_once",
     [
         ({}, False),
         ({"bottleneck.sampler": "identity"}, False),
-        ({"bottleneck.sampler": "identity", "training.cbl": {}}, True),
-        ({"bottleneck.sampler": "sigmoid", "training.cbl": {}}, False),
+        ({"bottleneck.sampler": "identity", "training.cbl": PLAIN}, True),
+        ({"bottleneck.sampler": "sigmoid", "training.cbl": PLAIN}, False),
     ],
 )
 def test_the_default_takes_the_place_of_a_row_that_is_the_same_fit(changes, stands_once):
