@@ -47,7 +47,7 @@ def test_unknown_annotations_correct_nothing():
 
 
 def test_a_head_that_has_seen_corrections_gains_from_them():
-    activations, labels, _ = problem()
+    activations, labels, present = problem()
     fresh, fresh_labels, fresh_present = problem(seed=1)
     right = replacements(concept_values(activations, present), fresh_present).astype(np.float32)
 
