@@ -75,5 +75,6 @@ def _explained(model: Model, files: Sequence[Path], how: dict[str, Any]) -> Iter
             logging.warning("skipped %s: %s", file, error)
             continue
         folder = file.resolve().parent.name
-        known = how["true"] or (folder if folder in model.classes else None)
-        yield model.explain(picture, **how | {"true": known})._replace(name=source.name(index))
+        known = folder if folder in model.classes else None
+        found = model.explain(picture, **how)
+        yield found._replace(name=source.name(index), true=found.true or known)

@@ -191,7 +191,10 @@ def test_a_path_in_the_folder_of_a_class_has_that_true_class_and_annotations_den
 ):
     model, file = load_model(trained), picture_folder / "blue" / "00.png"
     found = model.explain(file)
-    assert (found.name, found.true, found.whole) == (str(file), "blue", True)
+    assert (found.name, found.true) == (str(file), "blue")
+    square = model.explain(found.image.crop((0, 0, 8, 8)))
+    assert (square.name, square.true, square.whole) == ("", None, True)
+    assert not model.explain(found.image.crop((0, 0, 8, 4))).whole
     assert model.explain(file, true="amber").true == "amber"
     part = found.contributions[0]
     unknown = dict.fromkeys(model.concepts.phrases, float("nan")) | {"another": 1.0}
