@@ -36,19 +36,23 @@ def test_one_scale_for_several_groups_of_bars():
     assert zero == 50.0 and lines[0].width == 25.0
 
 
+# What a notebook with a theme of its own marks it by may stand before the class.
+_OURS = r"(body|\[(data-jp-theme-light|theme)=\w+\] |\.vscode-\w+ )?\.jaxcbm\b"
+
+
 def test_the_stylesheet_touches_nothing_outside_its_class():
     style = render("style.css")
     assert style.count("{") == style.count("}") and "{{" not in style and "url(" not in style
     rules = re.sub(r"@media[^{]*\{|\{[^{}]*\}", "\n", style).replace("}", "")
     selectors = [one for rule in rules.splitlines() for one in rule.split(",") if one.strip()]
     assert len(selectors) > 50
-    assert {s for s in selectors if not re.match(r"(body)?\.jaxcbm\b", s)} == set()
+    assert {s for s in selectors if not re.match(_OURS, s)} == set()
 
 
 def test_every_colour_has_a_value_on_light_on_dark_and_on_paper():
     style = render("style.css")
     for name, (light, dark) in PALETTE.items():
-        assert [style.count(f"--{name}:{color};") for color in (light, dark)] == [2, 1]
+        assert [style.count(f"--{name}:{color};") for color in (light, dark)] == [3, 2]
     lights = [light for light, _ in PALETTE.values()]
     assert len(set(lights)) == len(lights)
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", style))

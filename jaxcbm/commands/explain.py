@@ -32,6 +32,9 @@ def add(commands: Any) -> None:
         "--against", help="the class to tell it from (default: the runner-up, or the predicted one)"
     )
     parser.add_argument(
+        "--true", help="the picture's class (default: its folder, if it has the name of a class)"
+    )
+    parser.add_argument(
         "--maps", action="store_true", help="show where the concepts are (takes longer)"
     )
 
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     """Explain, write the page or the picture, and say the class."""
     from jaxcbm.experiment.explain import explain
 
-    how = {"target": args.target, "against": args.against, "maps": args.maps}
+    how = {name: getattr(args, name) for name in ("target", "against", "maps", "true")}
     found = explain(args.workdir, args.images, args.output, args.top, **how)
     if len(found) > 1:
         print(f"{len(found)} pictures explained: {args.output}")

@@ -164,6 +164,17 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.source)
 
+    def annotations_at(self, index: int) -> dict[str, float]:
+        """What annotations say of one image: phrase -> 1 present, 0 absent, NaN unknown.
+
+        >>> ImageSet.from_arrays(np.zeros((1, 8, 8), np.uint8), [0], ["owl"]).annotations_at(0)
+        {}
+        """
+        if self.annotations is None:
+            return {}
+        told = self.annotations[index].tolist()
+        return dict(zip(self.annotation_phrases, told, strict=True))
+
     def __repr__(self) -> str:
         lines = [f"ImageSet of {len(self):,} images, {some_of(self.classes, 'classes')}"]
         if self.annotations is not None:

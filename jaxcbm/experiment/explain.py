@@ -24,10 +24,11 @@ def explain(
     target: str | None = None,
     against: str | None = None,
     maps: bool = False,
+    true: str | None = None,
 ) -> list[Explanation]:
     """Write why a model says what it says; unreadable pictures of several are left out.
 
-    A picture in a folder with the name of a class is one of that class.
+    A picture in a folder with the name of a class is one of that class, if not said otherwise.
 
     Args:
         workdir: of a finished run, or an exported folder.
@@ -36,14 +37,22 @@ def explain(
         top: contributions to show of each.
         target: the class to explain; the predicted one by default.
         against: the class to tell it from.
-        maps: whether a page of one picture shows where the concepts are.
+        maps: whether to show where the concepts are, of one picture.
+        true: the class of one picture.
 
     Raises:
-        UserError: no model, no such class, or no readable picture.
+        UserError: no model, no such class, no readable picture, or what is for one picture alone
+            in a gallery.
     """
     output, files = Path(output), find_images(images)
-    model, alone = load_model(workdir), len(files) == 1 or output.suffix == ".png"
-    how = {"k": top, "target": target, "against": against, "maps": maps and alone}
+    alone = len(files) == 1 or output.suffix == ".png"
+    if not alone and (against or maps or true):
+        raise UserError(
+            f"--images={images}: --against, --maps and --true are for one picture, and there are "
+            f"{len(files)}"
+        )
+    model = load_model(workdir)
+    how = {"k": top, "target": target, "against": against, "maps": maps, "true": true}
     found = list(_explained(model, files[: 1 if alone else MOST], how))
     if not found:
         raise UserError(f"--images={images}: no readable picture")
@@ -66,6 +75,6 @@ def _explained(model: Model, files: Sequence[Path], how: dict[str, Any]) -> Iter
             logging.warning("skipped %s: %s", file, error)
             continue
         folder = file.resolve().parent.name
-        true = folder if folder in model.classes else None
+        known = folder if folder in model.classes else None
         found = model.explain(picture, **how)
-        yield found._replace(name=source.name(index), true=true)
+        yield found._replace(name=source.name(index), true=found.true or known)

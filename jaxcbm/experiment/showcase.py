@@ -1,6 +1,5 @@
 """What a report shows of one fit of the default model: weights, reliability, explained images."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -63,11 +62,11 @@ def _explained(
             if index is None:
                 continue
             try:
-                explanation = fitted.model.explain(pictures.source.load(index), k=6)
+                picture, known = pictures.source.load(index), pictures.annotations_at(index)
+                explanation = fitted.model.explain(picture, k=6, annotations=known)
             except (UnreadableImage, UserError) as error:
                 logging.warning("not explained: %s", error)
                 continue
-            explanation = explanation._replace(annotated=annotated(pictures, index))
             yield explained_image(explanation, group, test.classes[test.labels[position]])
 
 
@@ -77,11 +76,3 @@ def _digests(pictures: ImageSet) -> Iterable[bytes]:
             yield pictures.source.digest(index)
         except UnreadableImage:
             yield b""
-
-
-def annotated(pictures: ImageSet, index: int) -> dict[str, bool]:
-    """Phrase -> whether the picture shows it, by its annotations."""
-    if pictures.annotations is None:
-        return {}
-    told = zip(pictures.annotation_phrases, pictures.annotations[index].tolist(), strict=True)
-    return {phrase: value > 0.5 for phrase, value in told if not math.isnan(value)}

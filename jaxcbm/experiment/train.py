@@ -17,7 +17,6 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
-from jaxcbm.experiment.showcase import annotated
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
 from jaxcbm.model.model import Model, load_model
@@ -114,15 +113,14 @@ def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:
     found: dict[bool, Explanation] = {}
     for index in range(min(len(pictures), 100)):
         try:
-            explanation = model.explain(pictures.source.load(index), k=7)
+            true, known = pictures.classes[pictures.labels[index]], pictures.annotations_at(index)
+            picture = pictures.source.load(index)
+            explanation = model.explain(picture, k=7, true=true, annotations=known)
         except (UnreadableImage, UserError) as error:
             logging.warning("skipped %s: %s", pictures.source.name(index), error)
             continue
-        true = pictures.classes[pictures.labels[index]]
-        known = explanation._replace(
-            name=pictures.source.name(index), true=true, annotated=annotated(pictures, index)
-        )
-        found.setdefault(true == explanation.predicted, known)
+        explanation = explanation._replace(name=pictures.source.name(index))
+        found.setdefault(explanation.true == explanation.predicted, explanation)
         if len(found) == 2:
             break
     if found:

@@ -125,6 +125,8 @@ class Explanation(NamedTuple):
         name: of the file, or empty.
         true: the picture's class, where it is known.
         annotated: phrase -> whether the picture shows it, where that is known.
+        ranking: the two likeliest classes with their probabilities.
+        whole: whether the encoder saw all of the picture, in its proportions.
     """
 
     image: Image.Image
@@ -142,6 +144,8 @@ class Explanation(NamedTuple):
     name: str = ""
     true: str | None = None
     annotated: Mapping[str, bool] = MappingProxyType({})
+    ranking: tuple[tuple[str, float], ...] = ()
+    whole: bool = True
 
     @property
     def logit(self) -> float:
@@ -164,11 +168,9 @@ class Explanation(NamedTuple):
     def facts(self) -> list[str]:
         """True class and predicted class where they are others; the runner-up."""
         facts = [f"true class: {self.true}"] if self.true not in (None, self.target) else []
-        if self.predicted != self.target:
-            return [*facts, f"predicted: {self.predicted}"]
-        if self.contrast is not None:
-            facts.append(f"next: {self.contrast.other} ({self.contrast.probability:.0%})")
-        return facts
+        first = "predicted" if self.predicted != self.target else ""
+        ranked = zip((first, "next"), self.ranking, strict=False)
+        return [*facts, *(f"{place}: {name} ({p:.0%})" for place, (name, p) in ranked if place)]
 
     def labelled(self) -> list[tuple[str, float]]:
         """Every reason with its chance, and where annotations deny it, that it is false."""
@@ -204,13 +206,14 @@ class Explanation(NamedTuple):
 
     def _shown(self) -> dict[str, Any]:
         seen = self.image if self.seen is None else self.seen
+        change = [f"would be {self.smallest_change}"] if self.smallest_change else []
         return {
             "title": self.verdict,
             "name": self.name,
-            "facts": self.facts(),
+            "facts": self.facts() + change,
             "caution": self.caution,
             "picture": _data_url(seen),
-            "uncropped": _data_url(self.image) if _cropped(self.image, seen) else "",
+            "uncropped": "" if self.whole else _data_url(self.image),
             "contributions": bars(self.labelled(), rest=(REST, self.rest)),
             "scores": self.top_scores,
             "maps": [(phrase, _data_url(shown)) for phrase, shown in self.maps],
@@ -277,25 +280,28 @@ def explain_image(
     chosen = predicted if target is None else names.index(target)
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
     logits_K = head_KxD @ activations_D + bias_K
+    probabilities_K = prediction.class_probabilities[0]
+    likeliest: list[int] = np.argsort(-logits_K, kind="stable").tolist()
     highest: list[int] = np.argsort(-psi_D).tolist()
     found = Explanation(
         image=image,
         target=classes[chosen],
         predicted=classes[predicted],
-        probability=float(prediction.class_probabilities[0, chosen]),
+        probability=float(probabilities_K[chosen]),
         **_parts(prediction, head_KxD[chosen], logits_K[chosen], phrases, k),
         top_scores=tuple((phrases[d], float(psi_D[d])) for d in highest[: max(k, 1)]),
         caution=prediction.cautions[0],
+        ranking=tuple((classes[i], float(probabilities_K[i])) for i in likeliest[:2]),
     )
     if len(classes) < 2:
         return found
-    first, second = np.argsort(-logits_K, kind="stable")[:2].tolist()
+    first, second = likeliest[:2]
     default = first if first != chosen else second
     other = default if against is None else names.index(against)
     weights_D, margin = head_KxD[chosen] - head_KxD[other], logits_K[chosen] - logits_K[other]
     contrast = Contrast(
         other=classes[other],
-        probability=float(prediction.class_probabilities[0, other]),
+        probability=float(probabilities_K[other]),
         **_parts(prediction, weights_D, margin, phrases, k),
         change=_change(prediction, logits_K, head_KxD, phrases, classes, chosen, [other]),
     )
@@ -366,11 +372,6 @@ def _change(
         return None
     corrections = {phrases[c.column]: c for c in found.corrections}
     return Change(classes[found.class_id], corrections)
-
-
-def _cropped(image: Image.Image, seen: Image.Image) -> bool:
-    """Whether the encoder got another picture than this one at another size."""
-    return abs(image.width * seen.height - image.height * seen.width) > max(*image.size, *seen.size)
 
 
 def _data_url(image: Image.Image, side: int = 640) -> str:

@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from jaxcbm.atomic import atomic_folder
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
+from jaxcbm.bottleneck.positives import match_phrases
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -205,6 +208,7 @@ class Model:
         against: str | None = None,
         maps: bool = False,
         true: str | None = None,
+        annotations: Mapping[str, float] | None = None,
     ) -> Explanation:
         """Why the model says what it says about one image, and why nothing else.
 
@@ -215,7 +219,10 @@ class Model:
             against: the class to tell it from (`Explanation.contrast`); by default the runner-up,
                 or the predicted class where another one is explained.
             maps: whether to show where the concepts are that are there; see `concept_maps`.
-            true: the picture's class where you know it, to be shown beside.
+            true: the picture's class where you know it, to be shown beside; by default that of the
+                folder in which a file lies, if it has the name of a class.
+            annotations: phrase -> 1 where it is in the picture and 0 where it is not, NaN unknown;
+                reasons that they deny are called false.
 
         Raises:
             UserError: no such class, twice the same, or no readable picture.
@@ -227,7 +234,10 @@ class Model:
         prediction = self.predict(picture)
         if against is not None and against == (target or prediction.labels[0]):
             raise UserError(f"{against!r} is the explained class: name another one to tell it from")
-        seen = self.loaded_encoder.preprocess.resize_and_crop(picture)
+        preprocess, name = self.loaded_encoder.preprocess, ""
+        if isinstance(image, str | PathLike):
+            folder, name = Path(image).resolve().parent.name, str(image)
+            true = folder if true is None and folder in self.classes else true
         found = explain_image(
             picture,
             prediction,
@@ -239,12 +249,14 @@ class Model:
             target=target,
             against=against,
         )
-        found = found._replace(seen=Image.fromarray(seen), true=true)
+        seen, whole = Image.fromarray(preprocess(picture)), preprocess.keeps_all(picture)
+        annotated = self._annotated(annotations or {})
+        found = found._replace(seen=seen, whole=whole, name=name, true=true, annotated=annotated)
         present = [part.phrase for part in found.contributions if part.present]
         if not maps or not present:
             return found
         pairs = zip(present, self.concept_maps(picture, present), strict=True)
-        shown = tuple((phrase, overlay(found.seen, where)) for phrase, where in pairs)
+        shown = tuple((phrase, overlay(seen, where)) for phrase, where in pairs)
         return found._replace(maps=shown)
 
     def intervene(
@@ -316,6 +328,13 @@ class Model:
             encoder.preprocess(image),
             lambda pixels: logits(encoder.embed_pixels(pixels)),
         )
+
+    def _annotated(self, annotations: Mapping[str, float]) -> dict[str, bool]:
+        """Concept -> whether annotations say that it is there, where they say something."""
+        values = [*annotations.values(), math.nan]
+        columns = match_phrases(self.concepts.phrases, tuple(annotations)).tolist()
+        told = zip(self.concepts.phrases, columns, strict=True)
+        return {phrase: values[a] > 0.5 for phrase, a in told if not math.isnan(values[a])}
 
     def _columns(self, phrases: Iterable[str]) -> np.ndarray:
         place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}

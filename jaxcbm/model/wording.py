@@ -9,6 +9,7 @@ REST = "class bias and all others"
 
 _ARTICLE = re.compile(r"^((?:has|have|with) )?(?:an?|the|some) ", re.IGNORECASE)
 _VERB = re.compile(r"^(has|have|with) ", re.IGNORECASE)
+_LATER_ARTICLE = re.compile(r"\b(or|nor) (?:an?|the|some) ", re.IGNORECASE)
 _DENIED = re.compile(r"^(no|not|without) ", re.IGNORECASE)
 
 
@@ -17,14 +18,15 @@ def said(phrase: str, present: bool) -> str:
 
     >>> said("a waistband", True), said("a waistband", False), said("has an orange bill", False)
     ('a waistband', 'no waistband', 'has no orange bill')
-    >>> said("no collar", False)
-    'not: no collar'
+    >>> said("no collar", False), said("a flap or a clasp", False)
+    ('not: no collar', 'no flap or clasp')
     """
     if present:
         return phrase
     if _DENIED.match(phrase):
         return f"not: {phrase}"
     bare = _ARTICLE.sub(lambda found: found[1] or "", phrase)
+    bare = _LATER_ARTICLE.sub(r"\1 ", bare)
     if verb := _VERB.match(bare):
         return f"{verb[0]}no {bare[verb.end() :]}"
     return f"no {bare}"

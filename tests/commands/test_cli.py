@@ -175,6 +175,39 @@ def test_a_folder_becomes_a_gallery_that_names_true_classes(
     assert page.count(", right)</h4>") == right and page.count(", wrong)</h4>") == 35 - right
 
 
+def test_a_gallery_takes_nothing_that_is_for_one_picture(trained, picture_folder, tmp_path, capsys):
+    page = tmp_path / "why.html"
+    argv = ["-q", "explain", f"--workdir={trained}", f"--output={page}"]
+    for flag in ("--maps", "--true=blue", "--against=blue"):
+        fails(capsys, [*argv, f"--images={picture_folder}", flag], "are for one picture", "36")
+    assert not page.exists()
+    picture = f"--images={picture_folder / 'blue' / '00.png'}"
+    assert main([*argv, picture, "--true=a jay"]) == 0
+    assert ", wrong)" in page.read_text() and "true class: a jay" in page.read_text()
+
+
+def test_a_path_in_the_folder_of_a_class_has_that_true_class_and_annotations_deny(
+    trained, picture_folder
+):
+    model, file = load_model(trained), picture_folder / "blue" / "00.png"
+    found = model.explain(file)
+    assert (found.name, found.true) == (str(file), "blue")
+    square = model.explain(found.image.crop((0, 0, 8, 8)))
+    assert (square.name, square.true, square.whole) == ("", None, True)
+    assert not model.explain(found.image.crop((0, 0, 8, 4))).whole
+    assert model.explain(file, true="amber").true == "amber"
+    part = found.contributions[0]
+    unknown = dict.fromkeys(model.concepts.phrases, float("nan")) | {"another": 1.0}
+    for there, mark in ((part.present, ""), (not part.present, ": false")):
+        known = unknown | {part.phrase.upper(): float(there)}
+        del known[part.phrase]
+        told = model.explain(file, annotations=known)
+        assert told.annotated == {part.phrase: there}
+        assert told.labelled()[0][0].endswith(mark) and (mark != "") == (
+            "false" in str(told.labelled())
+        )
+
+
 def test_explain_says_what_tells_it_from_a_class_that_is_named(
     trained, picture_folder, tmp_path, capsys
 ):

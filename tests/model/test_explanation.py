@@ -120,7 +120,7 @@ def test_the_smallest_change_makes_another_decision():
 
 def test_the_predicted_class_is_explained_by_default_and_a_wrong_target_says_so():
     assert explanation()[0].target == "wren"
-    assert "predicted: wren" in explanation(target="owl")[0].to_html()
+    assert "predicted: wren (95%)" in explanation(target="owl")[0].to_html()
 
 
 def test_the_encoders_own_scores_stand_beside():
@@ -190,13 +190,39 @@ def test_the_page_shows_what_the_encoder_saw_and_the_uncropped_picture_where_the
     found, _ = explanation()
     wide = Image.new("RGB", (300, 100), "red")
     seen = Image.new("RGB", (100, 100), "blue")
-    cropped = parse(found._replace(image=wide, seen=seen).to_html())
+    cropped = parse(found._replace(image=wide, seen=seen, whole=False).to_html())
     assert [len(cropped.links), "uncropped" in cropped.text] == [2, True]
     same = parse(found._replace(image=wide.resize((301, 301)), seen=seen).to_html())
     assert [len(same.links), "uncropped" in same.text] == [1, False]
     ((_, link),) = same.links
     with Image.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as shown:
         assert shown.convert("RGB").getpixel((50, 50)) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("target", [None, "owl", "finch"])
+def test_the_runner_up_is_the_second_likeliest_whatever_is_explained_against_what(target):
+    logits = np.array([[2.0, 1.0, -1.0]], np.float32)
+    a = np.ones((1, 1), np.float32)
+    told = Prediction(logits, a, a, a, np.zeros(1, np.int32), ("wren",))
+    classes, head, bias = ("wren", "owl", "finch"), logits.T - 1, np.ones(3, np.float32)
+    shown = {"phrases": ["beak"], "classes": classes, "k": 1, "target": target}
+    image = Image.new("L", (8, 8))
+    other = "wren" if target == "finch" else "finch"
+    found = explain_image(image, told, head_KxD=head, bias_K=bias, against=other, **shown)
+    assert found.contrast is not None and found.contrast.other == other
+    facts = ["next: owl (26%)"]
+    assert found.facts() == (["predicted: wren (71%)", *facts] if target else facts)
+
+
+def test_the_nearest_other_decision_stands_on_the_page():
+    found, _ = explanation(4, None, CALIBRATION)
+    assert "would be owl, if: no long tail" in parse(found.to_html()).text
+
+
+def test_how_likely_a_concept_is_stands_below_its_name_in_small():
+    found, _ = explanation(4, "owl", CALIBRATION)
+    for text in (found.to_html(), gallery([found], 1)):
+        assert "long tail<small> (98 % likely there)</small>" in text
 
 
 def test_a_cell_of_a_notebook_restyles_nothing_around_it():

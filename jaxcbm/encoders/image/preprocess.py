@@ -176,6 +176,18 @@ class Preprocess:
             return pixels_HxWx3
         return _centre_crop(pixels_HxWx3, self.crop, self.rounded_corner)
 
+    def keeps_all(self, image: Image.Image) -> bool:
+        """Whether the result shows all of a picture, in its proportions and without a margin.
+
+        >>> clip = Preprocess.square(4)
+        >>> clip.keeps_all(Image.new("RGB", (9, 9))), clip.keeps_all(Image.new("RGB", (9, 6)))
+        (True, False)
+        """
+        height, width = self._resized(image.height, image.width) or (image.height, image.width)
+        # A rounded edge is no other shape.
+        same = abs(width * image.height - height * image.width) <= max(image.size)
+        return same and self.crop in (None, (height, width))
+
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [..., 3] -> float32 [..., 3]; the towers do the same on the device."""
         scaled = pixels.astype(np.float32) * np.float32(self.scale)
