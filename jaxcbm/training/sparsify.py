@@ -34,7 +34,7 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
     if present_NxD is not None and config.intervened > 0:
         corrected_NxD = correct_some(train_NxD, present_NxD, config.intervened)
         train_NxD, labels = np.concatenate([train_NxD, corrected_NxD]), np.tile(labels, 2)
-        weights = np.repeat(np.float32([1.0, config.copy_weight]), len(train))
+        weights = np.repeat(np.array([1.0, config.copy_weight], np.float32), len(train))
     choice = choose_sparse_head(
         train_NxD,
         labels,
