@@ -23,7 +23,7 @@ def positives_source(config: "BottleneckConfig", annotated: bool) -> str:
 
     Args:
         config: of the bottleneck; its `positives` may be `auto`.
-        annotated: whether the train images have annotations.
+        annotated: whether the train images have annotations of any of the concepts.
 
     Returns:
         `annotations`, `classes`, `scores`, or `none` where the objective needs none.
@@ -34,7 +34,10 @@ def positives_source(config: "BottleneckConfig", annotated: bool) -> str:
     if not config.needs_positives:
         return "none"
     if config.positives == "annotations" and not annotated:
-        raise UserError("config.bottleneck.positives=annotations, but the data has none: use auto")
+        raise UserError(
+            "config.bottleneck.positives=annotations, but the data has none of these concepts: use "
+            "auto, or phrases in the annotations' own words"
+        )
     if config.positives == "auto":
         return "annotations" if annotated else "scores"
     return config.positives

@@ -167,6 +167,19 @@ class Features:
         taken_NxD = known_NxA[:, np.maximum(columns_D, 0)]
         return np.where(columns_D >= 0, taken_NxD, np.nan).astype(np.float32)
 
+    def annotates(self, phrases: Sequence[str]) -> bool:
+        """Whether annotations speak of any of some phrases.
+
+        >>> features = Features.from_arrays(
+        ...     np.eye(2), [0, 1], ["owl", "wren"], annotations=np.array([[1.0], [0.0]]),
+        ...     annotation_phrases=["big eyes"])
+        >>> features.annotates(["fins", "big eyes"]), features.annotates(["fins"])
+        (True, False)
+        """
+        if self.annotations is None:
+            return False
+        return bool((match_phrases(phrases, self.annotation_phrases) >= 0).any())
+
     def select(self, indices: Sequence[int] | np.ndarray) -> "Features":
         """The images at these positions, in this order; rows on disk stay there."""
         positions = np.asarray(indices, np.int64)

@@ -136,7 +136,7 @@ def fit_features(
 def _in_memory(
     train: Features, valid: Features, texts: Texts, config: BottleneckConfig, mesh: Mesh
 ) -> tuple[Inputs, Callable[..., Feed]]:
-    source = positives_source(config, train.annotations is not None)
+    source = positives_source(config, train.annotates(texts.phrases))
     parts = split_arrays(train, source, texts.phrases), split_arrays(valid)
     arrays = fit_arrays(config, texts, *parts, source)
     # Through the host: every process puts only the rows of its own devices on the mesh.

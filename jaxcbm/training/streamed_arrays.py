@@ -37,7 +37,7 @@ class Stream(NamedTuple):
 
 def make_stream(config: BottleneckConfig, texts: Texts, train: Features, valid: Features) -> Stream:
     """One pass over the train embeddings settles the input map; no array of N rows is made."""
-    source = positives_source(config, train.annotations is not None)
+    source = positives_source(config, train.annotates(texts.phrases))
     per_image = None
     if source == "annotations":
         per_image = functools.partial(annotated_positives, train, texts.phrases)

@@ -65,3 +65,23 @@ def test_huge_splits_are_sampled(parts, monkeypatch):
     for one, other in zip(few, same, strict=True):
         np.testing.assert_array_equal(one, other)
     assert few.mean[0] != model.calibration.mean[0]
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "sigmoid"])
+def test_phrases_that_no_annotation_speaks_of_fit_as_without_annotations(parts, objective):
+    train, valid, encoder = parts
+    base = FitConfig()
+    config = replace(
+        base,
+        bottleneck=replace(base.bottleneck, objective=objective),
+        training=replace(base.training, epochs=2),
+        sparse_head=replace(base.sparse_head, enabled=False),
+    )
+    strange = ["a door", "a wooden table", "rain"]
+    plain = (replace(part, annotations=None, annotation_phrases=()) for part in (train, valid))
+    models = [
+        fit(*splits, encoder=encoder, concepts=strange, config=config)
+        for splits in ((train, valid), plain)
+    ]
+    for path, value in models[0].params.items():
+        np.testing.assert_array_equal(value, models[1].params[path], err_msg=path)

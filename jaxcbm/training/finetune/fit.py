@@ -131,7 +131,7 @@ def begin(
     inputs, progress = fit_features(
         train.features, valid.features, texts, config=config, mesh=mesh, workdir=workdir
     )
-    source = positives_source(config.bottleneck, train.features.annotations is not None)
+    source = positives_source(config.bottleneck, train.features.annotates(texts.phrases))
     ids = _phrase_ids(encoder, texts.phrases) if trains_text(what) else None
     params, fixed = finetune_arrays(
         config.bottleneck,

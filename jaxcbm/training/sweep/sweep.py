@@ -97,9 +97,9 @@ def sweep(
             continue
         logging.info("program %d of %d: %s", number, len(parts), _describe(family.structure))
         bottleneck = family.config.bottleneck
-        source = positives_source(bottleneck, train.annotations is not None)
-        parts = split_arrays(train, source, texts.phrases), split_arrays(valid)
-        arrays = fit_arrays(bottleneck, texts, *parts, source)
+        source = positives_source(bottleneck, train.annotates(texts.phrases))
+        splits = split_arrays(train, source, texts.phrases), split_arrays(valid)
+        arrays = fit_arrays(bottleneck, texts, *splits, source)
         sizes = len(texts.phrases), len(texts.classes)
         yield from run_family(family, arrays, sizes, mesh, memory, finished, keep_params)
 
