@@ -138,13 +138,11 @@ def test_an_exported_folder_serves_without_the_encoder_it_came_from(moved):
 
 
 def files_of_every_mode(folder) -> list[Path]:
-    """The same noise as RGBA, palettes, a rotated JPEG, CMYK, deep grey, grey with alpha."""
+    """The same noise as RGBA, palettes, CMYK, grey of all depths, JPEGs of every orientation."""
     folder.mkdir()
     shapes, rng = pictures(), np.random.default_rng(2)
     rgb = Image.fromarray(rng.integers(0, 256, (40, 23, 3), np.uint8))
     clear = Image.fromarray(rng.integers(0, 256, (40, 23), np.uint8))
-    rotated = Image.Exif()
-    rotated[0x0112] = 6
     deep = rng.integers(0, 65536, (31, 40)).astype(np.uint16)
     palette, half = rgb.quantize(32), clear.convert("LA")
     half.putalpha(clear.rotate(180))
@@ -156,7 +154,6 @@ def files_of_every_mode(folder) -> list[Path]:
         "clear_palette.png": (palette, {"transparency": 3}),
         "clear_colour.png": (rgb, {"transparency": rgb.getpixel((0, 0))}),
         "palette.gif": (palette, {"transparency": 5}),
-        "rotated.jpg": (rgb, {"exif": rotated}),
         "cmyk.jpg": (rgb.convert("CMYK"), {}),
         "cmyk.tif": (rgb.convert("CMYK"), {}),
         "deep.png": (Image.fromarray(deep), {}),
@@ -164,8 +161,13 @@ def files_of_every_mode(folder) -> list[Path]:
         "wide.tif": (Image.fromarray(deep.astype(np.int32)), {}),
         "grey_alpha.png": (half, {}),
         "bits.png": (clear.convert("1"), {}),
+        "grey.png": (clear, {}),
         **{f"plain{i}.png": (picture, {}) for i, picture in enumerate(shapes)},
     }
+    for orientation in range(1, 9):
+        turned = Image.Exif()
+        turned[0x0112] = orientation
+        kinds[f"turned{orientation}.jpg"] = (rgb, {"exif": turned})
     for name, (picture, how) in kinds.items():
         picture.save(folder / name, **how)
     return sorted(folder.iterdir())
