@@ -87,7 +87,9 @@ def fitted(
 def sparse(mesh: MeshConfig, folder: Path) -> Flat:
     """`jaxcbm.fit` with the sparse head that it chooses."""
     how = config(mesh)
-    how = replace(how, sparse_head=SparseHeadConfig(path_length=4, tolerance=1e-3))
+    # Further down the path, concepts that are nearly the same share weights as rounding has it.
+    head = SparseHeadConfig(path_length=4, tolerance=1e-3, nec=8.0)
+    how = replace(how, sparse_head=head)
     encoder = load_encoder(folder)
     parts = features(1, IMAGES), features(2, VALID)
     model = fit(*parts, encoder=encoder, concepts=concepts(), config=how)
