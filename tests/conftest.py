@@ -101,3 +101,26 @@ def picture_folder(tmp_path_factory) -> Path:
             pixels[..., label] += 120
             Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i:02d}.png")
     return root
+
+
+@pytest.fixture
+def phrases(tmp_path) -> Path:
+    """A file of phrases with a blank line and a duplicate."""
+    file = tmp_path / "phrases.txt"
+    file.write_text("an amber glow\na blue tint\na coral hue\n\na blue tint\nsomething else\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, picture_folder, tiny_encoder_folder) -> Path:
+    """The work directory of a finished run on `picture_folder`."""
+    from command_line import arguments
+
+    from jaxcbm.cli import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    phrases = folder / "phrases.txt"
+    phrases.write_text("an amber glow\na blue tint\na coral hue\n")
+    workdir = folder / "run"
+    assert main(arguments(workdir, picture_folder, phrases, tiny_encoder_folder)) == 0
+    return workdir

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -117,10 +117,7 @@ class DualEncoder:
         Raises:
             UserError: one of them cannot be read as a picture.
         """
-        pictures = as_batch(images)
-        with ThreadPoolExecutor(_DECODERS) as pool:
-            batches = self._batches(pictures, batch_size, pool)
-            return self._run(self.image_tower, batches, len(pictures), batch_size)
+        return self._run_pictures(self.image_tower, images, batch_size)
 
     def embed_pixels(self, pixels: np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Embed pictures that `preprocess` has already resized and cropped.
@@ -157,10 +154,7 @@ class DualEncoder:
         Raises:
             UserError: one of them cannot be read as a picture.
         """
-        pictures = as_batch(images)
-        with ThreadPoolExecutor(_DECODERS) as pool:
-            batches = self._batches(pictures, batch_size, pool)
-            return self._run(self._patch_tower, batches, len(pictures), batch_size)
+        return self._run_pictures(self._patch_tower, images, batch_size)
 
     def embed_texts(self, phrases: str | Iterable[str], batch_size: int = 64) -> np.ndarray:
         """Embed phrases; one longer than the context is cut, as the reference cuts it.
@@ -272,11 +266,19 @@ class DualEncoder:
             done += valid
         return embeddings
 
-    def _batches(
-        self, pictures: Sequence[ImageLike] | np.ndarray, batch_size: int, pool: ThreadPoolExecutor
-    ) -> Iterator[np.ndarray]:
-        for i in range(0, len(pictures), batch_size):
-            yield np.stack(list(pool.map(self.preprocess, pictures[i : i + batch_size])))
+    def _run_pictures(
+        self,
+        tower: Callable[..., jax.Array],
+        images: ImageLike | Iterable[ImageLike],
+        batch_size: int,
+    ) -> np.ndarray:
+        pictures = as_batch(images)
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            batches = (
+                np.stack(list(pool.map(self.preprocess, pictures[i : i + batch_size])))
+                for i in range(0, len(pictures), batch_size)
+            )
+            return self._run(tower, batches, len(pictures), batch_size)
 
     def _dispatch(
         self, tower: Callable[..., jax.Array], batches: Iterable[np.ndarray], size: int

@@ -11,8 +11,6 @@ from jaxcbm.palette import light
 How = Literal["occlusion", "patches"]
 # Cells a side, and cells that a hidden square spans; docs/concept_maps.md has the figures.
 _CELLS, _HIDDEN = 12, 2
-# Pictures of a step.
-_STEP = 64
 
 
 def hidden_squares(cells: int = _CELLS, span: int = _HIDDEN) -> Iterator[tuple[slice, slice]]:
@@ -51,19 +49,17 @@ def occlusion_maps(
     fill_3 = pixels_SxSx3.mean(axis=(0, 1)).round()
     edges = np.round(np.linspace(0, len(pixels_SxSx3), cells + 1)).astype(int)
     squares = list(hidden_squares(cells, span))
-    whole_P = concept_logits(pixels_SxSx3[None])[0]
-    drops = np.zeros((len(whole_P), cells, cells))
+    # The whole picture goes with them: all are then compiled for one number of pictures.
+    shown = np.repeat(pixels_SxSx3[None], 1 + len(squares), axis=0)
+    for picture, (rows, columns) in zip(shown[1:], squares, strict=True):
+        inside = slice(edges[rows.start], edges[rows.stop])
+        picture[inside, edges[columns.start] : edges[columns.stop]] = fill_3
+    logits_NxP = concept_logits(shown)
+    drops = np.zeros((logits_NxP.shape[1], cells, cells))
     counts = np.zeros((cells, cells))
-    for start in range(0, len(squares), _STEP):
-        some = squares[start : start + _STEP]
-        hidden = np.repeat(pixels_SxSx3[None], len(some), axis=0)
-        for picture, (rows, columns) in zip(hidden, some, strict=True):
-            inside = slice(edges[rows.start], edges[rows.stop])
-            picture[inside, edges[columns.start] : edges[columns.stop]] = fill_3
-        drops_NxP = whole_P - concept_logits(hidden)
-        for drop_P, (rows, columns) in zip(drops_NxP, some, strict=True):
-            drops[:, rows, columns] += drop_P[:, None, None]
-            counts[rows, columns] += 1
+    for logits_P, (rows, columns) in zip(logits_NxP[1:], squares, strict=True):
+        drops[:, rows, columns] += (logits_NxP[0] - logits_P)[:, None, None]
+        counts[rows, columns] += 1
     return (drops / counts).astype(np.float32)
 
 

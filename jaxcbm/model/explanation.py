@@ -252,7 +252,6 @@ def explain_image(
     prediction: Prediction,
     *,
     head_KxD: np.ndarray,
-    bias_K: np.ndarray,
     phrases: Sequence[str],
     classes: Sequence[str],
     k: int,
@@ -268,7 +267,6 @@ def explain_image(
         image: the picture.
         prediction: of this image alone.
         head_KxD: F.
-        bias_K: of the head.
         phrases: of the D concepts.
         classes: K names.
         k: contributions to keep.
@@ -278,8 +276,8 @@ def explain_image(
     """
     names, predicted = list(classes), int(prediction.label_ids[0])
     chosen = predicted if target is None else names.index(target)
-    activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
-    logits_K = head_KxD @ activations_D + bias_K
+    psi_D = prediction.concept_scores[0]
+    logits_K = prediction.class_logits[0].astype(np.float64)
     probabilities_K = prediction.class_probabilities[0]
     likeliest: list[int] = np.argsort(-logits_K, kind="stable").tolist()
     highest: list[int] = np.argsort(-psi_D).tolist()

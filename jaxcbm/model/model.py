@@ -1,8 +1,7 @@
-"""A fitted concept bottleneck: predict, explain, intervene, save, load."""
+"""A fitted concept bottleneck: predict, explain, intervene."""
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -12,9 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from PIL import Image
-from safetensors.numpy import load_file, save_file
 
-from jaxcbm.atomic import atomic_folder
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
 from jaxcbm.bottleneck.positives import match_phrases
@@ -27,8 +24,6 @@ from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.finetuned import (
     FinetunedWeights,
     apply_finetuned,
-    load_finetuned,
-    save_finetuned,
 )
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
@@ -38,18 +33,9 @@ from jaxcbm.model.concept_map import How, occlusion_maps, overlay
 from jaxcbm.model.corrections import correct
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.familiarity import Familiarity
+from jaxcbm.model.model_file import load_fields, save_fields
 from jaxcbm.model.prediction import Prediction
-from jaxcbm.model.record_file import load_record, save_record
-from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
 from jaxcbm.model.texts import Texts
-from jaxcbm.typed_json import from_json
-
-FORMAT = 1
-FINETUNED_FILE = "encoder.safetensors"
-SPARSE_PATH_FILE = "sparse_path.safetensors"
-CALIBRATION_FILE = "calibration.safetensors"
-FAMILIARITY_FILE = "familiarity.safetensors"
-ENCODER_FOLDER = "encoder"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,7 +154,8 @@ class Model:
             embeddings_NxE: unit norm, from this model's encoder.
             batch_size: rows in one compiled call; the last batch is padded.
         """
-        arguments = (dict(self.params), self.input_map, self.concept_embeddings)
+        # Once, and not with every batch.
+        arguments = jax.device_put((dict(self.params), self.input_map, self.concept_embeddings))
         rows = np.asarray(embeddings_NxE, np.float32)
         size = min(batch_size, max(len(rows), 1))
         parts = []
@@ -242,7 +229,6 @@ class Model:
             picture,
             prediction,
             head_KxD=self.head,
-            bias_K=np.asarray(self.params.get("head.bias", np.zeros(len(self.classes)))),
             phrases=self.concepts.phrases,
             classes=self.classes,
             k=k,
@@ -350,39 +336,7 @@ class Model:
         calibration, as `calibration.safetensors`, and the familiarity, as
         `familiarity.safetensors`.
         """
-        tensors = {f"params.{path}": np.asarray(value) for path, value in self.params.items()}
-        tensors["input_map.bias"] = np.asarray(self.input_map.bias)
-        if self.input_map.kernel is not None:
-            tensors["input_map.kernel"] = np.asarray(self.input_map.kernel)
-        tensors["concept_embeddings"] = np.asarray(self.concept_embeddings)
-        header = {
-            "format": FORMAT,
-            "config": dataclasses.asdict(self.config),
-            "concepts": self.concepts.to_json(),
-            "classes": list(self.classes),
-            "encoder": {
-                "name": self.encoder_name,
-                "hash": self.encoder_hash,
-                "image_size": self.encoder_image_size,
-            },
-            "logit_scale": self.logit_scale,
-            "logit_bias": self.logit_bias,
-            "metrics": dict(self.metrics),
-        }
-        with atomic_folder(folder) as temporary:
-            save_file(
-                {name: np.ascontiguousarray(value) for name, value in tensors.items()},
-                temporary / "model.safetensors",
-            )
-            if self.finetuned is not None:
-                save_finetuned(temporary / FINETUNED_FILE, self.finetuned)
-            if self.sparse_path is not None:
-                save_sparse_path(temporary / SPARSE_PATH_FILE, self.sparse_path)
-            if self.calibration is not None:
-                save_record(temporary / CALIBRATION_FILE, self.calibration)
-            if self.familiarity is not None:
-                save_record(temporary / FAMILIARITY_FILE, self.familiarity)
-            (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
+        save_fields(self, folder)
 
 
 def make_model(
@@ -433,49 +387,4 @@ def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = No
     Raises:
         UserError: no finished model there, one of another format, or no such encoder.
     """
-    folder = Path(folder).expanduser()
-    place = folder / "model" if (folder / "model" / "model.json").exists() else folder
-    if not (place / "model.json").exists():
-        raise UserError(f"no finished model in {folder}: run `jaxcbm train --workdir={folder}`")
-    header = json.loads((place / "model.json").read_text(encoding="utf-8"))
-    if header.get("format") != FORMAT:
-        raise UserError(f"{place}: written by another version of jaxcbm; train it again")
-    tensors = load_file(place / "model.safetensors")
-    finetuned = (
-        load_finetuned(place / FINETUNED_FILE) if (place / FINETUNED_FILE).exists() else None
-    )
-    # Files from before this was stored hold models of a checkpoint's own size.
-    image_size = header["encoder"].get("image_size", 0)
-    if encoder is not None:
-        encoder = load_encoder(encoder, image_size=image_size or None)
-        encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
-    kernel: Any = tensors.get("input_map.kernel")
-    bias: Any = tensors["input_map.bias"]
-    params = {
-        name.removeprefix("params."): value
-        for name, value in tensors.items()
-        if name.startswith("params.")
-    }
-    # Models from before it was stored, and those with a trained head, have none.
-    path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
-    familiarity = place / FAMILIARITY_FILE
-    return Model(
-        config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
-        params=params,
-        input_map=InputMap(kernel, bias),
-        concepts=ConceptSet.from_json(header["concepts"], str(place)),
-        concept_embeddings=tensors["concept_embeddings"],
-        classes=tuple(header["classes"]),
-        encoder_name=header["encoder"]["name"],
-        encoder_hash=header["encoder"]["hash"],
-        encoder=encoder,
-        encoder_image_size=image_size,
-        encoder_folder=beside if (beside := place / ENCODER_FOLDER).is_dir() else None,
-        logit_scale=header["logit_scale"],
-        logit_bias=header["logit_bias"],
-        metrics=header["metrics"],
-        finetuned=finetuned,
-        sparse_path=load_sparse_path(path, params) if path.exists() else None,
-        calibration=load_record(record, Calibration) if record.exists() else None,
-        familiarity=load_record(familiarity, Familiarity) if familiarity.exists() else None,
-    )
+    return Model(**load_fields(folder, encoder))

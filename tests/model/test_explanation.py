@@ -25,7 +25,6 @@ def explanation(k=3, target=None, calibration=None, against=None):
         Image.new("L", (8, 8)),
         prediction,
         head_KxD=head,
-        bias_K=bias,
         phrases=("red <crown>", "long tail", "spots", "short bill"),
         classes=("owl", "wren"),
         k=k,
@@ -204,11 +203,11 @@ def test_the_runner_up_is_the_second_likeliest_whatever_is_explained_against_wha
     logits = np.array([[2.0, 1.0, -1.0]], np.float32)
     a = np.ones((1, 1), np.float32)
     told = Prediction(logits, a, a, a, np.zeros(1, np.int32), ("wren",))
-    classes, head, bias = ("wren", "owl", "finch"), logits.T - 1, np.ones(3, np.float32)
+    classes, head = ("wren", "owl", "finch"), logits.T - 1
     shown = {"phrases": ["beak"], "classes": classes, "k": 1, "target": target}
     image = Image.new("L", (8, 8))
     other = "wren" if target == "finch" else "finch"
-    found = explain_image(image, told, head_KxD=head, bias_K=bias, against=other, **shown)
+    found = explain_image(image, told, head_KxD=head, against=other, **shown)
     assert found.contrast is not None and found.contrast.other == other
     facts = ["next: owl (26%)"]
     assert found.facts() == (["predicted: wren (71%)", *facts] if target else facts)

@@ -91,8 +91,8 @@ def load_finetuned(path: Path | str) -> FinetunedWeights:
     try:
         with safe_open(path, framework="numpy") as file:
             said = file.metadata() or {}
-            # Not a dict: it has no __iter__.
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            arrays = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise UserError(f"{path}: incomplete or damaged ({error}); train again") from error
     if said.get("format") != _FORMAT:

@@ -6,7 +6,7 @@ image tower, adapts its other matrices, and freezes the rest: what no rule match
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from jaxcbm.encoders.finetune.lora import LoraConfig
 from jaxcbm.errors import UserError
@@ -114,8 +114,8 @@ def _parse(text: str) -> Rule:
         raise UserError(
             f"encoder rule {text!r}: write PATTERN=train, PATTERN=freeze or PATTERN=lora"
         )
-    # Checked above to be one of the literals, which the type checker cannot follow.
-    return Rule(pattern.strip(), action.strip())  # type: ignore[arg-type]
+    # Checked above to be one of the literals.
+    return Rule(pattern.strip(), cast(Action, action.strip()))
 
 
 def _found(rule: Rule, path: str) -> bool:

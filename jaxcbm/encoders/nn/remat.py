@@ -24,8 +24,7 @@ def rematerialise(module: nnx.Module) -> None:
 
     Meant for the module that `merge_flat` puts together inside jit: parameters keep their paths.
     """
-    towers = [inner for _, inner in nnx.iter_modules(module) if hasattr(inner, "blocks")]
+    # Which modules have blocks, their type does not say.
+    towers: list[Any] = [inner for _, inner in nnx.iter_modules(module) if hasattr(inner, "blocks")]
     for tower in towers:
-        # `hasattr` above says what nnx.Module's type does not: these towers have blocks.
-        blocks = tower.blocks  # type: ignore[attr-defined]
-        tower.blocks = nnx.List([Rematerialised(block) for block in blocks])  # type: ignore
+        tower.blocks = nnx.List([Rematerialised(block) for block in tower.blocks])

@@ -14,7 +14,8 @@ from jaxcbm.encoders.checkpoint.copy import copy_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.export.program import PLATFORMS, ExportedProgram, make_program
 from jaxcbm.model.export.readme import readme
-from jaxcbm.model.model import ENCODER_FOLDER, Model
+from jaxcbm.model.model import Model
+from jaxcbm.model.model_file import ENCODER_FOLDER
 
 PROGRAM_FOLDER = "program"
 

@@ -1,0 +1,120 @@
+"""A model as a folder: `model.json`, `model.safetensors`, and a file for each part that it has."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from jaxcbm.atomic import atomic_folder
+from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.bottleneck.scores import InputMap
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.encoders.dual_encoder import DualEncoder
+from jaxcbm.encoders.finetune.finetuned import apply_finetuned, load_finetuned, save_finetuned
+from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
+from jaxcbm.model.calibration import Calibration
+from jaxcbm.model.familiarity import Familiarity
+from jaxcbm.model.record_file import load_record, save_record
+from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
+from jaxcbm.typed_json import from_json
+
+if TYPE_CHECKING:
+    from jaxcbm.model.model import Model
+
+FORMAT = 1
+FINETUNED_FILE = "encoder.safetensors"
+SPARSE_PATH_FILE = "sparse_path.safetensors"
+CALIBRATION_FILE = "calibration.safetensors"
+FAMILIARITY_FILE = "familiarity.safetensors"
+ENCODER_FOLDER = "encoder"
+
+
+def save_fields(model: "Model", folder: Path | str) -> None:
+    """See `Model.save`."""
+    tensors = {f"params.{path}": np.asarray(value) for path, value in model.params.items()}
+    tensors["input_map.bias"] = np.asarray(model.input_map.bias)
+    if model.input_map.kernel is not None:
+        tensors["input_map.kernel"] = np.asarray(model.input_map.kernel)
+    tensors["concept_embeddings"] = np.asarray(model.concept_embeddings)
+    header = {
+        "format": FORMAT,
+        "config": dataclasses.asdict(model.config),
+        "concepts": model.concepts.to_json(),
+        "classes": list(model.classes),
+        "encoder": {
+            "name": model.encoder_name,
+            "hash": model.encoder_hash,
+            "image_size": model.encoder_image_size,
+        },
+        "logit_scale": model.logit_scale,
+        "logit_bias": model.logit_bias,
+        "metrics": dict(model.metrics),
+    }
+    with atomic_folder(folder) as temporary:
+        save_file(
+            {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+            temporary / "model.safetensors",
+        )
+        if model.finetuned is not None:
+            save_finetuned(temporary / FINETUNED_FILE, model.finetuned)
+        if model.sparse_path is not None:
+            save_sparse_path(temporary / SPARSE_PATH_FILE, model.sparse_path)
+        if model.calibration is not None:
+            save_record(temporary / CALIBRATION_FILE, model.calibration)
+        if model.familiarity is not None:
+            save_record(temporary / FAMILIARITY_FILE, model.familiarity)
+        (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
+
+
+def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) -> dict[str, Any]:
+    """The fields of the model in a folder, by name; see `load_model`."""
+    folder = Path(folder).expanduser()
+    place = folder / "model" if (folder / "model" / "model.json").exists() else folder
+    if not (place / "model.json").exists():
+        raise UserError(f"no finished model in {folder}: run `jaxcbm train --workdir={folder}`")
+    header = json.loads((place / "model.json").read_text(encoding="utf-8"))
+    if header.get("format") != FORMAT:
+        raise UserError(f"{place}: written by another version of jaxcbm; train it again")
+    tensors = load_file(place / "model.safetensors")
+    finetuned = (
+        load_finetuned(place / FINETUNED_FILE) if (place / FINETUNED_FILE).exists() else None
+    )
+    # Files from before this was stored hold models of a checkpoint's own size.
+    image_size = header["encoder"].get("image_size", 0)
+    if encoder is not None:
+        encoder = load_encoder(encoder, image_size=image_size or None)
+        encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
+    kernel: Any = tensors.get("input_map.kernel")
+    bias: Any = tensors["input_map.bias"]
+    params = {
+        name.removeprefix("params."): value
+        for name, value in tensors.items()
+        if name.startswith("params.")
+    }
+    # Models from before it was stored, and those with a trained head, have none.
+    path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
+    familiarity = place / FAMILIARITY_FILE
+    return dict(
+        config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
+        params=params,
+        input_map=InputMap(kernel, bias),
+        concepts=ConceptSet.from_json(header["concepts"], str(place)),
+        concept_embeddings=tensors["concept_embeddings"],
+        classes=tuple(header["classes"]),
+        encoder_name=header["encoder"]["name"],
+        encoder_hash=header["encoder"]["hash"],
+        encoder=encoder,
+        encoder_image_size=image_size,
+        encoder_folder=beside if (beside := place / ENCODER_FOLDER).is_dir() else None,
+        logit_scale=header["logit_scale"],
+        logit_bias=header["logit_bias"],
+        metrics=header["metrics"],
+        finetuned=finetuned,
+        sparse_path=load_sparse_path(path, params) if path.exists() else None,
+        calibration=load_record(record, Calibration) if record.exists() else None,
+        familiarity=load_record(familiarity, Familiarity) if familiarity.exists() else None,
+    )
