@@ -25,6 +25,7 @@ def features(images: int, seed: int, annotated: bool = True) -> Features:
     labels = rng.integers(0, CLASSES, images)
     present = pattern[labels] ^ (rng.random((images, CONCEPTS)) < 0.2)
     rows = (present + rng.normal(0, 1.5, present.shape)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     known = {"annotations": present.astype(float), "annotation_phrases": PHRASES}
     return Features.from_arrays(rows, labels, NAMES, **(known if annotated else {}))
 
