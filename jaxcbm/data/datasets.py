@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from absl import logging
+
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.sources.class_names import read_class_file
 from jaxcbm.errors import UserError
@@ -96,6 +98,11 @@ def _folder(config: DataConfig) -> TrainTest:
     splits = folder_splits(root)
     if not splits:
         return ImageSet.from_folder(root), None
+    if "valid" in splits:
+        logging.warning(
+            "%s is not used: validation is drawn from %s (config.data.valid_fraction)",
+            *(splits["valid"], splits["train"]),
+        )
     test = ImageSet.from_folder(root, "test") if "test" in splits else None
     return ImageSet.from_folder(root, "train"), test
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.distributed.processes import barrier, decide, is_main
@@ -48,6 +49,7 @@ def run(
     settle_workdir(workdir, asdict(experiment))
     written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
     if decide("finished", written):
+        _same_phrases(workdir, ConceptSet.from_file(experiment.concepts))
         logging.info("%s is finished; delete it to train again", workdir)
         return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
     prepared = prepare(experiment, workdir)
@@ -71,6 +73,16 @@ def run(
         draw(workdir)
         draw_explanation(model, prepared.pictures, workdir)
     return metrics
+
+
+def _same_phrases(workdir: Path, concepts: ConceptSet) -> None:
+    """Refuse to call a run finished that was fitted on other phrases than there are now."""
+    before = load_model(workdir).concepts
+    if before.phrases != concepts.phrases:
+        raise UserError(
+            f"{workdir} is finished, with {len(before)} other phrases than the {len(concepts)} of "
+            "now: choose another --workdir, or delete it"
+        )
 
 
 def fit_finetuned(

@@ -6,9 +6,9 @@ pixels and passes over them are bounded, and with them the time and memory that 
 """
 
 import functools
+import io
 import os
 import stat
-from pathlib import Path
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
@@ -26,7 +26,7 @@ class UnreadableImage(Exception):
     """One image cannot be read; the reason is the message, and the run goes on without it."""
 
 
-def open_file(path: Path | str | os.PathLike[str]) -> IO[bytes]:
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open an ordinary file that is small enough to hold a picture.
 
     Raises:
