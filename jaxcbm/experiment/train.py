@@ -18,6 +18,7 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
 from jaxcbm.model.model import Model, load_model
@@ -42,11 +43,16 @@ def run(
         The content of metrics.json.
 
     Raises:
-        UserError: no such config or field, or a work directory of another config.
+        UserError: no such config or field, or a work directory of another config or in use.
         Preempted: the run was asked to stop; the same call goes on.
     """
     experiment, workdir = read_experiment(config, changes), Path(workdir)
     settle_workdir(workdir, asdict(experiment))
+    with hold(workdir):
+        return _run(experiment, workdir)
+
+
+def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
     written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
     if decide("finished", written):
         _same_phrases(workdir, ConceptSet.from_file(experiment.concepts))
