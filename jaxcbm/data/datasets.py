@@ -51,7 +51,7 @@ class DataConfig:
     test_split: str = "test"
     classes: str = ""
     attributes: str = ""
-    attribute_certainty: Annotated[int, Range(1, 4)] = 3
+    attribute_certainty: Annotated[int, Range(2, 4)] = 3
     attribute_votes: bool = False
     images_per_class: Count = 60
     seed: Whole = 0
