@@ -6,19 +6,61 @@ import math
 import re
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from jaxcbm.errors import UserError
 
 T = TypeVar("T")
 
 
+class Range(NamedTuple):
+    """What a number may be, beside its type: `Annotated[int, Range(1)]`.
+
+    Attributes:
+        low, high: the smallest and the largest.
+        above: whether `low` itself is excluded.
+
+    >>> str(Range(0, above=True)), str(Range(0, 1)), 1.5 in Range(0, 1)
+    ('above 0', '0 to 1', False)
+    """
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high < math.inf:
+            return f"{'above ' if self.above else ''}{self.low:g} to {self.high:g}"
+        return f"{'above' if self.above else 'at least'} {self.low:g}"
+
+
+# Whole numbers end where JAX counts in 32 bits.
+Count = Annotated[int, Range(1, 2**31 - 1)]
+Whole = Annotated[int, Range(0, 2**31 - 1)]
+Share = Annotated[float, Range(0, 1)]
+Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0)]
+
+
 def from_json(kind: type[T], value: Any, place: str, *, null_is_nan: bool = False) -> T:
     """Build a (nested) frozen dataclass from parsed JSON or from the settings of an experiment.
 
     Fields may be str, int, float, bool, Literal, tuple[X, ...], dict[str, X], Any, another
-    dataclass, or any of these with `| None`. Fields without a default are required; unknown ones
-    are refused.
+    dataclass, `Annotated[X, Range(...)]`, or any of these with `| None`. Fields without a default
+    are required; unknown ones are refused.
 
     Args:
         kind: the dataclass.
@@ -70,7 +112,7 @@ def settings_of(kind: type, prefix: str = "") -> Iterator[Setting]:
     >>> list(settings_of(Size))
     [Setting(name='unit', kind="'m' or 'ft'", meaning='of the number.')]
     """
-    hints, meanings = get_type_hints(kind), _meanings(kind)
+    hints, meanings = get_type_hints(kind, include_extras=True), _meanings(kind)
     for field in dataclasses.fields(kind):
         name, hint = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(hint):
@@ -130,7 +172,7 @@ def _read_object(kind: type[T], value: Any, at: _Place) -> T:
         return value
     if not isinstance(value, Mapping):
         raise at.wrong(_NAMES[dict], value)
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     for name in value:
         if name not in hints:
             known = ", ".join(hints)
@@ -144,6 +186,11 @@ def _read_object(kind: type[T], value: Any, at: _Place) -> T:
 
 def _read(hint: Any, value: Any, at: _Place) -> Any:
     origin, choices = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        number = _read(choices[0], value, at)
+        if number not in choices[1]:
+            raise at.wrong(_described(hint), value)
+        return number
     if origin in (Union, types.UnionType):
         return None if value is None else _read(choices[0], value, at)
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -180,6 +227,8 @@ def _number(value: Any, at: _Place) -> float:
 def _described(hint: Any) -> str:
     """A type in words: "a number", "a list", or what a literal may be."""
     origin, choices = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return f"{_described(choices[0])}, {choices[1]}"
     if origin in (Union, types.UnionType):
         return f"{_described(choices[0])} or nothing"
     if origin is Literal:

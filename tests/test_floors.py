@@ -13,6 +13,7 @@ FLOORS = (
     (
         "atomic",
         "charts",
+        "csv_text",
         "extras",
         "flat_params",
         "lines",

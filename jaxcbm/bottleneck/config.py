@@ -7,6 +7,7 @@ from jaxcbm.bottleneck.objectives.table import OBJECTIVES, Objective, ProximalMa
 from jaxcbm.bottleneck.objectives.variants import Variant
 from jaxcbm.bottleneck.sampler_modules import SAMPLERS, SamplerName
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Count, NonNegative, Positive, Share
 
 Parameterisation = Literal["auto", "full", "residual", "factored"]
 
@@ -48,14 +49,14 @@ class BottleneckConfig:
     head_bias: bool = True
     sampler: SamplerName = "identity"
     hard: bool = False
-    k: int = 10
-    prior: float = 0.1
+    k: Count = 10
+    prior: Share = 0.1
     cubed: bool = True
-    penalty: float = 1e-3
-    tau_start: float = 1.0
-    tau_end: float = 0.5
+    penalty: NonNegative = 1e-3
+    tau_start: Positive = 1.0
+    tau_end: Positive = 0.5
     positives: Literal["auto", "annotations", "classes", "scores"] = "auto"
-    positives_k: int = 4
+    positives_k: Count = 4
 
     def __post_init__(self):
         if self.objective not in OBJECTIVES:

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from absl import logging
 
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.sources.class_names import read_class_file
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Count, Range, Share, Whole
 
 TrainTest = tuple[ImageSet, ImageSet | None]
 
@@ -48,12 +51,12 @@ class DataConfig:
     test_split: str = "test"
     classes: str = ""
     attributes: str = ""
-    attribute_certainty: int = 3
+    attribute_certainty: Annotated[int, Range(2, 4)] = 3
     attribute_votes: bool = False
-    images_per_class: int = 60
-    seed: int = 0
-    valid_fraction: float = 0.15
-    test_fraction: float = 0.2
+    images_per_class: Count = 60
+    seed: Whole = 0
+    valid_fraction: Share = 0.15
+    test_fraction: Annotated[float, Range(0, 1, above=True)] = 0.2
     protocol: Literal["official", "pooled", "released"] = "official"
     check_overlap: bool = True
 
@@ -96,6 +99,11 @@ def _folder(config: DataConfig) -> TrainTest:
     splits = folder_splits(root)
     if not splits:
         return ImageSet.from_folder(root), None
+    if "valid" in splits:
+        logging.warning(
+            "%s is not used: validation is drawn from %s (config.data.valid_fraction)",
+            *(splits["valid"], splits["train"]),
+        )
     test = ImageSet.from_folder(root, "test") if "test" in splits else None
     return ImageSet.from_folder(root, "train"), test
 

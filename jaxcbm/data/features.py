@@ -13,6 +13,9 @@ from jaxcbm.data.labels import label_ids, some_of
 from jaxcbm.data.store.sharded_rows import ShardedRows
 from jaxcbm.errors import UserError
 
+# What rounding to bfloat16 leaves of a unit norm, and more.
+_NORM_TOLERANCE = 0.02
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -75,7 +78,7 @@ class Features:
             digests: uint8 [N, 32] of the images; without them, equal rows count as equal images.
 
         Raises:
-            UserError: a row that holds NaN or infinity, or has no such label.
+            UserError: a row that holds NaN or infinity, is not of unit norm, or has no such label.
 
         >>> features = Features.from_arrays(np.eye(3, dtype=np.float32), [0, 1, 0], ["owl", "wren"])
         >>> features.select([2, 1]).labels.tolist()
@@ -86,6 +89,12 @@ class Features:
             row = np.argwhere(~finite)[0, 0]
             raise UserError(
                 f"embeddings[{row}] holds NaN or infinity: leave it out or encode again"
+            )
+        norms = np.linalg.norm(embeddings.astype(np.float32, copy=False), axis=-1)
+        if embeddings.ndim == 2 and (far := np.abs(norms - 1) > _NORM_TOLERANCE).any():
+            row = int(far.argmax())
+            raise UserError(
+                f"embeddings[{row}] has norm {norms[row]:.3g}: divide each row by its own"
             )
         ids, names = label_ids(labels, classes, len(embeddings))
         if digests is None:

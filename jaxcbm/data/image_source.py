@@ -3,17 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
-from jaxcbm.encoders.image.open import ImageLike, open_image
+from jaxcbm.encoders.image.file import UnreadableImage, decode, open_file, reason
+from jaxcbm.encoders.image.open import ImageLike, open_image, upright_rgb
 from jaxcbm.errors import UserError
-
-
-class UnreadableImage(Exception):
-    """One image cannot be read; the reason is the message, and the run goes on without it."""
 
 
 @runtime_checkable
@@ -23,7 +20,7 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Image.Image:
-        """The decoded image in its own mode; raises `UnreadableImage` with the reason."""
+        """The decoded image; raises `UnreadableImage` with the reason."""
         ...
 
     def digest(self, index: int) -> bytes:
@@ -113,7 +110,7 @@ class SequenceImages:
             return self.items[index]
         # A sequence that decodes by itself raises what its decoder does.
         except Exception as error:
-            raise UnreadableImage(_reason(error)) from error
+            raise UnreadableImage(reason(error)) from error
 
     def _opened(self, item: ImageLike) -> Image.Image:
         try:
@@ -138,22 +135,19 @@ class FileImages:
         return len(self.paths)
 
     def load(self, index: int) -> Image.Image:
-        try:
-            size = self.paths[index].stat().st_size
-        except OSError as error:
-            raise UnreadableImage(_reason(error)) from error
-        return decoded(self.paths[index], size)
+        with open_file(self.paths[index]) as file:
+            return upright_rgb(decode(file))
 
     def digest(self, index: int) -> bytes:
-        try:
-            with self.paths[index].open("rb") as file:
+        with open_file(self.paths[index]) as file:
+            try:
                 return hashlib.file_digest(file, "sha256").digest()
-        except OSError as error:
-            raise UnreadableImage(_reason(error)) from error
+            except OSError as error:
+                raise UnreadableImage(reason(error)) from error
 
     def name(self, index: int) -> str:
         path = self.paths[index]
-        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+        return as_utf8(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,25 +170,15 @@ class SelectedImages:
         return self.source.name(int(self.indices[index]))
 
 
-def decoded(file: Path | IO[bytes], size: int) -> Image.Image:
-    """The picture in a file of that many bytes; raises `UnreadableImage` with the reason."""
-    if size == 0:
-        raise UnreadableImage("empty file")
-    try:
-        with Image.open(file) as image:
-            image.load()
-            return image
-    # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
-    except Exception as error:
-        raise UnreadableImage(_reason(error)) from error
+def as_utf8(path: Path | str) -> str:
+    """The name of a file as text that can be written; bytes that are no UTF-8 as escapes.
+
+    >>> as_utf8(b"caf\\xe9.png".decode(errors="surrogateescape"))
+    'caf\\\\udce9.png'
+    """
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _digest(pixels: np.ndarray) -> bytes:
     pixels = np.ascontiguousarray(pixels)
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-
-
-def _reason(error: Exception) -> str:
-    """One line for a skipped-images list: the system's words for files, else Pillow's."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join((text or type(error).__name__).split())

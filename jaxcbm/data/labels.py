@@ -12,7 +12,7 @@ def class_names(classes: Sequence[str]) -> tuple[str, ...]:
     """The names of K classes.
 
     Raises:
-        UserError: one text instead of several, or something that is no text.
+        UserError: one text instead of several, something that is no text, or one name twice.
 
     >>> class_names(["owl", "wren"])
     ('owl', 'wren')
@@ -25,6 +25,8 @@ def class_names(classes: Sequence[str]) -> tuple[str, ...]:
     for k, name in enumerate(names):
         if not isinstance(name, str):
             raise UserError(f"classes[{k}] is {name!r}: give the names of the classes as texts")
+        if (first := names.index(name)) < k:
+            raise UserError(f"classes[{first}] and classes[{k}] are both {name!r}: name one class")
     return names
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 from ml_collections import ConfigDict
 
@@ -15,7 +15,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.experiment.config_file import read_config
 from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
 from jaxcbm.training.finetune.config import FinetuneConfig
-from jaxcbm.typed_json import from_json
+from jaxcbm.typed_json import Range, from_json
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class EncoderConfig:
 
     name: str = "jaxcbm/tiny"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    image_size: int = 0
+    image_size: Annotated[int, Range(0, 8192)] = 0
     train: Mode = "frozen"
     rules: str = ""
     lora: LoraConfig = field(default_factory=LoraConfig)

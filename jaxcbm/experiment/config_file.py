@@ -15,6 +15,7 @@ import jaxcbm
 from jaxcbm.atomic import write_json
 from jaxcbm.distributed.processes import barrier, is_main
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -99,6 +100,21 @@ def _run_file(path: Path) -> ConfigDict:
     return config
 
 
+def settings_of_run(workdir: Path) -> Any:
+    """The settings that a work directory was begun with; None where no run was.
+
+    Raises:
+        UserError: their file is damaged.
+    """
+    file = workdir / "config.json"
+    try:
+        return json.loads(file.read_bytes()) if file.exists() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{file}: damaged ({first_line(error)}); restore it, or choose another --workdir"
+        ) from error
+
+
 def settle_workdir(workdir: Path, config: dict[str, Any]) -> None:
     """Bind a work directory to one config; running again with the same one resumes.
 
@@ -113,10 +129,9 @@ def settle_workdir(workdir: Path, config: dict[str, Any]) -> None:
 
 
 def _settle(workdir: Path, config: dict[str, Any]) -> None:
-    file = workdir / "config.json"
     wanted = json.loads(json.dumps(config))
-    if file.exists():
-        found = json.loads(file.read_text(encoding="utf-8"))
+    found = settings_of_run(workdir)
+    if found is not None:
         if found != wanted:
             raise UserError(
                 f"{workdir} holds a run of another config ({_difference(found, wanted)}): "
@@ -125,7 +140,7 @@ def _settle(workdir: Path, config: dict[str, Any]) -> None:
         return
     if workdir.is_file():
         raise UserError(f"--workdir={workdir} is a file: name a folder")
-    write_json(file, wanted)
+    write_json(workdir / "config.json", wanted)
 
 
 def _difference(found: Any, wanted: Any, place: str = "config") -> str:

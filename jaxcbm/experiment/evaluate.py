@@ -1,6 +1,5 @@
 """`jaxcbm evaluate`: every metric of a finished model on its test split."""
 
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jaxcbm.evaluation.explanation_truth import PARTS, SHOWN
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.metrics import confusion_matrix
 from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.config_file import settings_of_run
 from jaxcbm.experiment.prepare import Prepared, prepare
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.fit import fit
@@ -44,10 +44,10 @@ def run(workdir: Path | str, *, controls: bool = True) -> dict[str, Any]:
         UserError: no finished run there.
     """
     workdir = Path(workdir)
-    file = workdir / "config.json"
-    if not file.exists():
+    settings = settings_of_run(workdir)
+    if settings is None:
         raise UserError(f"no run in {workdir}: start one with `jaxcbm train --workdir={workdir}`")
-    experiment = read_experiment(json.loads(file.read_text(encoding="utf-8")))
+    experiment = read_experiment(settings)
     model = load_model(workdir)
     prepared = prepare(experiment, workdir, finetuned=model.finetuned)
     return evaluate_model(model, experiment, prepared, workdir, controls=controls)

@@ -3,6 +3,7 @@
 import csv
 import glob
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from absl import logging
 from PIL import Image
 
 from jaxcbm.atomic import atomic_file
+from jaxcbm.csv_text import as_cell
 from jaxcbm.data.image_source import FileImages, UnreadableImage
 from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
 from jaxcbm.errors import UserError
@@ -51,10 +53,15 @@ def predict(workdir: Path | str, images: str, output: Path | str, top: int = 5) 
 
 
 def find_images(pattern: str) -> list[Path]:
-    """Picture files under a folder, or matching a glob, in sorted order."""
+    """Picture files under a folder, or matching a glob, in sorted order.
+
+    What is there by that very name is meant, whatever brackets or stars it has.
+    """
     path = Path(pattern)
     if path.is_dir():
         files = find_pictures(path)
+    elif os.path.lexists(path):
+        files = [path]
     else:
         matched = map(Path, glob.glob(pattern, recursive=True))
         files = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
@@ -122,9 +129,10 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             probability = f"{row['probability']:.6f}"
             known = row["familiarity"] is not None
             familiarity = f"{row['familiarity']:.4f}" if known else ""
-            trust = "; ".join(row["set"]), familiarity, row["caution"]
-            reasons = "; ".join(row["reasons"])
-            writer.writerow([row["file"], row["label"], probability, *trust, reasons])
+            sets, reasons = ("; ".join(row[name]) for name in ("set", "reasons"))
+            trust = as_cell(sets), familiarity, row["caution"]
+            names = as_cell(row["file"]), as_cell(row["label"])
+            writer.writerow([*names, probability, *trust, as_cell(reasons)])
 
 
 def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.protocol import check_overlap, pooled_split, stratified_split
 from jaxcbm.experiment.config import Changes, EncoderConfig, Experiment, Named, read_experiment
+from jaxcbm.experiment.stored_split import settle_split
 from jaxcbm.storage import as_path
 
 
@@ -61,7 +62,7 @@ def require_frozen(experiment: Experiment, command: str) -> None:
 
 def prepare(
     config: Experiment | Named,
-    workdir: Path | str,
+    workdir: Path | str | None,
     finetuned: FinetunedWeights | None = None,
     changes: Changes | None = None,
 ) -> Prepared:
@@ -69,13 +70,14 @@ def prepare(
 
     Args:
         config: the name or path of a config file, nested dicts, or an `Experiment`.
-        workdir: for the feature store.
+        workdir: for the feature store, and which picture belongs to which split (`settle_split`);
+            None keeps neither, where the settings name a feature store.
         finetuned: what training has changed of the encoder; None takes it as it is.
         changes: path of a field -> its new value.
 
     Raises:
         UserError: the same picture (by content hash) lies in two splits; the encoder has nothing
-            that the rules could train.
+            that the rules could train; the work directory began with other classes or pictures.
     """
     experiment = read_experiment(config, changes)
     how = experiment.encoder
@@ -86,11 +88,13 @@ def prepare(
         trainable(encoder.params, rules)  # a mistake shows before hours of encoding
     encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     agree("their concepts", concepts.content_hash)
-    store = as_path(experiment.features) if experiment.features else Path(workdir) / "features"
+    store = as_path(experiment.features or Path(workdir or "") / "features")
     train_images, test_images = load_dataset(experiment.data)
     train = encode_here(train_images, encoder, store)
     test = None if test_images is None else encode_here(test_images, encoder, store)
     splits = split(experiment.data, train, test)
+    if workdir is not None:
+        splits = settle_split(Path(workdir), experiment.data, splits)
     return Prepared(encoder, concepts, splits, test_images or train_images, train_images)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from absl import logging
@@ -18,8 +18,10 @@ from jaxcbm.encoders.tokenizer import Tokenizer, train_tokenizer
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import Changes, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.training.config import MeshConfig
 from jaxcbm.training.pretrain import PretrainConfig, pretrain
+from jaxcbm.typed_json import Count, Range, Whole
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class PairsConfig:
         workers: processes that draw birds.
     """
 
-    birds: int = 0
-    birds_seed: int = 1
-    fashion_mnist: int = 0
+    birds: Whole = 0
+    birds_seed: Whole = 1
+    fashion_mnist: Whole = 0
     folder: str = ""
-    captions_per_image: int = 6
-    workers: int = 2
+    captions_per_image: Count = 6
+    workers: Count = 2
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,14 @@ class ArchitectureConfig:
         vocab_size: most tokens of the tokenizer, which is learned from the captions.
     """
 
-    image_size: int = 64
-    patch_size: int = 8
-    width: int = 128
-    layers: int = 4
-    text_layers: int = 2
-    context_length: int = 32
-    embed_dim: int = 128
-    vocab_size: int = 1024
+    image_size: Annotated[int, Range(1, 8192)] = 64
+    patch_size: Count = 8
+    width: Count = 128
+    layers: Count = 4
+    text_layers: Count = 2
+    context_length: Count = 32
+    embed_dim: Count = 128
+    vocab_size: Count = 1024
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,18 @@ def run(
 
     Returns:
         The encoder's folder, which `jaxcbm.load_encoder` opens.
+
+    Raises:
+        UserError: no such config or field, or a work directory of another config or in use.
     """
     experiment, workdir = read_experiment(config, changes, PretrainExperiment), Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     settle_workdir(workdir, asdict(experiment))
+    with hold(workdir):
+        return _run(experiment, workdir)
+
+
+def _run(experiment: PretrainExperiment, workdir: Path) -> Path:
     sizes = experiment.architecture
     preprocess = Preprocess.square(sizes.image_size)
     pixels, captions = load_pairs(experiment.pairs, preprocess)

@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import logging
 
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.distributed.processes import barrier, decide, is_main
@@ -17,6 +18,7 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
 from jaxcbm.model.model import Model, load_model
@@ -41,13 +43,19 @@ def run(
         The content of metrics.json.
 
     Raises:
-        UserError: no such config or field, or a work directory of another config.
+        UserError: no such config or field, or a work directory of another config or in use.
         Preempted: the run was asked to stop; the same call goes on.
     """
     experiment, workdir = read_experiment(config, changes), Path(workdir)
     settle_workdir(workdir, asdict(experiment))
+    with hold(workdir):
+        return _run(experiment, workdir)
+
+
+def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
     written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
     if decide("finished", written):
+        _same_phrases(workdir, ConceptSet.from_file(experiment.concepts))
         logging.info("%s is finished; delete it to train again", workdir)
         return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
     prepared = prepare(experiment, workdir)
@@ -71,6 +79,16 @@ def run(
         draw(workdir)
         draw_explanation(model, prepared.pictures, workdir)
     return metrics
+
+
+def _same_phrases(workdir: Path, concepts: ConceptSet) -> None:
+    """Refuse to call a run finished that was fitted on other phrases than there are now."""
+    before = load_model(workdir).concepts
+    if before.phrases != concepts.phrases:
+        raise UserError(
+            f"{workdir} is finished, with {len(before)} other phrases than the {len(concepts)} of "
+            "now: choose another --workdir, or delete it"
+        )
 
 
 def fit_finetuned(

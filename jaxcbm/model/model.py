@@ -153,10 +153,18 @@ class Model:
         Args:
             embeddings_NxE: unit norm, from this model's encoder.
             batch_size: rows in one compiled call; the last batch is padded.
+
+        Raises:
+            UserError: rows of another width, or with NaN or infinity.
         """
         # Once, and not with every batch.
         arguments = jax.device_put((dict(self.params), self.input_map, self.concept_embeddings))
         rows = np.asarray(embeddings_NxE, np.float32)
+        if rows.shape[1:] != self.concept_embeddings.shape[1:]:
+            width = self.concept_embeddings.shape[1]
+            raise UserError(f"embeddings of shape {list(rows.shape)}: give [N, {width}]")
+        if not (finite_N := np.isfinite(rows).all(axis=1)).all():
+            raise UserError(f"embeddings[{np.argmin(finite_N)}] holds NaN or infinity")
         size = min(batch_size, max(len(rows), 1))
         parts = []
         for start in range(0, max(len(rows), 1), size):
@@ -212,8 +220,10 @@ class Model:
                 reasons that they deny are called false.
 
         Raises:
-            UserError: no such class, twice the same, or no readable picture.
+            UserError: no such class, twice the same, no readable picture, or k below 1.
         """
+        if k < 1:
+            raise UserError(f"k={k}: show at least 1 contribution")
         for name in (target, against):
             if name is not None and name not in self.classes:
                 raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
@@ -262,12 +272,16 @@ class Model:
                 nothing but these were otherwise.
 
         Raises:
-            UserError: a phrase that is not in the concept set; a model without a calibration has
-                nothing to carry by.
+            UserError: a phrase that is not in the concept set, a value that is no number; a model
+                without a calibration has nothing to carry by.
         """
         columns = self._columns(activations)
         before = self.predict(image)
         values = np.array(list(activations.values()), np.float32)
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"activations={dict(activations)}: give a finite number for each phrase"
+            )
         if not carry:
             changed_NxD = before.concept_activations.copy()
             changed_NxD[:, columns] = values

@@ -1,7 +1,6 @@
 """A model as a folder: `model.json`, `model.safetensors`, and a file for each part that it has."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,14 @@ from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.record_file import load_record, save_record
+from jaxcbm.model.sealed_folder import read_header, write_header
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
 from jaxcbm.typed_json import from_json
 
 if TYPE_CHECKING:
     from jaxcbm.model.model import Model
 
-FORMAT = 1
+FORMAT = 2
 FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
 CALIBRATION_FILE = "calibration.safetensors"
@@ -67,7 +67,7 @@ def save_fields(model: "Model", folder: Path | str) -> None:
             save_record(temporary / CALIBRATION_FILE, model.calibration)
         if model.familiarity is not None:
             save_record(temporary / FAMILIARITY_FILE, model.familiarity)
-        (temporary / "model.json").write_text(json.dumps(header, indent=2), encoding="utf-8")
+        write_header(temporary / "model.json", header)
 
 
 def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) -> dict[str, Any]:
@@ -76,15 +76,13 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
     place = folder / "model" if (folder / "model" / "model.json").exists() else folder
     if not (place / "model.json").exists():
         raise UserError(f"no finished model in {folder}: run `jaxcbm train --workdir={folder}`")
-    header = json.loads((place / "model.json").read_text(encoding="utf-8"))
+    header = read_header(place / "model.json")
     if header.get("format") != FORMAT:
         raise UserError(f"{place}: written by another version of jaxcbm; train it again")
     tensors = load_file(place / "model.safetensors")
-    finetuned = (
-        load_finetuned(place / FINETUNED_FILE) if (place / FINETUNED_FILE).exists() else None
-    )
-    # Files from before this was stored hold models of a checkpoint's own size.
-    image_size = header["encoder"].get("image_size", 0)
+    saved = {name: place / name for name in header["files"]}
+    finetuned = load_finetuned(saved[FINETUNED_FILE]) if FINETUNED_FILE in saved else None
+    image_size = header["encoder"]["image_size"]
     if encoder is not None:
         encoder = load_encoder(encoder, image_size=image_size or None)
         encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
@@ -95,9 +93,10 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
         for name, value in tensors.items()
         if name.startswith("params.")
     }
-    # Models from before it was stored, and those with a trained head, have none.
-    path, record = place / SPARSE_PATH_FILE, place / CALIBRATION_FILE
-    familiarity = place / FAMILIARITY_FILE
+    # Models with a trained head have no path.
+    path, record, familiarity = (
+        saved.get(name) for name in (SPARSE_PATH_FILE, CALIBRATION_FILE, FAMILIARITY_FILE)
+    )
     return dict(
         config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
         params=params,
@@ -114,7 +113,7 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
         finetuned=finetuned,
-        sparse_path=load_sparse_path(path, params) if path.exists() else None,
-        calibration=load_record(record, Calibration) if record.exists() else None,
-        familiarity=load_record(familiarity, Familiarity) if familiarity.exists() else None,
+        sparse_path=load_sparse_path(path, params) if path else None,
+        calibration=load_record(record, Calibration) if record else None,
+        familiarity=load_record(familiarity, Familiarity) if familiarity else None,
     )

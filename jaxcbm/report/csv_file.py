@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
+from jaxcbm.csv_text import as_cell
 from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import summarise
 
@@ -28,7 +29,7 @@ def csv_text(results: Sequence[ResultFile]) -> str:
             texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
             for name, values in _values(row).items():
                 mean, deviation, count = summarise(values)
-                head = (*map(_tame, texts), int(row.sparse), _tame(name))
+                head = (*map(as_cell, texts), int(row.sparse), as_cell(name))
                 writer.writerow((*head, _digits(mean), _digits(deviation), count))
     return buffer.getvalue()
 
@@ -46,8 +47,3 @@ def _values(row: MethodResult) -> dict[str, Sequence[float]]:
 
 def _digits(value: float) -> str:
     return f"{value:.8g}" if math.isfinite(value) else ""
-
-
-def _tame(text: str) -> str:
-    """Spreadsheets run a cell that begins like a formula; an apostrophe makes it a text."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,9 +1,10 @@
 """The settings of a fit, as frozen dataclasses; config files are converted to these once."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.typed_json import Count, NonNegative, Positive, Range, Share, Whole
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class OptimizerConfig:
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     schedule: Literal["constant", "cosine", "exponential"] = "cosine"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    warmup: Share = 0.0
+    weight_decay: NonNegative = 0.0
+    momentum: Share = 0.9
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,19 @@ class TrainingConfig:
             two such windows.
     """
 
-    epochs: int = 60
-    batch_size: int = 512
-    seed: int = 0
+    epochs: Count = 60
+    batch_size: Count = 512
+    seed: Whole = 0
     cbl: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=3e-2))
     head: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(learning_rate=1e-2))
-    objective_weight: float = 1.0
+    objective_weight: NonNegative = 1.0
     ce_to_cbl: bool = False
     train_head: bool = True
-    kl_weight: float = 1e-3
-    patience: int = 0
-    checkpoint_every: int = 1000
+    kl_weight: NonNegative = 1e-3
+    patience: Whole = 0
+    checkpoint_every: Whole = 1000
     data: Literal["auto", "memory", "stream"] = "auto"
-    window: int = 131_072
+    window: Count = 131_072
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,15 @@ class SparseHeadConfig:
     """
 
     enabled: bool = True
-    l1_ratio: float = 0.99
-    path_length: int = 25
-    tolerance: float = 5e-3
-    max_iterations: int = 2000
-    within: float = 0.02
-    nec: float = 0.0
-    intervened: float = 0.75
-    copy_weight: float = 0.5
-    images: int = 100_000
+    l1_ratio: Annotated[float, Range(0, 1, above=True)] = 0.99
+    path_length: Count = 25
+    tolerance: Positive = 5e-3
+    max_iterations: Count = 2000
+    within: NonNegative = 0.02
+    nec: NonNegative = 0.0
+    intervened: Share = 0.75
+    copy_weight: NonNegative = 0.5
+    images: Count = 100_000
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ class MeshConfig:
         model: devices along the concepts.
     """
 
-    data: int = -1
-    model: int = 1
+    data: Annotated[int, Range(-1, 2**31 - 1)] = -1
+    model: Count = 1
 
 
 @dataclass(frozen=True)

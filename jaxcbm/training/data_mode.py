@@ -1,10 +1,12 @@
 """Whether a fit holds its features in memory or streams them, and that it stays so."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
@@ -13,6 +15,7 @@ from jaxcbm.data.features import Features
 from jaxcbm.distributed.processes import decide
 from jaxcbm.errors import UserError
 from jaxcbm.lines import gib
+from jaxcbm.model.texts import Texts
 from jaxcbm.training.checkpoints import begun_identity
 from jaxcbm.training.config import FitConfig, TrainingConfig
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
@@ -50,16 +53,34 @@ def is_streamed(
     return wanted == "stream"
 
 
-def data_identity(training: TrainingConfig, train: Features, streamed: bool) -> dict[str, Any]:
-    """What the order of a fit's batches depends on: a resumed run must have the same."""
+def data_identity(
+    training: TrainingConfig, train: Features, valid: Features, texts: Texts, streamed: bool
+) -> dict[str, Any]:
+    """What a fit depends on beside its state, by content: a resumed run must have the same."""
+    known = [x for part in (train, valid) if (x := part.annotations) is not None]
     identity = {
         "data": "stream" if streamed else "memory",
+        "phrases": _hash("\n".join(texts.phrases).encode()),
+        "classes": _hash("\n".join(texts.classes).encode()),
         "rows": len(train),
         "batch_size": training.batch_size,
         "seed": training.seed,
         "features": train.key,
+        "validation features": valid.key,
+        "labels": _hash(train.labels.tobytes(), valid.labels.tobytes()),
+        "annotations": _hash(*(np.ascontiguousarray(x).tobytes() for x in known)),
+        "text embeddings": _hash(
+            *(np.asarray(x).tobytes() for x in (texts.concepts_DxE, texts.classes_KxE))
+        ),
     }
     return identity | ({"window": training.window} if streamed else {})
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def device_bytes(

@@ -128,7 +128,7 @@ def fit_features(
         patience=training.patience,
         checkpoint_every=training.checkpoint_every,
         workdir=workdir,
-        identity=data_identity(training, train, streamed),
+        identity=data_identity(training, train, valid, texts, streamed),
     )
     return inputs, progress
 

@@ -253,10 +253,13 @@ def check_features(
     """Refuse what no fit can start from.
 
     Raises:
-        UserError: no concepts, no images, another encoder's features, labels outside the classes.
+        UserError: no concepts, no images, fewer than two classes, another encoder's features,
+            labels outside the classes.
     """
     if len(concepts) == 0:
         raise UserError("the concept set is empty: give at least one phrase")
+    if len(classes) < 2:
+        raise UserError(f"{len(classes)} class ({', '.join(classes)}): a classifier needs two")
     for name, part in (("train", train), ("valid", valid)):
         if len(part) == 0:
             raise UserError(f"the {name} split has no images")

@@ -146,13 +146,13 @@ def run(
     kept = Checkpoints(workdir / "checkpoints") if workdir else nullcontext()
     # Leaving the block, by an exception too, waits until checkpoints are on disk.
     with kept as checkpoints, jax.set_mesh(mesh):
+        written = None
         if checkpoints:
-            now = _resume(checkpoints, now, dict(identity or {}), workdir)
+            now, written = _resume(checkpoints, now, dict(identity or {}), workdir)
         step = int(now.state.step)
-        log, timing = (
-            MetricsLog(workdir / name if workdir and is_main() else None, step)
-            for name in ("metrics.jsonl", "timing.jsonl")
-        )
+        mine = workdir if is_main() else None
+        log = MetricsLog(mine and mine / "metrics.jsonl", step, written)
+        timing = MetricsLog(mine and mine / "timing.jsonl", step)
         line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
         how = steps, checkpoint_every, dict(identity or {}), checkpoints
         job = _Run(feed, *how, log, timing, no_totals, line)
@@ -259,22 +259,26 @@ def _save(job: _Run, now: Progress, step: int) -> None:
         "best_epoch": now.best_epoch,
         "best_loss": now.best_loss,
         "identity": job.identity,
+        "log": job.log.hash,
     }
     job.checkpoints.save(step, (now.state, now.best, now.totals), metadata)
 
 
 def _resume(
     checkpoints: Checkpoints, fresh: Progress, identity: dict[str, Any], workdir: Path | None
-) -> Progress:
-    metadata = checkpoints.metadata()
-    if metadata is None:
-        return fresh
-    check_identity(metadata.pop("identity", {}), identity, workdir)
-    found = checkpoints.restore((fresh.state, fresh.best, fresh.totals))
-    assert found is not None
-    state, best, totals = found
+) -> tuple[Progress, str | None]:
+    """Where the newest whole checkpoint left off, and the hash of the log until then."""
+    found = checkpoints.restore(
+        (fresh.state, fresh.best, fresh.totals),
+        lambda said: check_identity(said["identity"], identity, workdir),
+    )
+    if found is None:
+        return fresh, None
+    (state, best, totals), metadata = found
+    del metadata["identity"]
+    log = metadata.pop("log")
     logging.info("resuming after step %d", int(state.step))
-    return Progress(state, best, totals, **metadata)
+    return Progress(state, best, totals, **metadata), log
 
 
 def check_identity(kept: Mapping[str, Any], now: Mapping[str, Any], workdir: Path | None) -> None:

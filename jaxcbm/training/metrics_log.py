@@ -1,10 +1,12 @@
 """metrics.jsonl: one object a line, `{"step", "split", "name", "value"}`."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from jaxcbm.atomic import write_text
+from jaxcbm.errors import UserError
 
 
 class MetricsLog:
@@ -13,32 +15,60 @@ class MetricsLog:
     Args:
         path: the file; None keeps nothing.
         resume_step: lines of later steps are removed.
+        written: what `hash` said at that step; None does not compare.
+
+    Attributes:
+        hash: SHA-256 of the lines so far.
+
+    Raises:
+        UserError: the lines up to the step are not those that were written.
     """
 
-    def __init__(self, path: Path | None, resume_step: int = 0):
-        self._path = path
-        if path is not None and path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= resume_step]
-            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    def __init__(self, path: Path | None, resume_step: int = 0, written: str | None = None):
+        self._path, self._hash = path, hashlib.sha256()
+        if path is None or not path.exists():
+            return
+        kept = "".join(
+            json.dumps(line) + "\n" for line in read_metrics(path) if line["step"] <= resume_step
+        )
+        self._hash.update(kept.encode())
+        if written is not None and self.hash != written:
+            raise UserError(f"{path}: damaged; restore it, or delete it to go on without its lines")
+        write_text(path, kept)
+
+    @property
+    def hash(self) -> str:
+        return self._hash.hexdigest()
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         """Append one line for each value."""
         if self._path is None:
             return
-        lines = [
+        lines = "".join(
             json.dumps({"step": step, "split": split, "name": name, "value": float(value)}) + "\n"
             for name, value in values.items()
-        ]
+        )
+        self._hash.update(lines.encode())
         with open(self._path, "a", encoding="utf-8") as file:
-            file.write("".join(lines))
+            file.write(lines)
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The whole lines of a metrics file; one that a kill cut short is left out."""
+    """The whole lines of a metrics file; one that a kill cut short is left out.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(found, dict) and isinstance(found.get("step"), int):
+            lines.append(found)
     return lines

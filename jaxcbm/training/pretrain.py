@@ -25,6 +25,7 @@ from jaxcbm.training.augment import augment
 from jaxcbm.training.loop import Feed, Unit, run
 from jaxcbm.training.optimizers import lenient
 from jaxcbm.training.step import Metrics, Params, TrainState
+from jaxcbm.typed_json import Count, NonNegative, Positive, Whole
 
 # exp(4.6) is about 100, the largest scale that CLIP's training allows.
 MAX_LOG_SCALE = 4.6
@@ -51,17 +52,17 @@ class PretrainConfig:
     """
 
     loss: Literal["softmax", "sigmoid"] = "softmax"
-    steps: int = 3000
-    batch_size: int = 256
-    captions_per_step: int = 1
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.05
-    max_shift: int = 4
+    steps: Count = 3000
+    batch_size: Count = 256
+    captions_per_step: Count = 1
+    learning_rate: Positive = 1e-3
+    warmup_steps: Whole = 100
+    weight_decay: NonNegative = 0.05
+    max_shift: Whole = 4
     flip: bool = True
     dtype: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 0
-    checkpoint_every: int = 200
+    seed: Whole = 0
+    checkpoint_every: Whole = 200
 
 
 class Pairs(NamedTuple):

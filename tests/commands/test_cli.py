@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import pyarrow.parquet
 import pytest
@@ -76,8 +77,7 @@ def test_predict_writes_every_format(trained, picture_folder, tmp_path, suffix):
 def test_predictions_of_a_model_that_knows_no_train_images_leave_familiarity_empty(
     trained, picture_folder, tmp_path
 ):
-    shutil.copytree(trained / "model", tmp_path / "model")
-    (tmp_path / "model" / "familiarity.safetensors").unlink()
+    replace(load_model(trained), familiarity=None).save(tmp_path / "model")
     argv = ["-q", "predict", f"--workdir={tmp_path}", f"--images={picture_folder / 'blue'}"]
     for name in ("labels.csv", "labels.jsonl"):
         assert main([*argv, f"--output={tmp_path / name}"]) == 0

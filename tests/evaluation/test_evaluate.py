@@ -1,5 +1,7 @@
 """One evaluation: where each metric comes from, and what it must not look at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,9 @@ def features(images: int, seed: int, annotated: bool = True) -> Features:
     present = pattern[labels] ^ (rng.random((images, CONCEPTS)) < 0.2)
     rows = (present + rng.normal(0, 1.5, present.shape)).astype(np.float32)
     known = {"annotations": present.astype(float), "annotation_phrases": PHRASES}
-    return Features.from_arrays(rows, labels, NAMES, **(known if annotated else {}))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    made = Features.from_arrays(unit, labels, NAMES, **(known if annotated else {}))
+    return replace(made, embeddings=rows)
 
 
 def make_splits(**options) -> Splits:
@@ -59,7 +63,7 @@ def fitted(splits) -> FittedMethod:
 
 
 def relabelled(part: Features) -> Features:
-    return Features.from_arrays(part.as_array(), (part.labels + 1) % CLASSES, NAMES)
+    return replace(part, labels=(part.labels + 1) % CLASSES, annotations=None)
 
 
 def test_the_temperature_is_fitted_on_validation_alone(fitted, splits):

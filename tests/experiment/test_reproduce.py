@@ -19,6 +19,7 @@ from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import read_config
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Study, table_of
+from jaxcbm.model.model import load_model
 from jaxcbm.training.config import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,7 @@ def test_evaluate_in_another_process_repeats_train(trained):
 def test_evaluate_says_what_an_older_model_cannot_give(trained, tmp_path, capsys):
     """Models were once saved without their path, and configs had no section `evaluation`."""
     shutil.copytree(trained, tmp_path / "old")
-    (tmp_path / "old" / "model" / "sparse_path.safetensors").unlink()
+    replace(load_model(trained), sparse_path=None).save(tmp_path / "old" / "model")
     config = json.loads((tmp_path / "old" / "config.json").read_text())
     del config["evaluation"]
     (tmp_path / "old" / "config.json").write_text(json.dumps(config))

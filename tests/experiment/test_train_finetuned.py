@@ -79,18 +79,6 @@ def test_another_resolution_is_a_setting_and_stays_with_the_model(config, tmp_pa
     assert {name: again[name] for name in metrics["test"]} == metrics["test"]
 
 
-def test_models_from_before_resolutions_were_stored_still_load(config, tmp_path):
-    config.encoder.train = "frozen"
-    workdir = tmp_path / "run"
-    train.run(config.to_dict(), workdir)
-    file = workdir / "model" / "model.json"
-    header = json.loads(file.read_text())
-    assert header["encoder"].pop("image_size") == load_encoder(config.encoder.name).image_size
-    file.write_text(json.dumps(header))
-    picture = np.zeros((30, 30, 3), np.uint8)
-    assert np.isfinite(load_model(workdir).predict([picture]).class_logits).all()
-
-
 @pytest.mark.parametrize(
     "command",
     [

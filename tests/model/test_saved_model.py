@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import build_bottleneck
@@ -13,7 +12,6 @@ from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.provenance import Candidate, Origin
-from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import fit_calibration
 from jaxcbm.model.model import Model, load_model
 
@@ -98,25 +96,12 @@ def test_the_sparse_path_reads_the_same_in_another_process(tmp_path):
     assert len(set(here.accuracies.tolist())) > 1
 
 
-def test_a_model_from_before_paths_were_kept_has_none(tmp_path):
+def test_a_model_without_a_path_has_none(tmp_path):
     model, *_ = sparse_model()
-    model.save(tmp_path / "model")
-    (tmp_path / "model" / "sparse_path.safetensors").unlink()
+    dataclasses.replace(model, sparse_path=None).save(tmp_path / "model")
     old = load_model(tmp_path / "model")
     assert old.sparse_path is None
     np.testing.assert_array_equal(old.head, model.head)
-
-
-@pytest.mark.parametrize("left", [0, 100, -10])
-def test_a_path_that_is_not_whole_is_one_line(tmp_path, left):
-    sparse_model()[0].save(tmp_path / "model")
-    file = tmp_path / "model" / "sparse_path.safetensors"
-    file.write_bytes(file.read_bytes()[:left])
-    with pytest.raises(
-        UserError, match=r"sparse_path.safetensors: not a whole sparse path"
-    ) as told:
-        load_model(tmp_path / "model")
-    assert "\n" not in str(told.value)
 
 
 def calibrated_model() -> Model:
@@ -143,22 +128,10 @@ def test_a_calibration_comes_back_as_it_was_and_predicts(tmp_path):
     assert np.isnan(after.concept_probabilities).any(axis=0).tolist() == [d == 2 for d in range(6)]
 
 
-def test_a_model_from_before_calibrations_says_its_softmax(tmp_path):
-    model = calibrated_model()
-    model.save(tmp_path / "model")
-    (tmp_path / "model" / "calibration.safetensors").unlink()
+def test_a_model_without_a_calibration_says_its_softmax(tmp_path):
+    dataclasses.replace(calibrated_model(), calibration=None).save(tmp_path / "model")
     old = load_model(tmp_path / "model")
     assert old.calibration is None
     said = old.predict_embeddings(np.eye(3, 4, dtype=np.float32))
     softmax = np.exp(said.class_logits) / np.exp(said.class_logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(said.class_probabilities, softmax, rtol=1e-6)
-
-
-@pytest.mark.parametrize("left", [0, 100, -10])
-def test_a_calibration_that_is_not_whole_is_one_line(tmp_path, left):
-    calibrated_model().save(tmp_path / "model")
-    file = tmp_path / "model" / "calibration.safetensors"
-    file.write_bytes(file.read_bytes()[:left])
-    with pytest.raises(UserError, match=r"calibration.safetensors: not a whole record") as told:
-        load_model(tmp_path / "model")
-    assert "\n" not in str(told.value)

@@ -161,7 +161,7 @@ def test_corrected_copies_weigh_what_the_config_says(monkeypatch):
     monkeypatch.setattr("jaxcbm.training.sparsify.choose_sparse_head", remember)
     activations, labels, present = problem(images=6)
     features = Features.from_arrays(
-        activations,
+        np.eye(6, dtype=np.float32),
         labels,
         ["owl", "wren", "tit"],
         annotations=present,

@@ -176,9 +176,8 @@ def test_inputs_from_one_pass_are_those_of_the_whole_array(layer):
 def test_moments_keep_their_digits_beside_a_large_common_part():
     rng = np.random.default_rng(0)
     rows = (1000.0 + rng.normal(size=(30_000, 4))).astype(np.float32)
-    features = Features.from_arrays(
-        rows, np.zeros(len(rows), int), ["owl"], digests=np.zeros((len(rows), 32), np.uint8)
-    )
+    digests, labels = np.zeros((len(rows), 32), np.uint8), np.zeros(len(rows), np.int32)
+    features = Features(rows, labels, digests, ("owl",))
     source = make_stream(RAW, wide(rows), features, features).train
     mean, covariance = train_moments(source)
     np.testing.assert_allclose(mean, rows.astype(np.float64).mean(axis=0), rtol=1e-7)
@@ -258,6 +257,7 @@ def test_fit_solves_the_sparse_head_on_a_stated_sample(tiny_encoder_folder, tmp_
     encoder = load_encoder(str(tiny_encoder_folder))
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(120, encoder.embed_dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     train = Features.from_arrays(rows, (rows[:, 0] > 0).astype(int), ["owl", "wren"])
     config = replace(CONFIG, sparse_head=SparseHeadConfig(images=50, path_length=4))

@@ -62,7 +62,7 @@ def train_features(config: dict[str, Any], store: Path | None) -> tuple[Features
         experiment = replace(experiment, features=str(store))
     # Its own concepts have no part in this, and may be what is about to be made.
     experiment = replace(experiment, concepts="birds")
-    return prepare(experiment, Path()).splits.train, experiment.encoder.name
+    return prepare(experiment, None).splits.train, experiment.encoder.name
 
 
 def gather(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from jaxcbm.data.image_source import as_utf8
 from jaxcbm.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
@@ -81,15 +82,23 @@ def folder_splits(root: Path | str) -> dict[str, Path]:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """All pictures below a folder by their suffix, in alphabetical order of their paths."""
-    found = []
-    for place, inner, names in os.walk(folder):
+    """All pictures below a folder by their suffix, in alphabetical order of their paths.
+
+    Folders that may not be read are counted in a warning, which names the first.
+    """
+    found, closed = [], []
+    for place, inner, names in os.walk(folder, onerror=closed.append):
         inner[:] = [name for name in inner if not name.startswith(".")]
         found += [
             Path(place, name)
             for name in names
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
+    if closed:
+        logging.warning(
+            "%d folders in %s cannot be read and are left out (first: %s: %s)",
+            *(len(closed), folder, closed[0].filename, closed[0].strerror),
+        )
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -99,7 +108,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _pictures_by_class(home: Path) -> dict[str, list[Path]]:
-    by_class = {folder.name: find_pictures(folder) for folder in _subfolders(home)}
+    by_class = {as_utf8(folder.name): find_pictures(folder) for folder in _subfolders(home)}
     empty = [name for name, paths in by_class.items() if not paths]
     if empty:
         logging.warning(

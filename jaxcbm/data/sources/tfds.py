@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from jaxcbm.data.image_set import ImageSet
-from jaxcbm.data.image_source import decoded
 from jaxcbm.data.sources import class_names as names_of
+from jaxcbm.encoders.image.file import decode
+from jaxcbm.encoders.image.open import upright_rgb
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
 
@@ -35,8 +36,7 @@ class TfdsImages:
         return len(self.digests)
 
     def load(self, index: int) -> Image.Image:
-        encoded = self.records[index]["image"]
-        return decoded(io.BytesIO(encoded), len(encoded))
+        return upright_rgb(decode(io.BytesIO(self.records[index]["image"])))
 
     def digest(self, index: int) -> bytes:
         return self.digests[index].tobytes()

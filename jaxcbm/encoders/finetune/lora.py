@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxcbm.encoders.nn.matmul import AdaptedKernel
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Count, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class LoraConfig:
             `^vision\.projection` or `^vision\..*\.attn`. All of the image tower's by default.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Share = 0.0
     where: str = r"^vision\."
 
     def __post_init__(self):

@@ -1,14 +1,15 @@
 """Whatever a user calls a picture, as an upright RGB picture of 8 bits a channel."""
 
 import io
+import os
 from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from jaxcbm.encoders.image.file import UnreadableImage, decode, open_file, reason
 from jaxcbm.errors import UserError
-from jaxcbm.lines import first_line
 
 
 class Array(Protocol):
@@ -35,41 +36,47 @@ def open_image(source: ImageLike) -> Image.Image:
         A PIL picture of mode RGB.
 
     Raises:
-        UserError: the file cannot be read as a picture, or the array is of no such form.
+        UserError: the file cannot be read as a picture (`encoders.image.file` says which are), or
+            the array is of no such form.
 
     >>> open_image(np.zeros((2, 3), np.uint8)).size
     (3, 2)
     """
     if isinstance(source, Image.Image):
-        return _upright_rgb(source, "picture")
-    if hasattr(source, "__array__"):
+        name = "picture"
+    elif hasattr(source, "__array__"):
         return _to_rgb(_from_array(np.asarray(source)))
-    if isinstance(source, bytes):
-        name, file = f"{len(source)} bytes", io.BytesIO(source)
+    elif isinstance(source, bytes):
+        name = f"{len(source)} bytes"
     elif isinstance(source, str | PathLike):
-        name, file = str(source), source
+        name = os.fspath(source)
     else:
         raise UserError(
             f"{type(source).__name__} is no picture: give a PIL picture, a path, bytes or an array"
         )
     try:
-        image = Image.open(file)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(_unreadable(name, error)) from error
-    with image:
-        return _upright_rgb(image, name)
+        return upright_rgb(source if isinstance(source, Image.Image) else _decoded(source))
+    except UnreadableImage as error:
+        raise UserError(
+            f"{name}: not a readable picture ({error}); replace or remove it"
+        ) from error
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB, see `open_image`; raises `UnreadableImage` with the reason."""
     try:
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(_unreadable(name, error)) from error
+    # Metadata can be as broken as pixels, and a picture that was opened elsewhere loads late.
+    except Exception as error:
+        raise UnreadableImage(reason(error)) from error
 
 
-def _unreadable(name: str, error: Exception) -> str:
-    return f"{name}: not a readable picture ({first_line(error)}); replace or remove it"
+def _decoded(source: bytes | str | PathLike[str]) -> Image.Image:
+    if isinstance(source, bytes):
+        return decode(io.BytesIO(source))
+    with open_file(source) as file:
+        return decode(file)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

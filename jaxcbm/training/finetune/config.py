@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from jaxcbm.errors import UserError
 from jaxcbm.training.config import FitConfig, OptimizerConfig
+from jaxcbm.typed_json import Count, Whole
 
 
 def _rate(rate: float) -> OptimizerConfig:
@@ -38,20 +39,20 @@ class FinetuneConfig:
         threads: that decode images; 0 for one a core.
     """
 
-    epochs: int = 5
-    batch_size: int = 128
-    accumulate: int = 1
+    epochs: Count = 5
+    batch_size: Count = 128
+    accumulate: Count = 1
     rematerialise: bool = False
     ce_to_encoder: bool = True
     encoder: OptimizerConfig = field(default_factory=lambda: _rate(1e-4))
     lora: OptimizerConfig = field(default_factory=lambda: _rate(1e-3))
     cbl: OptimizerConfig = field(default_factory=lambda: _rate(1e-3))
     head: OptimizerConfig = field(default_factory=lambda: _rate(1e-3))
-    max_shift: int = 0
+    max_shift: Whole = 0
     flip: bool = False
-    patience: int = 0
-    checkpoint_every: int = 100
-    threads: int = 0
+    patience: Whole = 0
+    checkpoint_every: Whole = 100
+    threads: Whole = 0
 
 
 def batch_sizes(finetune: FinetuneConfig, images: int, devices: int) -> int:

@@ -43,8 +43,8 @@ def test_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
     straight = names(ImageSet.from_folder(tmp_path))
     walk, iterdir = os.walk, Path.iterdir
 
-    def shuffled_walk(folder):
-        for place, inner, files in walk(folder):
+    def shuffled_walk(folder, onerror):
+        for place, inner, files in walk(folder, onerror=onerror):
             inner.reverse()
             yield place, inner, sorted(files, reverse=True)
 

@@ -1,0 +1,94 @@
+"""Picture files that anybody may have handed in: what is opened, and how much of it.
+
+Formats are told by content and not by name, and only those whose decoders do nothing but decode
+are tried: Pillow hands PostScript to Ghostscript, which runs it as the program that it is. Bytes,
+pixels and passes over them are bounded, and with them the time and memory that a picture can cost.
+"""
+
+import functools
+import io
+import os
+import stat
+from typing import IO
+
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+MAX_BYTES = 2**29
+MAX_PIXELS = 2**27
+# Towers see squares: of a longer strip nothing is left, and resizing it could take all memory.
+MAX_ASPECT = 200
+# Progressive JPEG takes about ten; each is a pass over all pixels, however few bytes it has.
+_MAX_SCANS = 100
+
+
+class UnreadableImage(Exception):
+    """One image cannot be read; the reason is the message, and the run goes on without it."""
+
+
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open an ordinary file that is small enough to hold a picture.
+
+    Raises:
+        UnreadableImage: a pipe, a device, more than `MAX_BYTES`, or no such file.
+    """
+    try:
+        # A pipe would otherwise wait for somebody to write into it.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(reason(error)) from error
+    file = os.fdopen(number, "rb") if stat.S_ISREG(os.fstat(number).st_mode) else None
+    if file is None:
+        os.close(number)
+        raise UnreadableImage("not an ordinary file")
+    if os.fstat(number).st_size > MAX_BYTES:
+        file.close()
+        raise UnreadableImage(f"larger than {MAX_BYTES >> 20} MiB")
+    return file
+
+
+def decode(file: IO[bytes]) -> Image.Image:
+    """The first picture of a file, in its own mode.
+
+    Raises:
+        UnreadableImage: not of `FORMATS`, damaged, of more than `MAX_PIXELS` pixels, or more than
+            `MAX_ASPECT` times as long as wide.
+    """
+    try:
+        if not file.read(1):
+            raise UnreadableImage("empty file")
+        file.seek(0)
+        with Image.open(file, formats=_formats()) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnreadableImage(f"{width} x {height} pixels: at most {MAX_PIXELS:,} are read")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise UnreadableImage(
+                    f"{width} x {height} pixels: a strip of more than {MAX_ASPECT} to 1"
+                )
+            if image.format == "JPEG":
+                file.seek(0)
+                if file.read().count(b"\xff\xda") > _MAX_SCANS:
+                    raise UnreadableImage(f"a JPEG file of more than {_MAX_SCANS} scans")
+            image.load()
+            return image
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"not a picture in {', '.join(_formats())}") from error
+    # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
+    except Exception as error:
+        raise UnreadableImage(reason(error)) from error
+
+
+def reason(error: Exception) -> str:
+    """One line for a skipped-images list: the system's words for files, else the decoder's."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join((text or type(error).__name__).split())
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)

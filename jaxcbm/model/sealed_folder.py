@@ -1,0 +1,82 @@
+"""A folder whose header knows the size and the hash of every file beside it, and of itself.
+
+What a kill, a copy or a disk has damaged is then refused by its name instead of being read as
+something else. It is no signature: who can write the header can write its hashes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxcbm.errors import UserError
+
+_HASH, _FILES = "sha256", "files"
+
+
+def write_header(file: Path, content: Mapping[str, Any]) -> None:
+    """Write the header of a folder, as JSON, after all of its other files.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "data.bin").write_bytes(b"whole")
+    ...     write_header(Path(folder, "header.json"), {"format": 2})
+    ...     read_header(Path(folder, "header.json"))["format"]
+    2
+    """
+    files = {
+        path.name: {"bytes": path.stat().st_size, _HASH: _hash_of(path)}
+        for path in sorted(file.parent.iterdir())
+        if path.is_file() and path != file
+    }
+    header = {**content, _FILES: files}
+    text = json.dumps({**header, _HASH: _hash_of_header(header)}, indent=2)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """The content that `write_header` was given, once every file is as it was written.
+
+    `files` in it names them. Files that were added since are not looked at.
+
+    Raises:
+        UserError: the header or a file that it names is missing, damaged or was changed.
+    """
+    try:
+        header = json.loads(file.read_bytes())
+        if isinstance(header, dict) and _HASH not in header:
+            raise UserError(f"{file}: written by another version of jaxcbm; train it again")
+        kept, files = header.pop(_HASH), header[_FILES]
+        whole = kept == _hash_of_header(header)
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from error
+    # Depth, encoding and numbers can be wrong as well as the grammar.
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(file) from error
+    if not whole:
+        raise damaged(file)
+    for name, told in files.items():
+        path = file.parent / name
+        if not path.is_file():
+            raise UserError(f"{path}: missing; copy the whole folder, or train again")
+        try:
+            if path.stat().st_size != told["bytes"] or _hash_of(path) != told[_HASH]:
+                raise damaged(path)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return header
+
+
+def damaged(file: Path) -> UserError:
+    """What to say of a file that is not as it was written."""
+    return UserError(f"{file}: damaged or changed since it was saved; restore it, or train again")
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash_of_header(header: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
