@@ -13,9 +13,11 @@ FLOORS = (
     (
         "atomic",
         "charts",
+        "code_version",
         "extras",
         "flat_params",
         "lines",
+        "machine_load",
         "pages",
         "palette",
         "storage",
