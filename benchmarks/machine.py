@@ -17,8 +17,8 @@ from jaxcbm.machine_load import Load, load_average, watch_load
 PACKAGES = ("jaxcbm", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers")
 # Flags that decide how fast narrow products are.
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-# The load average a core up to which a machine counts as idle. Other work slows torch, whose threads
-# wait for each other, far more than jax, and flatters ratios by up to ten times.
+# The load average a core up to which a machine counts as idle. Other work slows torch, whose
+# threads wait for each other, far more than jax, and flatters ratios by up to ten times.
 IDLE = 0.3
 # Seconds within which the load that a row leaves behind falls below that.
 PATIENCE = 180.0

@@ -16,9 +16,9 @@ a round, and a ratio is the median over rounds of the ratio within a round, with
 Absolute speeds wander with what else the machine does; read them as context. Peak memory is that
 of a process that does nothing else, libraries included.
 
-Other work on the machine flatters ratios as well: torch's threads wait for each other. So a row is
-refused where the load average before it began was above {IDLE} a core, and marked *busy* where it was
-measured all the same (`--force`). Rows of older code do not say how busy the machine was.
+Other work on the machine flatters ratios as well: torch's threads wait for each other. So a row
+is refused where the load average before it began was above {IDLE} a core, and marked *busy* where
+it was measured all the same (`--force`). Rows of older code do not say how busy the machine was.
 """
 
 

@@ -13,8 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
