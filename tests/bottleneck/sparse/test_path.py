@@ -77,7 +77,8 @@ def test_certificate_holds(data, path):
 def test_a_certificate_never_claims_more_than_float32_can_tell(data, path):
     """The path begins at a model that is optimal to the last digit, where the difference is 0."""
     assert (path.certificate >= ROUNDING).all() and path.certificate[0] == ROUNDING
-    exact = [objective(data, *one) for one in zip(path.weights, path.biases, path.lambdas)]
+    solved = zip(path.weights, path.biases, path.lambdas, strict=True)
+    exact = [objective(data, *one) for one in solved]
     np.testing.assert_allclose(path.objective, exact, rtol=ROUNDING)
 
 
