@@ -45,7 +45,7 @@ def rows(quick: bool) -> list[Row]:
 def _decode(count: int, workers: int) -> Work:
     """Decode every file of a folder that lasts as long as the function."""
     folder = tempfile.TemporaryDirectory()
-    paths = [Path(folder.name) / f"{i}.jpg" for i in range(count)]
+    paths = tuple(Path(folder.name) / f"{i}.jpg" for i in range(count))
     for i, path in enumerate(paths):
         _picture(i).save(path, quality=90)
     source, preprocess = FileImages(paths, Path(folder.name)), Preprocess.square(SIDE)

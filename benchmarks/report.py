@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.machine import IDLE, was_busy
 from jaxcbm.code_version import Code
 from jaxcbm.machine_load import Load
+from jaxcbm.typed_json import from_json
 
 HEADER = f"""# Benchmarks
 
@@ -94,7 +95,7 @@ def circumstances(result: Mapping[str, Any]) -> str:
     said = ""
     if load:
         # A load that the system did not keep is null in a file.
-        known = Load(*(float("nan") if value is None else value for value in load.values()))
+        known = from_json(Load, load, "load", null_is_nan=True)
         said = f" Load average: {known}{' (**busy**)' * was_busy(load)}."
     return said + (f" Code: {Code(**code)}." if code else "")
 
