@@ -2,6 +2,7 @@
 
 python -m benchmarks                        # all of it, about an hour on two cores
 python -m benchmarks --only encoding        # one row; the others keep their last result
+python -m benchmarks --force                # on a busy machine too; such rows are marked
 python -m benchmarks --quick --folder=/tmp/smoke --page=/tmp/smoke/benchmarks.md
 python -m benchmarks --cuda --threads=16 --folder=docs/results/speed_gpu --page=docs/gpu.md
 python -m benchmarks --render               # only the page, from the results in the folder
@@ -11,6 +12,7 @@ import argparse
 import gc
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.interleave import Row, measure
-from benchmarks.machine import describe, on_gpu, use_threads
+from benchmarks.machine import describe, idle_machine, on_gpu, use_threads
 from benchmarks.peak_memory import measure_peak
 from benchmarks.report import render
 from jaxcbm.atomic import atomic_file, write_json
@@ -30,24 +32,38 @@ MODULES = (
     "benchmarks.sparse_path",
     "benchmarks.encoding",
     "benchmarks.encoding_families",
+    "benchmarks.decoding",
     "benchmarks.ten_epochs",
 )
+WITHOUT_TORCH = ("benchmarks.decoding",)
 # The rows whose contenders can be moved to a GPU.
 ON_A_GPU = ("benchmarks.training", "benchmarks.sweep", "benchmarks.search", "benchmarks.encoding")
 
 
 def main() -> None:
-    """Measure, write a JSON file a row, then the page."""
+    """Measure, and write a JSON file a row and the page.
+
+    Raises:
+        SystemExit: a row needs torch, or the machine is busy; rows before that one are kept.
+    """
     args = _arguments()
     if not args.render:
-        if find_spec("torch") is None:
-            sys.exit('the benchmarks need torch: pip install "jaxcbm[benchmark]"')
         use_threads(args.threads, cuda=args.cuda)
         for module in ON_A_GPU if args.cuda else MODULES:
             for row in import_module(module).rows(args.quick):
-                if not args.only or row.name in args.only:
+                if args.only and row.name not in args.only:
+                    continue
+                if find_spec("torch") is None and module not in WITHOUT_TORCH:
+                    sys.exit(f'{row.name} needs torch: pip install "jaxcbm[benchmark]"')
+                with idle_machine(row.name, force=args.force or args.quick) as load:
                     result = run(module, row, rounds=args.rounds, quick=args.quick)
-                    write_json(args.folder / f"{row.name}.json", result)
+                write_json(args.folder / f"{row.name}.json", {**result, "load": asdict(load)})
+                write_page(args)
+    write_page(args)
+
+
+def write_page(args: argparse.Namespace) -> None:
+    """The page, from all results of the folder."""
     results = [json.loads(path.read_text("utf-8")) for path in sorted(args.folder.glob("*.json"))]
     with atomic_file(args.page) as temporary:
         temporary.write_text(render(results), encoding="utf-8")
@@ -74,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
     parser.add_argument("--only", nargs="+", default=[], help="names of rows")
+    parser.add_argument("--force", action="store_true", help="measure on a busy machine too")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2, help="cores for every contender")
     parser.add_argument("--cuda", action="store_true", help="jax and torch on the first GPU")

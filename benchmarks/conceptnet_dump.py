@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.machine import describe, use_threads
+from benchmarks.machine import describe, idle_machine, use_threads
 from benchmarks.peak_memory import peak_mib
 from jaxcbm.atomic import write_json
 from jaxcbm.concepts.sources.conceptnet import term_of
@@ -82,6 +83,7 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("docs/results/speed/conceptnet_dump.json")
     )
+    parser.add_argument("--force", action="store_true", help="measure on a busy machine too")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     use_threads(1)
@@ -97,11 +99,12 @@ def main() -> None:
             with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
                 file.writelines(lines(count))
         megabytes = large.stat().st_size / 1e6
-        measured = {
-            name: [_measure(name, large) for _ in range(args.rounds)] for name in CONTENDERS
-        }
-        little = _measure("jaxcbm", small)
-    result = _result(args.lines, measured, little, megabytes)
+        with idle_machine("conceptnet_dump", force=args.force) as load:
+            measured = {
+                name: [_measure(name, large) for _ in range(args.rounds)] for name in CONTENDERS
+            }
+            little = _measure("jaxcbm", small)
+    result = _result(args.lines, measured, little, megabytes) | {"load": asdict(load)}
     write_json(args.output, result)
     for contender in result["contenders"]:
         print(f"{contender['name']}: {contender['seconds']} s, {contender['peak_mib']} MiB")

@@ -12,12 +12,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.large_store_page import render
-from benchmarks.machine import describe
+from benchmarks.machine import describe, idle_machine
 from jaxcbm.atomic import atomic_file, write_json
 
 FULL = {"images": 10_000_000, "width": 512, "shard": 8192, "batch": 8192, "window": 131_072}
@@ -31,8 +32,9 @@ def main() -> None:
     """Run all stages, check them against each other, and write result and page."""
     args = _arguments()
     if not args.render:
-        result = measure(args.folder, QUICK if args.quick else FULL, quick=args.quick)
-        write_json(args.result, result)
+        with idle_machine("large_store", force=args.force or args.quick) as load:
+            result = measure(args.folder, QUICK if args.quick else FULL, quick=args.quick)
+        write_json(args.result, {**result, "load": asdict(load)})
     result = json.loads(args.result.read_text(encoding="utf-8"))
     with atomic_file(args.page) as temporary:
         temporary.write_text(render(result), encoding="utf-8")
@@ -122,6 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--result", type=Path, default=Path("docs/results/scale/large_store.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/scale.md"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, for tests")
+    parser.add_argument("--force", action="store_true", help="measure on a busy machine too")
     parser.add_argument("--render", action="store_true", help="only the page")
     args = parser.parse_args()
     if args.folder is None and not args.render:

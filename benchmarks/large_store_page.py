@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.report import table
+from benchmarks.report import circumstances, table
 
 _BILLION = 1_000_000_000
 _BANDWIDTHS = (0.5, 2.0, 10.0)
@@ -47,6 +47,7 @@ def render(result: Mapping[str, Any]) -> str:
         f"numbers, {result['bytes'] / 1e9:.1f} GB in {_shards(result):,} shards of "
         f"{sizes['shard']:,}; windows of {sizes['window']:,} rows."
     )
+    where += circumstances(result)
     parts = [HEADER, where, "", _measured(result), "", *_notes(result), "", *_paper(result)]
     return "\n".join(parts).rstrip() + "\n"
 

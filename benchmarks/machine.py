@@ -2,15 +2,26 @@
 
 import os
 import platform
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from jaxcbm.code_version import this_code
+from jaxcbm.machine_load import Load, load_average, watch_load
+
 PACKAGES = ("jaxcbm", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers")
 # Flags that decide how fast narrow products are.
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+# The load average a core up to which a machine counts as idle. Other work slows torch, whose
+# threads wait for each other, far more than jax, and flatters ratios by up to ten times.
+IDLE = 0.3
+# Seconds within which the load that a row leaves behind falls below that.
+PATIENCE = 180.0
 
 
 def use_threads(count: int, *, cuda: bool = False) -> None:
@@ -63,6 +74,38 @@ def exact_products() -> Iterator[None]:
     torch.set_float32_matmul_precision("high")
 
 
+@contextmanager
+def idle_machine(row: str, *, force: bool = False, patience: float = PATIENCE) -> Iterator[Load]:
+    """The load before a row is measured and while it is.
+
+    Waits for the load average of the row before to fall.
+
+    Args:
+        row: what is measured, for the message.
+        force: measure on a busy machine too; pages mark such a row.
+        patience: seconds to wait.
+
+    Raises:
+        SystemExit: the machine stays busy.
+    """
+    limit, end = IDLE * (os.cpu_count() or 1), time.monotonic() + patience
+    # A system that keeps no average (NaN) refuses nothing.
+    while (busy := load_average() > limit and not force) and time.monotonic() < end:
+        time.sleep(min(5.0, patience))
+    if busy:
+        sys.exit(
+            f"{row}: not measured: the load average is {load_average():.1f} before it began, more "
+            f"than {limit:.1f} ({IDLE} a core): wait, or give --force and have the row marked"
+        )
+    with watch_load() as load:
+        yield load
+
+
+def was_busy(load: dict[str, Any]) -> bool:
+    """Whether the machine had other work before a row began, from the row's result."""
+    return (load["before"] or 0.0) > IDLE * load["cores"]
+
+
 def threads() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -99,6 +142,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "code": asdict(this_code()),
     }
 
 

@@ -1,9 +1,14 @@
 """Result files to Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEADER = """# Benchmarks
+from benchmarks.machine import IDLE, was_busy
+from jaxcbm.code_version import Code
+from jaxcbm.machine_load import Load
+from jaxcbm.typed_json import from_json
+
+HEADER = f"""# Benchmarks
 
 Written by `python -m benchmarks` (`pip install "jaxcbm[benchmark]"`); do not edit by hand.
 
@@ -11,6 +16,10 @@ Every number is a ratio of speeds, more is faster: contenders take turns in one 
 a round, and a ratio is the median over rounds of the ratio within a round, with its quartiles.
 Absolute speeds wander with what else the machine does; read them as context. Peak memory is that
 of a process that does nothing else, libraries included.
+
+Other work on the machine flatters ratios as well: torch's threads wait for each other. So a row
+is refused where the load average before it began was above {IDLE} a core, and marked *busy* where
+it was measured all the same (`--force`). Rows of older code do not say how busy the machine was.
 """
 
 
@@ -31,12 +40,15 @@ def render(results: Sequence[dict[str, Any]]) -> str:
 def _summary(results: Sequence[dict[str, Any]]) -> str:
     """Every ratio that has a target."""
     lines = [
-        [result["title"], ratio["name"], f"{ratio['median']:.2f}", f"{ratio['target']:g}"]
+        [
+            *(result["title"], ratio["name"], f"{ratio['median']:.2f}", f"{ratio['target']:g}"),
+            _busy(result),
+        ]
         for result in results
         for ratio in result["ratios"]
         if ratio["target"] is not None
     ]
-    return table(["what", "speed of", "ratio", "target"], lines) if lines else ""
+    return table(["what", "speed of", "ratio", "target", "machine"], lines) if lines else ""
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -53,6 +65,13 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _busy(result: Mapping[str, Any]) -> str:
+    """Whether a row was measured on an idle machine, in a word or two."""
+    if "load" not in result:
+        return "not said"
+    return "busy" if was_busy(result["load"]) else "idle"
+
+
 def _where(result: dict[str, Any]) -> str:
     machine = result["machine"]
     flags = ", ".join(f"`{flag}`" for flag in machine["flags"]) or "no notable flags"
@@ -62,8 +81,23 @@ def _where(result: dict[str, Any]) -> str:
     return (
         f"{smoke}{result['date']}, {gpu}{machine['cpu']} ({flags}), {machine['threads']} of "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, "
-        f"{versions}; {result['rounds']} rounds."
+        f"{versions}; {result['rounds']} rounds.{circumstances(result)}"
     )
+
+
+def circumstances(result: Mapping[str, Any]) -> str:
+    """A sentence on load and code, of results that say them.
+
+    >>> circumstances({"load": {"before": 0.1, "largest": 2.0, "cores": 2}, "machine": {}})
+    ' Load average: 0.1 before, at most 2.0 meanwhile, 2 cores.'
+    """
+    load, code = result.get("load"), result["machine"].get("code")
+    said = ""
+    if load:
+        # A load that the system did not keep is null in a file.
+        known = from_json(Load, load, "load", null_is_nan=True)
+        said = f" Load average: {known}{' (**busy**)' * was_busy(load)}."
+    return said + (f" Code: {Code(**code)}." if code else "")
 
 
 def _ratios(result: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.interleave import Contender, Row, summarise, versus
-from benchmarks.machine import describe, use_threads
+from benchmarks.machine import describe, idle_machine, use_threads
 from benchmarks.peak_memory import peak_mib
 from benchmarks.sparse_path import (
     GAP,
@@ -52,9 +52,10 @@ def main() -> None:
     file = args.folder / "sparse_path_large.json"
     found = json.loads(file.read_text(encoding="utf-8"))["found"] if file.exists() else {}
     for name in args.only:
-        found[name] = _child(name, quick=args.quick)
+        with idle_machine(name, force=args.force or args.quick) as load:
+            found[name] = _child(name, quick=args.quick)
         date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        machine = {"date": date, "quick": args.quick, "machine": describe()}
+        machine = {"date": date, "quick": args.quick, "machine": describe(), "load": asdict(load)}
         compared = summary(problem, found) if len(found) == len(CHILDREN) else {}
         write_json(file, machine | compared | {"found": found})
 
@@ -145,6 +146,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run at all?")
+    parser.add_argument("--force", action="store_true", help="measure on a busy machine too")
     parser.add_argument("--only", nargs="*", default=[OURS, SAGA], help="solvers by name")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("docs/results/speed"))

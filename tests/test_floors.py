@@ -13,10 +13,12 @@ FLOORS = (
     (
         "atomic",
         "charts",
+        "code_version",
         "csv_text",
         "extras",
         "flat_params",
         "lines",
+        "machine_load",
         "pages",
         "palette",
         "storage",

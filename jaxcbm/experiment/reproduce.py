@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,9 @@ from absl import logging
 
 from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
+from jaxcbm.code_version import this_code
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.features import Features
 from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
@@ -35,10 +37,11 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.evaluate import nuisances_of
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Study, ours, table_of
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
+from jaxcbm.machine_load import Load, watch_load
 
 Protocol = Literal["official", "pooled", "released"]
 # Of the files of finished parts: another one, and older parts are run again.
-_PART_FORMAT = 3
+_PART_FORMAT = 4
 
 
 def run(
@@ -51,7 +54,7 @@ def run(
     methods: Sequence[str] = (),
     command: str = "",
 ) -> Path:
-    """Run every method for every seed; what is done already is not run again.
+    """Run every method for every seed; what the same code has done already is not run again.
 
     Args:
         config: the name or path of a config file, nested dicts, or an `Experiment`.
@@ -107,6 +110,8 @@ def run(
         rows=tuple(rows),
         command=command,
         interventions=_interventions(DEFAULT, measured.get(DEFAULT, [])),
+        code=this_code(),
+        load=_load([part for found in measured.values() for part in found]),
         **shown,
     )
     file = workdir / f"results-{told}.json"
@@ -167,30 +172,38 @@ def _interventions(row: str, found: Sequence[dict[str, Any]]) -> tuple[Intervent
     )
 
 
+def _load(parts: Sequence[dict[str, Any]]) -> Load:
+    """Before the first of them, and the largest of all; a part that was read says how it was."""
+    loads = [Load(**part["load"]) for part in parts]
+    return replace(loads[0], largest=max(load.largest for load in loads))
+
+
 def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> dict[str, Any]:
     """One method, one seed: read where it was run before, else run and written."""
     slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     file = parts / f"{slug}-{seed}.json"
     if decide(f"{slug}-{seed}", file.exists()):
         return json.loads(file.read_text(encoding="utf-8"))
-    start = time.perf_counter()
-    fitted = method.run(study, seed)
-    seconds = time.perf_counter() - start
-    found = evaluate(
-        fitted,
-        study.splits,
-        # What the default is known for beyond its row; the other rows go without.
-        policies=tuple(POLICIES) if name == DEFAULT else (),
-        refit=partial(_refit, study, seed) if name == DEFAULT else None,
-        random_phrases=study.experiment.evaluation.random_phrases,
-        nuisances=nuisances_of(study.experiment),
-        seed=seed,
-    )
+    with watch_load() as load:
+        start = time.perf_counter()
+        fitted = method.run(study, seed)
+        seconds = time.perf_counter() - start
+        found = evaluate(
+            fitted,
+            study.splits,
+            # What the default is known for beyond its row; the other rows go without.
+            policies=tuple(POLICIES) if name == DEFAULT else (),
+            refit=partial(_refit, study, seed) if name == DEFAULT else None,
+            random_phrases=study.experiment.evaluation.random_phrases,
+            nuisances=nuisances_of(study.experiment),
+            seed=seed,
+        )
     part = {
         "metrics": found.metrics,
         "top1_at_nec": found.top1_at_nec,
         "interventions": found.interventions,
         "seconds": seconds,
+        "load": asdict(load),
     }
     if is_main():
         write_json(file, part)
@@ -203,12 +216,28 @@ def _refit(study: Study, seed: int, concepts: ConceptSet) -> FittedMethod:
 
 
 def _key(config: dict[str, Any], study: Study) -> str:
-    """Everything that results depend on besides method and seed."""
+    """Everything that results depend on besides method and seed.
+
+    The code is known by its modules and not by its commit: text may change without a fit anew.
+    """
     facts = [
         _PART_FORMAT,
+        this_code().source,
         config,
         study.encoder.content_hash,
         study.concepts.content_hash,
-        [part.key for part in study.splits],
+        [_content(part) for part in study.splits],
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(part: Features) -> list[Any]:
+    """What a method sees of a split; its key says nothing of labels and annotations."""
+    known = part.annotations
+    return [
+        part.key,
+        part.classes,
+        hashlib.sha256(part.labels.tobytes()).hexdigest(),
+        part.annotation_phrases,
+        None if known is None else hashlib.sha256(known.tobytes()).hexdigest(),
+    ]

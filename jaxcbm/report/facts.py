@@ -77,8 +77,12 @@ def facts(result: ResultFile) -> list[tuple[str, str]]:
         ("seeds", f"{len(result.seeds)} ({', '.join(map(str, result.seeds))})"),
         ("hardware", result.hardware),
         ("time", duration(result.seconds)),
+        # Older files do not say.
+        ("load average", str(result.load) if result.load else ""),
+        ("code", str(result.code) if result.code else ""),
+        ("command", result.command),
     ]
-    return [*listed, ("command", result.command)] if result.command else listed
+    return [(what, text) for what, text in listed if text]
 
 
 def duration(seconds: float) -> str:

@@ -85,6 +85,21 @@ def test_the_page_shows_ratio_target_memory_machine_and_notes():
     assert "derived as" not in page
 
 
+def test_the_page_says_how_busy_the_machine_was_and_which_code_ran():
+    older = as_file()
+    load = {"before": 0.1, "largest": 2.0, "cores": 2}
+    code = {"version": "1.0", "source": "ab", "commit": "", "dirty": False}
+    newer = {**older, "load": load, "machine": {**older["machine"], "code": code}}
+    busy = {**newer, "load": {**load, "before": 9.0}}
+    unknown = {**newer, "load": {**load, "before": None}}
+    pages = [render([each]) for each in (older, newer, busy, unknown)]
+    for page, word in zip(pages, ("not said", "idle", "busy", "idle"), strict=True):
+        assert f"| ours / theirs | 4.00 | 3.5 | {word} |" in page
+    assert "Load average" not in pages[0] and "nan before" in pages[3]
+    told = "Load average: 0.1 before, at most 2.0 meanwhile, 2 cores. Code: jaxcbm 1.0, source ab."
+    assert told in pages[1] and "2 cores (**busy**)." in pages[2] and "**busy**" not in pages[1]
+
+
 def test_the_page_says_what_was_derived_and_what_is_a_smoke_test():
     ratio = Ratio("total", lambda cost: 1.0, derived="a x b")
     result = as_file(ratios=[ratio])

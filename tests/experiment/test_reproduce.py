@@ -7,15 +7,19 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from jaxcbm.cli import main
+from jaxcbm.code_version import this_code
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation.evaluate import NEC_TARGETS
 from jaxcbm.evaluation.results.file import read_result
+from jaxcbm.experiment import reproduce
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import read_config
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Study, table_of
@@ -58,6 +62,8 @@ def test_the_result_says_what_it_is_of(result):
     assert sum((result.images.train, result.images.valid)) == 48 * 3
     assert result.seconds == pytest.approx(sum(sum(row.seconds) for row in result.rows))
     assert "reproduce" in result.command
+    assert result.code == this_code()
+    assert result.load.largest >= result.load.before >= 0 and result.load.cores >= 1
 
 
 def test_rows_hold_a_value_a_seed_or_one(result):
@@ -177,6 +183,46 @@ def test_another_setting_is_another_result(reproduced, tmp_path):
     changed = "--config.training.seed=5"
     assert main(command(workdir, "--seeds=1", f"--method={ROWS[1]}", changed)) == 0
     assert len({file.parent.name for file in workdir.glob("parts/*/*.json")}) == len(parts) + 1
+
+
+def splits_with(**changes):
+    """A study of which only what parts are found by is there."""
+    embeddings = np.eye(6, 4, dtype=np.float32)
+    given: dict[str, Any] = {
+        "labels": np.array([0, 1, 0, 1, 0, 1]),
+        "classes": ["owl", "wren"],
+        "annotations": np.eye(6, 2),
+        "annotation_phrases": ("beak", "tail"),
+        **changes,
+    }
+    part = Features.from_arrays(embeddings, **given)
+    encoder = SimpleNamespace(content_hash="encoder")
+    concepts = ConceptSet.from_phrases(["beak", "tail"])
+    nothing: Any = None
+    splits = Splits(part, part, part)
+    return Study(nothing, encoder, concepts, splits, *[np.zeros((2, 4))] * 3)  # pyright: ignore
+
+
+def test_parts_are_found_by_labels_classes_and_annotations_and_by_the_code(monkeypatch):
+    keys = [
+        reproduce._key({}, splits_with(**changes))
+        for changes in (
+            {},
+            {"labels": np.array([0, 1, 0, 1, 0, 0])},
+            {"classes": ["owl", "tern"]},
+            {"annotations": np.eye(6, 2)[::-1]},
+            {"annotation_phrases": ("beak", "crest")},
+            {"annotations": None, "annotation_phrases": ()},
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+    assert reproduce._key({}, splits_with()) == keys[0]
+    # Another commit of the same modules finds them, other modules do not.
+    now = this_code()
+    monkeypatch.setattr(reproduce, "this_code", lambda: replace(now, commit="f" * 40, dirty=True))
+    assert reproduce._key({}, splits_with()) == keys[0]
+    monkeypatch.setattr(reproduce, "this_code", lambda: replace(now, source="0" * 16))
+    assert reproduce._key({}, splits_with()) not in keys
 
 
 def test_parts_are_whole_and_nothing_else_lies_beside_them(reproduced):

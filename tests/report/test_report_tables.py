@@ -7,8 +7,11 @@ import statistics
 import pytest
 from synthetic_result import OURS, synthetic_result
 
+from jaxcbm.code_version import Code
 from jaxcbm.errors import UserError
+from jaxcbm.evaluation.results.file import read_result, write_result
 from jaxcbm.evaluation.results.schema import MethodResult, NecCurves
+from jaxcbm.machine_load import Load
 from jaxcbm.report.csv_file import csv_text
 from jaxcbm.report.facts import Section, facts, sections
 from jaxcbm.report.metric_names import Summary, best, mean_and_deviation, metric, summarise
@@ -140,6 +143,16 @@ def test_facts_say_everything_that_was_promised():
     assert told["protocol"].startswith("official")
     assert told["seeds"] == "5 (0, 1, 2, 3, 4)"
     assert told["hardware"] and told["time"] == "41 min 52 s"
+    assert "code" not in told and "load average" not in told
+
+
+def test_facts_say_which_code_ran_and_how_busy_the_machine_was(tmp_path):
+    """Through a file, as reports read them."""
+    code, load = Code("1.0", "ab" * 8, "c" * 40, True), Load(0.25, float("nan"), 2)
+    write_result(tmp_path / "a.json", dataclasses.replace(synthetic_result(), code=code, load=load))
+    told = dict(facts(read_result(tmp_path / "a.json")))
+    assert told["code"] == f"jaxcbm 1.0, commit {'c' * 12} (dirty), source {'ab' * 8}"
+    assert told["load average"] == "0.2 before, at most nan meanwhile, 2 cores"
 
 
 def test_csv_has_one_line_a_method_and_metric():

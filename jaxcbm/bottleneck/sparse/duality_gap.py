@@ -3,6 +3,7 @@
 Reference: Ndiaye et al. 2015 (arXiv 1506.03736).
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -28,7 +29,7 @@ def bias_shift(problem: Problem, logits_KxN: jax.Array) -> jax.Array:
 
 
 def certify(problem: Problem, coefficients_KxJ: jax.Array, logits_KxN: jax.Array) -> Certificate:
-    """The objective of a model and its relative duality gap."""
+    """The objective of a model and its relative duality gap, which is never below its rounding."""
     log_p = jax.nn.log_softmax(logits_KxN, axis=0)
     onehot = problem.rows.onehot
     cross_entropy = -jnp.sum(problem.weights * jnp.sum(onehot * log_p, axis=0))
@@ -37,7 +38,19 @@ def certify(problem: Problem, coefficients_KxJ: jax.Array, logits_KxN: jax.Array
     penalty = problem.l1 * jnp.sum(jnp.abs(W)) + 0.5 * problem.l2 * jnp.sum(W * W)
     objective = cross_entropy + penalty
     gap = jnp.maximum(objective - _dual(problem, logits_KxN, mass_K), 0.0)
-    return Certificate(objective, gap / jnp.maximum(objective, 1e-12))
+    relative = gap / jnp.maximum(objective, 1e-12)
+    return Certificate(objective, jnp.maximum(relative, rounding(problem)))
+
+
+def rounding(problem: Problem) -> float:
+    """What a relative gap may be off by, and so the least that is claimed.
+
+    Objective and dual value are float32 sums over N samples, and their difference is lost in
+    rounding where it is small. Errors of N additions, independent and each of a relative eps, add
+    up to eps sqrt(N) (Higham & Mary 2019, "A new approach to probabilistic rounding error
+    analysis").
+    """
+    return float(jnp.finfo(jnp.float32).eps) * math.sqrt(problem.labels.shape[0])
 
 
 def _dual(problem: Problem, logits_KxN: jax.Array, mass_K: jax.Array) -> jax.Array:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.sparse.duality_gap import bias_shift, certify
+from jaxcbm.bottleneck.sparse.duality_gap import bias_shift, certify, rounding
 from jaxcbm.bottleneck.sparse.problem import Problem, gradient, logits_of
 from jaxcbm.bottleneck.sparse.quadratic_model import (
     Metric,
@@ -68,8 +68,10 @@ def solve(
 ) -> State:
     """Accelerated proximal steps from a warm start until the gap is small enough.
 
-    The metric of a class pays where steps in the shared one have cost as much without success.
+    The metric of a class pays where steps in the shared one have cost as much without success. A
+    gap below its own rounding cannot be told, and is not waited for.
     """
+    tolerance = jnp.maximum(tolerance, rounding(problem))
     state = state._replace(iterations=jnp.zeros((), jnp.int32), gap=jnp.full((), jnp.inf))
     patience = problem.width // 2 + _CHECK_EVERY if has_class_metric(problem) else max_iterations
     first = jnp.minimum(patience, max_iterations)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from jaxcbm.code_version import Code
+from jaxcbm.machine_load import Load
+
 FORMAT, VERSION = "jaxcbm-results", 1
 
 Values = tuple[float, ...]
@@ -166,6 +169,8 @@ class ResultFile:
         interventions: for the intervention curves.
         explanations: for the explained images.
         notes: sentences for the head of the section.
+        code: what made it; None in older files, which do not say.
+        load: of the machine before the first of its fits and while they ran; None likewise.
     """
 
     dataset: str
@@ -184,5 +189,7 @@ class ResultFile:
     interventions: tuple[Interventions, ...] = ()
     explanations: Explanations | None = None
     notes: tuple[str, ...] = ()
+    code: Code | None = None
+    load: Load | None = None
     format: Literal["jaxcbm-results"] = field(default=FORMAT, kw_only=True)
     version: Literal[1] = field(default=VERSION, kw_only=True)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -79,6 +80,32 @@ def test_products_and_gradients_are_those_of_the_sum(dtype, bound):
     whole = gradients(x, kernel, a, b, lambda kernel, a, b: kernel + a @ b)
     for one, other in zip(jax.tree.leaves(apart), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(one, other, rtol=bound, atol=bound)
+
+
+def test_forward_mode_and_second_derivatives_are_those_of_the_sum():
+    rng = np.random.default_rng(4)
+    x, kernel, a, b = (
+        jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        for shape in [(3, 4), (4, 5), (4, 2), (2, 5)]
+    )
+
+    def value(x, a, b, kernel_of, dtype="float32"):
+        return jnp.sum(jnp.tanh(matmul(x, kernel_of(kernel, a, b), dtype)))
+
+    @jax.jit
+    def along(primals, tangents):
+        """First derivative along a direction, and that of the gradient."""
+        both = []
+        for kernel_of in (AdaptedKernel, lambda kernel, a, b: kernel + a @ b):
+            function = functools.partial(value, kernel_of=kernel_of)
+            gradient = jax.grad(function, (0, 1, 2))
+            both.append([jax.jvp(f, primals, tangents)[1] for f in (function, gradient)])
+        return both
+
+    apart, whole = along((x, a, b), (x[::-1], 0.5 * a, -b))
+    jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, atol=1e-5), apart, whole)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lambda x: value(x, a, b, AdaptedKernel, "bfloat16"), (x,), (x,))
 
 
 def test_a_step_multiplies_no_gradient_of_the_size_of_the_kernel():
