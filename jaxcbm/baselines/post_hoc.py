@@ -1,6 +1,6 @@
 """Post-hoc CBM: concept activation vectors, a sparse head on them, and the hybrid's residual."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from jaxcbm.baselines.concept_classifier import (
     class_logits,
     labelled,
 )
-from jaxcbm.baselines.concept_vectors import concept_vectors
+from jaxcbm.baselines.concept_vectors import ConceptVectors, concept_vectors
 from jaxcbm.baselines.linear_probe import PENALTIES, logistic_loss
 from jaxcbm.bottleneck.minimise import minimise_by_lbfgs
 from jaxcbm.bottleneck.unit_scale import unit_scale
@@ -36,12 +36,18 @@ def text_bottleneck(
     return bottleneck_only(np.ascontiguousarray(concepts.T), bias, phrases, num_classes)
 
 
-def learned_bottleneck(train: Features, valid: Features) -> ConceptClassifier:
+def learned_bottleneck(
+    train: Features,
+    valid: Features,
+    learn: Callable[..., ConceptVectors] = concept_vectors,
+) -> ConceptClassifier:
     """Concept vectors learned from annotated images; a value is the distance to the hyperplane.
 
     Args:
         train: with annotations. A concept that is not both present and absent here is left out.
         valid: with annotations; chooses each concept's penalty.
+        learn: `concept_vectors`, logistic regressions on all images, or `support_vectors`, the
+            published few pairs; takes embeddings and annotations of train and of valid.
 
     Returns:
         Concepts with an empty head, named by the annotation phrases.
@@ -55,9 +61,7 @@ def learned_bottleneck(train: Features, valid: Features) -> ConceptClassifier:
         raise UserError(
             "learned concept vectors need annotated images, and this data has none: use text ones"
         )
-    vectors = concept_vectors(
-        train.as_array(), train.annotations, valid.as_array(), valid.annotations
-    )
+    vectors = learn(train.as_array(), train.annotations, valid.as_array(), valid.annotations)
     if not len(vectors.columns):
         raise UserError("no annotation is present in some train images and absent in others")
     phrases = [train.annotation_phrases[column] for column in vectors.columns]

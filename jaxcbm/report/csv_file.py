@@ -9,7 +9,7 @@ from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import summarise
 
 COLUMNS = (
-    *("dataset", "protocol", "encoder", "method", "kind", "sparse"),
+    *("dataset", "protocol", "encoder", "method", "kind", "sparse", "given"),
     *("metric", "mean", "deviation", "seeds"),
 )
 
@@ -28,7 +28,7 @@ def csv_text(results: Sequence[ResultFile]) -> str:
             texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
             for name, values in _values(row).items():
                 mean, deviation, count = summarise(values)
-                head = (*map(_tame, texts), int(row.sparse), _tame(name))
+                head = (*map(_tame, texts), int(row.sparse), ", ".join(row.given), _tame(name))
                 writer.writerow((*head, _digits(mean), _digits(deviation), count))
     return buffer.getvalue()
 
