@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.bottleneck.sparse.choice import SparseChoice, choose_sparse_head
 from jaxcbm.bottleneck.sparse.corrected_copy import with_corrected_copy
 from jaxcbm.bottleneck.sparse.packed import pack
-from jaxcbm.bottleneck.sparse.path import SparsePath
+from jaxcbm.bottleneck.sparse.path import SparsePath, nec
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
+
+# Probability below which a gate counts as closed.
+CLOSED = 0.01
 
 
 class ConceptClassifier(NamedTuple):
@@ -25,8 +29,8 @@ class ConceptClassifier(NamedTuple):
         head: F [K, D].
         head_bias: [K].
         phrases: what each of the D concepts says.
-        gate_kernel: [E, D], with gate_bias: an image's activation of a concept is exactly 0 unless
-            the gate's logit is positive. None: no gates.
+        gate_kernel: [E, D], with gate_bias: the log-odds that an image uses a concept. Activations
+            are multiplied by that probability, and are exactly 0 below `CLOSED`. None: no gates.
         gate_bias: [D] or None.
         residual_kernel: [E, K], what a hybrid adds to the logits past the concepts, or None.
     """
@@ -59,16 +63,25 @@ def activations(model: ConceptClassifier, embeddings_NxE: np.ndarray) -> np.ndar
     """What the head reads: concept values, exactly 0 where a gate is closed, float32 [N, D].
 
     >>> model = bottleneck_only(np.eye(2), np.array([0.0, 1.0]), ["red", "blue"], 2)
-    >>> gated = model._replace(gate_kernel=np.eye(2), gate_bias=np.array([-1.0, 0.0]))
+    >>> gated = model._replace(gate_kernel=np.eye(2), gate_bias=np.array([-10.0, -0.5]))
     >>> activations(gated, np.array([[0.5, 0.5]])).tolist()
-    [[0.0, 1.5]]
+    [[0.0, 0.75]]
     """
     embeddings = np.asarray(embeddings_NxE, np.float32)
     values_NxD = embeddings @ model.concept_kernel + model.concept_bias
     if model.gate_kernel is None or model.gate_bias is None:
         return values_NxD
-    open_NxD = embeddings @ model.gate_kernel + model.gate_bias > 0
-    return np.where(open_NxD, values_NxD, np.float32(0))
+    return values_NxD * gate_values(embeddings @ model.gate_kernel + model.gate_bias)
+
+
+def gate_values(logits_NxD: np.ndarray) -> np.ndarray:
+    """The probability that a gate is open, 0 where it is below `CLOSED`.
+
+    >>> gate_values(np.array([0.0, -10.0])).tolist()
+    [0.5, 0.0]
+    """
+    open_NxD = 0.5 + 0.5 * np.tanh(0.5 * logits_NxD)
+    return open_NxD * (open_NxD >= CLOSED)
 
 
 def class_logits(model: ConceptClassifier, embeddings_NxE: np.ndarray) -> np.ndarray:
@@ -197,19 +210,19 @@ def as_path_of_one(model: ConceptClassifier, valid: Features) -> SparseChoice:
     rows_MxE, labels_M = labelled(valid)
     concept_only = model._replace(residual_kernel=None)
     top1 = np.mean(np.argmax(class_logits(concept_only, rows_MxE), axis=1) == labels_M)
-    unknown, head_KxD = np.full(1, np.nan, np.float32), model.head
+    head_KxD, unknown = jnp.asarray(model.head), jnp.full(1, jnp.nan)
     path = SparsePath(
-        lambdas=np.zeros(1, np.float32),
+        lambdas=jnp.zeros(1),
         weights=head_KxD[None],
-        biases=model.head_bias[None],
+        biases=jnp.asarray(model.head_bias)[None],
         objective=unknown,
         certificate=unknown,
-        iterations=np.zeros(1, np.int32),
-        nec=np.array([np.count_nonzero(head_KxD) / len(head_KxD)], np.float32),
+        iterations=jnp.zeros(1, jnp.int32),
+        nec=nec(head_KxD)[None],
     )
     size = head_KxD.shape[1]
     return SparseChoice(
-        head=head_KxD,
+        head=model.head,
         bias=model.head_bias,
         path=pack(path),
         valid_top1=np.array([top1]),

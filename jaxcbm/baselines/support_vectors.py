@@ -58,9 +58,7 @@ def support_vectors(
     solutions = [solve_svm(*_of(train, drawn), jnp.float32(cost)) for cost in rising]
     scores_CxA = np.stack([_accuracies(kernel, bias, valid, held) for kernel, bias in solutions])
     chosen_A = np.argmax(scores_CxA, axis=0)
-    kernels_CxExA, biases_CxA = (
-        np.stack([np.asarray(s[i]) for s in solutions]) for i in range(2)
-    )
+    kernels_CxExA, biases_CxA = (np.stack([np.asarray(s[i]) for s in solutions]) for i in range(2))
     each = np.arange(len(columns))
     kernel, bias_A = kernels_CxExA[chosen_A, :, each].T, biases_CxA[chosen_A, each]
     norms_A = np.maximum(np.linalg.norm(kernel, axis=0), 1e-12)
@@ -138,4 +136,4 @@ def _accuracies(
     """Share of each concept's pairs on their own side, float64 [A]; 0 for one without pairs."""
     rows_AxPxE, sides_AxP = rows_NxE[drawn[0]], drawn[1]
     values_AxP = np.einsum("ape,ea->ap", rows_AxPxE, kernel) + np.asarray(bias)[:, None]
-    return np.mean(sides_AxP * values_AxP > 0, axis=1, dtype=np.float64)
+    return (sides_AxP * values_AxP > 0).mean(axis=1)

@@ -1,4 +1,4 @@
-"""VLG-CBM: a concept layer that learns annotations, and a sparse head at a fixed number of concepts.
+"""VLG-CBM: a concept layer that learns annotations, and a sparse head at a fixed size.
 
 What departs from the published code, and why:
 
@@ -11,8 +11,8 @@ What departs from the published code, and why:
   do; it keeps a reference to the weights instead of a copy, and so ends with the last epoch's.
 * The head comes from `with_sparse_path`, solved to a certified gap where the published solver stops
   after a number of passes. 100 penalties over three decades fall by 2^0.1 a step, as published;
-  accuracy at a number of effective concepts is read from the path as published, too. The head of the
-  model itself is chosen on validation instead of by a penalty given for each dataset.
+  accuracy at a number of effective concepts is read from the path as published, too. The head of
+  the model itself is chosen on validation instead of by a penalty given for each dataset.
 """
 
 import jax

@@ -59,7 +59,7 @@ def main_table(result: ResultFile) -> Table:
     notes += [f"{'; '.join(meanings)}."] if meanings else []
     if _told(result.rows):
         notes.append(
-            "Given: what a method was told besides images and phrases: class labels of train "
+            "Given: what a method was told besides images, phrases and class names: labels of train "
             "images, annotations of their concepts, or texts that say which concepts belong to "
             "which class."
         )
