@@ -59,9 +59,8 @@ def main_table(result: ResultFile) -> Table:
     notes += [f"{'; '.join(meanings)}."] if meanings else []
     if _told(result.rows):
         notes.append(
-            "Given: what a method was told besides images, phrases and class names: labels of train "
-            "images, annotations of their concepts, or texts that say which concepts belong to "
-            "which class."
+            "Given: what a method was told besides images, phrases and class names: labels of "
+            "train images, annotations of their concepts, texts on what concepts a class has."
         )
     notes += [f"{row.name}: {row.note}" for row in result.rows if row.note]
     caption = "Methods on the test split"

@@ -226,7 +226,12 @@ def test_rows_that_need_annotations_are_left_out_where_there_are_none():
         return table_of(Study(experiment, nothing, nothing, Splits(part, part, part), *texts))
 
     with_all = rows(annotations=np.eye(6, 2), annotation_phrases=("beak", "tail"))
-    assert {*with_all} - {*rows()} == {"Post-hoc CBM, learned vectors"}
+    assert {*with_all} - {*rows()} == {
+        f"{DEFAULT}, no annotations",
+        "VLG-CBM",
+        "Post-hoc CBM, learned vectors",
+        "Post-hoc CBM, SVM vectors",
+    }
     assert {*rows()} < {*with_all} <= {*METHODS}
 
 
