@@ -376,7 +376,7 @@ METHODS: dict[str, Method] = {
     **_objectives("paired", "paired", _ours),
     **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),
-    "VLG-CBM": _SUPERVISED,
+    "VLG-CBM": _SUPERVISED._replace(published_as="vlg-cbm"),
     "Post-hoc CBM, text vectors": Method(
         post_hoc, "baseline", seeded=False, sparse=True, published_as="post-hoc-cbm"
     ),

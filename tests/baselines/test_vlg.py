@@ -13,6 +13,7 @@ from jaxcbm.evaluation.metrics import concept_auc
 
 # Steps so large and many that the convex problem is solved.
 TO_THE_END = {"learning_rate": 0.05, "epochs": 150, "batch_size": 300}
+FAST = {"learning_rate": 5e-3, "epochs": 20}
 
 
 def annotated(problem, change):
@@ -71,8 +72,7 @@ def test_trained_to_the_end_it_is_a_logistic_regression_of_each_concept(auto):
 
 def test_it_learns_concepts_classifies_and_repeats_itself():
     problem = make_problem()
-    fast = {"learning_rate": 5e-3, "epochs": 20}
-    one, again, other = (grounded_bottleneck(*problem[:2], seed=seed, **fast) for seed in (3, 3, 4))
+    one, again, other = (grounded_bottleneck(*problem[:2], seed=seed, **FAST) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one.concept_kernel, again.concept_kernel)
     assert not np.array_equal(one.concept_kernel, other.concept_kernel)
     rows = problem.test.as_array()
@@ -84,9 +84,9 @@ def test_it_learns_concepts_classifies_and_repeats_itself():
 
 def test_classes_play_no_part_in_the_layer():
     problem = make_problem()
-    plain = grounded_bottleneck(*problem[:2], epochs=2)
+    plain = grounded_bottleneck(*problem[:2], **FAST)
     renamed = [relabelled(part, [2, 0, 3, 1]) for part in problem[:2]]
-    other = grounded_bottleneck(*renamed, epochs=2)
+    other = grounded_bottleneck(*renamed, **FAST)
     np.testing.assert_array_equal(plain.concept_kernel, other.concept_kernel)
 
 
@@ -95,7 +95,7 @@ def test_what_no_image_shows_is_left_out_and_unknown_cells_teach_nothing():
         annotations[:, 3] = 0
         annotations[:, 5] = np.nan
 
-    found = grounded_bottleneck(*annotated(make_problem(), blank)[:2], epochs=2)
+    found = grounded_bottleneck(*annotated(make_problem(), blank)[:2], **FAST)
     assert found.phrases == tuple(f"concept {d}" for d in range(12) if d not in (3, 5))
     assert np.isfinite(found.concept_kernel).all()
 
