@@ -12,7 +12,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.evaluation.metrics import concept_auc
 
 # Steps so large and many that the convex problem is solved.
-TO_THE_END = {"learning_rate": 0.05, "epochs": 150, "batch_size": 300}
+TO_THE_END = {"learning_rate": 0.05, "epochs": 400, "batch_size": 300}
 FAST = {"learning_rate": 5e-3, "epochs": 20}
 
 
@@ -60,12 +60,14 @@ def test_trained_to_the_end_it_is_a_logistic_regression_of_each_concept(auto):
         known = ~np.isnan(present[:, d])
         truth = present[known, d]
         weight = 2.0 * ((1 - truth).sum() / truth.sum() if auto else 1.0)
-        # The decay stands beside a mean over all cells, scikit-learn's beside a sum.
+        # The decay stands beside a mean over all cells, scikit-learn's beside a sum; both reach
+        # the bias.
         reference = LogisticRegression(
-            C=1 / (1e-3 * cells), class_weight={1: weight, 0: 1}, tol=1e-8
+            C=1 / (1e-3 * cells), class_weight={1: weight, 0: 1}, tol=1e-8, solver="liblinear"
         )
         logits = reference.fit(inputs[known], truth).decision_function(inputs)
-        assert np.corrcoef(values[:, d], logits)[0, 1] > 0.995
+        expected = (logits - logits.mean()) / logits.std()
+        np.testing.assert_allclose(values[:, d], expected, atol=0.03)
     np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-3)
 

@@ -55,6 +55,8 @@ def result(reproduced):
 def test_the_result_says_what_it_is_of(result):
     assert (result.dataset, result.protocol, result.seeds) == ("birds", "official", (0, 1))
     assert [row.name for row in result.rows] == ROWS
+    given = [row.given for row in result.rows]
+    assert given == [("labels", "annotations"), ("labels",), ("labels",), ()]
     assert sum((result.images.train, result.images.valid)) == 48 * 3
     assert result.seconds == pytest.approx(sum(sum(row.seconds) for row in result.rows))
     assert "reproduce" in result.command
