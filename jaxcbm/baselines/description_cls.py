@@ -6,9 +6,9 @@ and why:
 * Descriptions come from the concept set. Where it knows which class each was asked for (as sets
   from a language model do) a class has its own, as published; else the phrases whose texts are
   closest to its name, chosen by the encoder itself.
-* The published code joins a description that is a noun phrase with an article by "which is", one
-  that begins with "has" or "may" by "which", and all others by "which has", as here for all:
-  phrases of a concept set are parts and colours without articles.
+* All phrases are joined by "which has", as phrases of a concept set name parts. The published code
+  writes "which is" before what begins with "a" or "used", "which" before what begins with "has",
+  "often", "typically", "may" or "can", and "which has" before the rest.
 """
 
 from collections.abc import Sequence

@@ -4,9 +4,10 @@ The score of a choice, the start of the matrix, the softmax over concepts, the s
 size, rate and number of epochs are the published code's. What departs from it, and why:
 
 * Sentences come from the concept set. Where it knows which class each was asked for (as sets from a
-  language model do) a class chooses among its own, as published; else among phrases near its name.
+  language model do) a class chooses among its own, as published; else among phrases near its name,
+  which is no choice at all where half of a short set is at most as many as a class may have.
 * Weights of the score hold for any number of concepts: the published ones, 1e7 and 0.1, suit the
-  about 100,000 sentences of CUB-200, and differ from data set to data set.
+  some 90,000 sentences of CUB-200, and differ from data set to data set.
 * Coverage compares the sentences' embeddings alone; the published code appends the information
   score, which its weight makes the largest entry of every vector.
 * The published rate suits long runs from a good start. Another one is tried as well, and the fit

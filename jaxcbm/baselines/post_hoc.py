@@ -10,7 +10,7 @@ What departs from the published code, and why:
 * A path of elastic nets takes the place of scikit-learn's `SGDClassifier` at one penalty: it is
   certified, gives every number of concepts, and one softmax instead of one class against the rest.
 * The residual is solved to convergence with its penalty chosen on validation; the published one
-  takes 10 epochs of Adam on top of the frozen model.
+  takes 20 epochs of Adam at one given penalty.
 """
 
 from collections.abc import Callable, Sequence
