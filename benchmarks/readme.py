@@ -112,7 +112,7 @@ def method_table(dataset: str, study: Study) -> str:
 
 def _given(row: MethodResult) -> str:
     # Older files do not say.
-    return ", ".join(getattr(row, "given", ()))
+    return ", ".join(row.given)
 
 
 def _of(name: str) -> Callable[[MethodResult], str]:

@@ -1,4 +1,13 @@
-"""Concept Matrix Search of pictures and texts, embedded where they are not yet."""
+"""Concept Matrix Search of pictures and texts, embedded where they are not yet.
+
+What departs from the published code, and why:
+
+* One similarity for all classes. The published function overwrites its argument, so that the first
+  class is compared by the cosine and all others by its cube.
+* All test images, in any order and of classes of any size; the published runs read 500 train images
+  and take classes for equally large blocks.
+* Centred similarities are an option of ours.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

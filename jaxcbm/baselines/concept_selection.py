@@ -9,35 +9,35 @@ import numpy as np
 from jaxcbm.errors import UserError
 
 
-def discriminability(
+def mutual_information(
     embeddings_NxE: np.ndarray,
     labels_N: np.ndarray,
     concepts_DxE: np.ndarray,
     num_classes: int,
-    scale: float,
 ) -> np.ndarray:
-    """How much a concept says about the class: log K minus the entropy of p(class | concept).
+    """How much each concept tells about the class: its share of their mutual information, times D.
 
-    p is the softmax over classes of `scale`, the encoder's logit scale, times the mean cosine of a
-    class's train images with the concept. (The paper divides cosines by their sum instead, which
-    needs them to be positive.) Classes without images are left out. float32 [D], from 0 (all
-    classes alike) to log K.
+    The joint distribution is that of the released code: classes are equally likely, and a concept's
+    probability in a class is its mean cosine with the class's train images over the sum of those of
+    all concepts. A distribution needs positive numbers: cosines are cut off at a small one. Classes
+    without images are left out. Times D, the number of concepts, a score says the same of a short
+    and of a long list. float32 [D], non-negative; 0 where all classes show a concept alike.
 
-    Reference: Yang et al. 2023 (arXiv 2211.11158), equation 3.
+    Reference: Yang et al. 2023 (arXiv 2211.11158), section 3.2.
 
-    >>> scores = discriminability(np.eye(2), np.array([0, 1]), np.array([[1, 0], [1, 1]]), 2, 20.0)
+    >>> scores = mutual_information(np.eye(2), np.array([0, 1]), np.array([[1, 0], [1, 1]]), 2)
     >>> [round(float(score), 2) for score in scores]
-    [0.69, 0.0]
+    [0.35, 0.08]
     """
     counts_K = np.bincount(labels_N, minlength=num_classes)
     sums_KxE = np.zeros((num_classes, np.shape(embeddings_NxE)[1]), np.float64)
     np.add.at(sums_KxE, labels_N, embeddings_NxE)
     means_KxE = sums_KxE[counts_K > 0] / counts_K[counts_K > 0, None]
-    logits_KxD = scale * means_KxE @ np.asarray(concepts_DxE, np.float64).T
-    logits_KxD -= logits_KxD.max(axis=0)
-    log_p_KxD = logits_KxD - np.log(np.exp(logits_KxD).sum(axis=0))
-    negative_entropy_D = np.sum(np.exp(log_p_KxD) * log_p_KxD, axis=0)
-    return np.maximum(np.log(len(means_KxE)) + negative_entropy_D, 0.0).astype(np.float32)
+    cosines_KxD = np.maximum(means_KxE @ np.asarray(concepts_DxE, np.float64).T, 1e-6)
+    in_class_KxD = cosines_KxD / cosines_KxD.sum(axis=1, keepdims=True)
+    ratio_KxD = in_class_KxD / in_class_KxD.mean(axis=0)
+    shares_D = np.mean(in_class_KxD * np.log(ratio_KxD), axis=0)
+    return np.maximum(len(concepts_DxE) * shares_D, 0.0).astype(np.float32)
 
 
 def greedy_selection(
@@ -46,7 +46,7 @@ def greedy_selection(
     candidates_KxD: np.ndarray,
     k: int,
     *,
-    discriminability_weight: float = 1.0,
+    information_weight: float = 1.0,
     coverage_weight: float = 1.0,
 ) -> np.ndarray:
     """For each class, greedily maximise alpha * sum of scores + beta * coverage of its candidates.
@@ -61,7 +61,7 @@ def greedy_selection(
         candidates_KxD: bool. The work is the sum over classes of k times candidates squared: keep
             to some hundreds a class.
         k: concepts a class; a class with fewer candidates takes all of them.
-        discriminability_weight: alpha.
+        information_weight: alpha.
         coverage_weight: beta.
 
     Returns:
@@ -85,7 +85,7 @@ def greedy_selection(
     index_KxM = np.argsort(~candidates, axis=1, kind="stable")[:, : sizes_K.max()]
     steps = min(k, int(sizes_K.max()))
     picked_KxS = _greedy(
-        jnp.asarray(discriminability_weight * np.asarray(scores_D), jnp.float32),
+        jnp.asarray(information_weight * np.asarray(scores_D), jnp.float32),
         jnp.asarray(concepts_DxE, jnp.float32),
         jnp.asarray(index_KxM, jnp.int32),
         jnp.asarray(sizes_K, jnp.int32),

@@ -1,4 +1,15 @@
-"""DescriptionCLS: the class whose own descriptions the image is, on average, most similar to."""
+"""DescriptionCLS: the class whose own descriptions the image is, on average, most similar to.
+
+The prompt and the mean over a class's descriptions are the published code's. What departs from it,
+and why:
+
+* Descriptions come from the concept set. Where it knows which class each was asked for (as sets
+  from a language model do) a class has its own, as published; else the phrases whose texts are
+  closest to its name, chosen by the encoder itself.
+* All phrases are joined by "which has", as phrases of a concept set name parts. The published code
+  writes "which is" before what begins with "a" or "used", "which" before what begins with "has",
+  "often", "typically", "may" or "can", and "which has" before the rest.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +18,41 @@ import numpy as np
 
 from jaxcbm.baselines.concept_classifier import ConceptClassifier
 from jaxcbm.bottleneck.positives import class_positives
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.errors import UserError
+
+
+def own_descriptions(concepts: ConceptSet, classes: Sequence[str]) -> np.ndarray | None:
+    """Which phrases each class was described by, bool [K, D], by their origins.
+
+    None unless every class has one.
+
+    >>> from jaxcbm.concepts.provenance import Candidate, Origin
+    >>> candidates = [Candidate("red breast", Origin("a guide", class_name="Robin"))]
+    >>> own_descriptions(ConceptSet.from_candidates(candidates), ["robin"]).tolist()
+    [[True]]
+    """
+    rows = {name.casefold(): k for k, name in enumerate(classes)}
+    describes = np.zeros((len(classes), len(concepts)), bool)
+    for d, phrase in enumerate(concepts.phrases):
+        for origin in concepts.origins.get(phrase, ()):
+            if (k := rows.get(origin.class_name.casefold())) is not None:
+                describes[k, d] = True
+    return describes if describes.any(axis=1).all() else None
+
+
+def description_prompts(
+    classes: Sequence[str], phrases: Sequence[str], describes_KxD: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """A sentence for every class and each of its phrases, and whose it is, bool [K, sentences].
+
+    >>> prompts, whose = description_prompts(["robin", "jay"], ["red breast"], np.ones((2, 1)))
+    >>> prompts, whose.tolist()
+    (['robin, which has red breast', 'jay, which has red breast'], [[True, False], [False, True]])
+    """
+    pairs = np.argwhere(np.asarray(describes_KxD, bool))
+    prompts = [f"{classes[k]}, which has {phrases[d]}" for k, d in pairs]
+    return prompts, pairs[:, 0] == np.arange(len(classes))[:, None]
 
 
 def describing_concepts(classes_KxE: np.ndarray, concepts_DxE: np.ndarray, k: int) -> np.ndarray:

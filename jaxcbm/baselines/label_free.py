@@ -1,4 +1,19 @@
-"""Label-free CBM: a projection learned to say what the encoder says, and a sparse head on it."""
+"""Label-free CBM: a projection learned to say what the encoder says, and a sparse head on it.
+
+The objective, its steps and rate, the look at validation every 50 steps and both cutoffs are the
+published code's. What departs from it, and why:
+
+* The table's rows explain the encoder that also teaches: one encoder is at hand. Pass features of
+  any backbone, and its teacher's embeddings as `teacher`, for the published arrangement.
+* Validation is a part of train; the published code stops the training and drops concepts by the
+  official test set.
+* No concept is dropped for low activation unless a cutoff is given: the published ones are cosines
+  of CLIP ViT-B/16, and other encoders have others.
+* Inputs are centred and scaled for the optimizer (the objective ignores that of its outputs), and a
+  concept that never varies is not divided by a deviation of zero.
+* The head comes from `with_sparse_path`: the whole path to a certified gap, a point on it chosen on
+  validation; the published solver takes one given penalty and a number of passes.
+"""
 
 from collections.abc import Sequence
 

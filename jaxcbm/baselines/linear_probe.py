@@ -2,6 +2,13 @@
 
 Solved by L-BFGS to convergence; the l2 penalty is chosen on validation (Radford et al. 2021,
 arXiv 2103.00020, appendix A.3).
+
+What departs from the published protocol, and why:
+
+* Embeddings are those of the shared space, as every other row reads; the published probe takes the
+  features before the projection.
+* Columns are standardised for the solver, so that one range of penalties suits any encoder.
+* It is not the "linear probing" of the Sparse-CBM code, which is a layer on class-name logits.
 """
 
 from collections.abc import Sequence

@@ -45,6 +45,7 @@ def minimise_by_adam(
     passes: int = 1,
     patience: int = 0,
     decay: bool = False,
+    weight_decays: dict[str, float] | None = None,
     seed: int = 0,
 ) -> AdamFit:
     """Minimise a loss by Adam in one compiled program, and keep the best round on validation.
@@ -62,12 +63,13 @@ def minimise_by_adam(
             fill a batch is left out, another one each time.
         patience: stop after so many rounds without a lower validation loss; 0 never stops.
         decay: whether the learning rates fall to zero along a cosine over all `rounds`.
+        weight_decays: of entries of `params`, decoupled as in AdamW; what is not named has none.
         seed: of the order of images and of the noise.
 
     Returns:
         AdamFit.
 
-    Reference: Kingma and Ba 2015 (arXiv 1412.6980).
+    Reference: Kingma and Ba 2015 (arXiv 1412.6980); Loshchilov and Hutter 2019 (arXiv 1711.05101).
 
     >>> def square(params, batch, context, key):
     ...     return jnp.mean((params["x"] - batch) ** 2)
@@ -80,6 +82,7 @@ def minimise_by_adam(
     count = jax.tree.leaves(train)[0].shape[0]
     size = count if batch_size is None else min(batch_size, count)
     rates = {name: jnp.float32(learning_rates[name]) for name in params}
+    shrinks = {name: jnp.float32((weight_decays or {}).get(name, 0.0)) for name in params}
     train, valid, context, params = jax.tree.map(jnp.asarray, (train, valid, context, params))
     best, losses, best_round = _train(
         params,
@@ -87,6 +90,7 @@ def minimise_by_adam(
         valid,
         context,
         rates,
+        shrinks,
         jnp.int32(patience),
         jax.random.key(seed),
         loss=loss,
@@ -152,6 +156,7 @@ def _train(
     valid: Any,
     context: Any,
     rates: dict[str, jax.Array],
+    shrinks: dict[str, jax.Array],
     patience: jax.Array,
     key: jax.Array,
     *,
@@ -181,7 +186,10 @@ def _train(
                 now = {
                     name: rate * 0.5 * (1.0 + jnp.cos(jnp.pi * done)) for name, rate in now.items()
                 }
-            moved = jax.tree.map(lambda old, rate, way: old - rate * way, params, now, directions)
+            moved = jax.tree.map(
+                lambda old, rate, way, shrink: old - rate * (way + shrink * old),
+                *(params, now, directions, shrinks),
+            )
             return (moved, state), None
 
         return jax.lax.scan(step, (params, state), jnp.arange(steps))[0]

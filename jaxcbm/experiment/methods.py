@@ -3,38 +3,49 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from jaxcbm.baselines.concept_classifier import (
     ConceptClassifier,
     activations,
+    as_path_of_one,
     class_logits,
     with_sparse_path,
 )
 from jaxcbm.baselines.concept_discovery import concept_discovery
-from jaxcbm.baselines.description_cls import describing_concepts, description_cls
+from jaxcbm.baselines.description_cls import (
+    describing_concepts,
+    description_cls,
+    description_prompts,
+    own_descriptions,
+)
 from jaxcbm.baselines.label_free import label_free_bottleneck
 from jaxcbm.baselines.labo import labo
 from jaxcbm.baselines.linear_probe import linear_probe
 from jaxcbm.baselines.post_hoc import learned_bottleneck, text_bottleneck, with_residual
+from jaxcbm.baselines.support_vectors import support_vectors
+from jaxcbm.baselines.vlg import PATH_LENGTH, grounded_bottleneck
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES, Objective
 from jaxcbm.bottleneck.objectives.variants import Variant
 from jaxcbm.bottleneck.search import Normalization, Similarity, concept_search
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.features import Splits
+from jaxcbm.data.features import Features, Splits
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.evaluation.evaluate import FittedMethod, fitted_model
+from jaxcbm.evaluation.results.schema import Gift
 from jaxcbm.experiment.config import Experiment
 from jaxcbm.experiment.released import released_fit
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit import fit
 
-# Images that CDM sees in all: 400 epochs of a few thousand.
-_CDM_IMAGES = 2_000_000
+# Steps of methods whose published epochs count on tens of thousands of images: on fewer they take
+# more epochs, on more images fewer.
+_CDM_BATCH, _CDM_STEPS = 2000, 4000
+_LABO_BATCH, _LABO_STEPS = 512, 20_000
 
 
 class Study(NamedTuple):
@@ -64,6 +75,11 @@ class Study(NamedTuple):
         return self.splits.train.annotations is not None
 
     @property
+    def described(self) -> np.ndarray | None:
+        """Which phrases describe each class, bool [K, D], where the concept set knows."""
+        return own_descriptions(self.concepts, self.splits.train.classes)
+
+    @property
     def texts(self) -> tuple[np.ndarray, tuple[str, ...]]:
         """The phrases' embeddings, and the phrases."""
         return self.concepts_DxE, self.concepts.phrases
@@ -79,6 +95,7 @@ class Method(NamedTuple):
         sparse: whether classes use few concepts.
         published_as: key of `jaxcbm.report.published`.
         annotated: whether it needs annotations.
+        given: what it takes besides images and phrases, where the data has it.
         objective: of ours, `paired`, where it is not the experiment's own.
         note: for the table.
     """
@@ -89,6 +106,7 @@ class Method(NamedTuple):
     sparse: bool = False
     published_as: str = ""
     annotated: bool = False
+    given: tuple[Gift, ...] = ("labels",)
     objective: Objective | None = None
     note: str = ""
 
@@ -114,11 +132,21 @@ def search(
 
 
 def descriptions(study: Study, seed: int) -> FittedMethod:
-    """DescriptionCLS with the concepts whose texts are closest to a class."""
+    """DescriptionCLS by its own prompt, with each class's descriptions."""
     few = min(study.experiment.bottleneck.positives_k, len(study.concepts))
-    describes = describing_concepts(study.classes_KxE, study.concepts_DxE, few)
+    classes = study.splits.train.classes
+    prompts, whose = description_prompts(classes, study.concepts.phrases, _describes(study, few))
+    texts = np.asarray(study.encoder.embed_texts(prompts))
     scale = study.encoder.logit_scale
-    return _of_classifier(study, description_cls(*study.texts, describes, scale=scale))
+    return _of_classifier(study, description_cls(texts, prompts, whose, scale=scale))
+
+
+def _describes(study: Study, few: int) -> np.ndarray:
+    """The concepts that describe each class, bool [K, D]: its own where the set knows them, else so
+    many whose texts are closest to it."""
+    if study.described is not None:
+        return study.described
+    return describing_concepts(study.classes_KxE, study.concepts_DxE, few)
 
 
 def probe(study: Study, seed: int) -> FittedMethod:
@@ -133,39 +161,86 @@ def probe(study: Study, seed: int) -> FittedMethod:
 def label_free(study: Study, seed: int) -> FittedMethod:
     """Label-free CBM."""
     bottleneck = label_free_bottleneck(*study.splits[:2], *study.texts, seed=seed)
-    return _of_classifier(study, *with_sparse_path(bottleneck, *study.splits[:2]))
+    return _of_classifier(study, *_sparse(study, bottleneck))
 
 
-def post_hoc(
-    study: Study, seed: int, *, learned: bool = False, hybrid: bool = False
-) -> FittedMethod:
-    """Post-hoc CBM on text vectors, or on vectors learned from annotations; with a residual."""
-    if learned:
-        bottleneck = learned_bottleneck(*study.splits[:2])
-    else:
-        bottleneck = text_bottleneck(*study.texts, len(study.splits.train.classes))
-    model, choice = with_sparse_path(bottleneck, *study.splits[:2])
+def post_hoc(study: Study, seed: int, *, hybrid: bool = False) -> FittedMethod:
+    """Post-hoc CBM on text vectors; with a residual."""
+    bottleneck = text_bottleneck(*study.texts, len(study.splits.train.classes))
+    model, choice = _sparse(study, bottleneck)
     if hybrid:
         return _of_classifier(study, with_residual(model, *study.splits[:2]))
     return _of_classifier(study, model, choice)
 
 
+def learned_post_hoc(study: Study, seed: int, *, pairs: bool) -> FittedMethod:
+    """Post-hoc CBM on vectors learned from annotations, of all images or of some pairs."""
+    learn = {"learn": partial(support_vectors, seed=seed)} if pairs else {}
+    bottleneck = learned_bottleneck(*study.splits[:2], **learn)
+    return _of_classifier(study, *_sparse(study, bottleneck, annotated=True))
+
+
+def grounded(study: Study, seed: int) -> FittedMethod:
+    """VLG-CBM on the data's own annotations."""
+    bottleneck = grounded_bottleneck(*study.splits[:2], seed=seed)
+    fitted = _sparse(study, bottleneck, annotated=True, path_length=PATH_LENGTH)
+    return _of_classifier(study, *fitted)
+
+
+def _sparse(
+    study: Study, bottleneck: ConceptClassifier, *, annotated: bool = False, **own: Any
+) -> tuple[ConceptClassifier, SparseChoice]:
+    """The sparse path of a bottleneck by the settings of ours, but for a method's own.
+
+    Whoever is given annotations has the corrected copy too.
+    """
+    how = study.experiment.sparse_head
+    settings = {
+        "path_length": how.path_length,
+        "l1_ratio": how.l1_ratio,
+        "tolerance": how.tolerance,
+        "max_iterations": how.max_iterations,
+        "within": how.within,
+        "nec": how.nec,
+        "intervened": how.intervened if annotated else 0.0,
+        "copy_weight": how.copy_weight,
+    }
+    return with_sparse_path(bottleneck, *study.splits[:2], **(settings | own))
+
+
 def submodular(study: Study, seed: int) -> FittedMethod:
-    """LaBo: each class chooses among the half of the concepts whose texts are closest to it."""
+    """LaBo: each class chooses among its own concepts, or the half of all whose texts are closest
+    to it; accuracy at a number of concepts by cutting its matrix."""
     half = max(len(study.concepts) // 2, 1)
-    candidates = describing_concepts(study.classes_KxE, study.concepts_DxE, half)
+    train, valid, _ = study.splits
     model = labo(
-        *study.splits[:2], *study.texts, candidates, concepts_a_class=min(50, half), seed=seed
+        *(train, valid, *study.texts, _describes(study, half)),
+        concepts_a_class=min(50, half),
+        epochs=_epochs(train, _LABO_BATCH, _LABO_STEPS),
+        batch_size=_LABO_BATCH,
+        seed=seed,
     )
-    return _of_classifier(study, model)
+    return _of_classifier(study, model, as_path_of_one(model, valid))
 
 
 def discovery(study: Study, seed: int) -> FittedMethod:
-    """CDM: a mask of concepts for each image."""
-    # Gates settle after a number of steps, not of epochs.
-    epochs = int(np.clip(_CDM_IMAGES // len(study.splits.train), 20, 400))
-    model = concept_discovery(*study.splits[:2], *study.texts, epochs=epochs, seed=seed)
-    return _of_classifier(study, model)
+    """CDM: a mask of concepts for each image; accuracy at a number of concepts by cutting its
+    head."""
+    train, valid, _ = study.splits
+    epochs = _epochs(train, _CDM_BATCH, _CDM_STEPS)
+    model = concept_discovery(
+        *(train, valid, *study.texts),
+        epochs=epochs,
+        batch_size=_CDM_BATCH,
+        patience=max(epochs // 10, 1),
+        seed=seed,
+    )
+    return _of_classifier(study, model, as_path_of_one(model, valid))
+
+
+def _epochs(train: Features, batch_size: int, steps: int) -> int:
+    """Passes over train that make so many steps."""
+    return max(steps // max(len(train) // batch_size, 1), 1)
 
 
 def ours(
@@ -187,6 +262,23 @@ def ours(
         training = replace(training, cbl=_optimizer(objective))
     config = replace(base, training=training, bottleneck=bottleneck)
     return fit_on(study, config, concepts or study.concepts)
+
+
+def unannotated(study: Study, seed: int) -> FittedMethod:
+    """What the default is on data without annotations, where the study's experiment would use them.
+
+    Validation goes without them too; metrics have those of all splits, as for every other row.
+    """
+    train, valid = (
+        replace(part, annotations=None, annotation_phrases=()) for part in study.splits[:2]
+    )
+    plain, base = Experiment(), study.experiment
+    training = replace(base.training, cbl=plain.training.cbl, epochs=plain.training.epochs)
+    experiment = replace(base, bottleneck=plain.bottleneck, training=training)
+    splits = Splits(train, valid, study.splits.test)
+    fitted = ours(study._replace(experiment=experiment, splits=splits), seed)
+    # What its numbers mean is then told by the annotations, as it is of the baselines' numbers.
+    return fitted._replace(predict=lambda rows: fitted.predict(rows)._replace(calibration=None))
 
 
 def _optimizer(objective: Objective) -> OptimizerConfig:
@@ -235,7 +327,9 @@ def _of_classifier(
 
 def _search(similarity: Similarity, normalize: Normalization) -> Method:
     run = partial(search, similarity=similarity, normalize=normalize)
-    return Method(run, "training-free", seeded=False, published_as="concept-matrix-search")
+    return Method(
+        run, "training-free", seeded=False, published_as="concept-matrix-search", given=()
+    )
 
 
 def _ours(objective: Objective | None, published_as: str, variant: Variant = "paired") -> Method:
@@ -245,6 +339,7 @@ def _ours(objective: Objective | None, published_as: str, variant: Variant = "pa
         sparse=True,
         published_as=published_as,
         objective=objective if variant == "paired" else None,
+        given=("labels", "annotations"),
     )
 
 
@@ -264,31 +359,58 @@ def _objectives(
 
 
 DEFAULT = "jaxcbm (default)"
+_CUT = "at a number of concepts, the weights of largest magnitude of its dense head"
+_SUPERVISED = Method(
+    grounded, "baseline", sparse=True, annotated=True, given=("labels", "annotations")
+)
 
 METHODS: dict[str, Method] = {
     DEFAULT: _ours(None, ""),
+    f"{DEFAULT}, no annotations": Method(
+        unannotated,
+        "ours",
+        sparse=True,
+        annotated=True,
+        note="the default setting of data without annotations, which it is not shown",
+    ),
     **_objectives("paired", "paired", _ours),
     **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),
+    "VLG-CBM": _SUPERVISED._replace(published_as="vlg-cbm"),
     "Post-hoc CBM, text vectors": Method(
         post_hoc, "baseline", seeded=False, sparse=True, published_as="post-hoc-cbm"
     ),
-    "Post-hoc CBM, learned vectors": Method(
-        partial(post_hoc, learned=True), "baseline", seeded=False, sparse=True, annotated=True
+    "Post-hoc CBM, learned vectors": _SUPERVISED._replace(
+        run=partial(learned_post_hoc, pairs=False), seeded=False
     ),
+    "Post-hoc CBM, SVM vectors": _SUPERVISED._replace(run=partial(learned_post_hoc, pairs=True)),
     "Post-hoc CBM, hybrid": Method(partial(post_hoc, hybrid=True), "baseline", seeded=False),
-    "LaBo": Method(submodular, "baseline", published_as="labo"),
-    "CDM": Method(discovery, "baseline", sparse=True, published_as="cdm"),
+    "LaBo": Method(
+        submodular,
+        "baseline",
+        published_as="labo",
+        given=("labels", "class descriptions"),
+        note=f"{_CUT}; learning rate chosen on validation",
+    ),
+    "CDM": Method(discovery, "baseline", sparse=True, published_as="cdm", note=_CUT),
     **_objectives("released", "released", _released),
     "linear probe": Method(probe, "baseline", seeded=False, published_as="linear-probe"),
     "zero-shot, class names": Method(
-        partial(zero_shot, templates=False), "training-free", seeded=False
+        partial(zero_shot, templates=False), "training-free", seeded=False, given=()
     ),
     "zero-shot, templates": Method(
-        partial(zero_shot, templates=True), "training-free", seeded=False, published_as="zero-shot"
+        partial(zero_shot, templates=True),
+        "training-free",
+        seeded=False,
+        published_as="zero-shot",
+        given=(),
     ),
     "DescriptionCLS": Method(
-        descriptions, "training-free", seeded=False, published_as="description-cls"
+        descriptions,
+        "training-free",
+        seeded=False,
+        published_as="description-cls",
+        given=("class descriptions",),
     ),
     "Concept Matrix Search": _search("cosine", "none"),
     "Concept Matrix Search, centred": _search("cosine", "centred"),
@@ -298,10 +420,17 @@ METHODS: dict[str, Method] = {
 
 def table_of(study: Study) -> dict[str, Method]:
     """The rows that make sense for a dataset: no annotations, no row that needs them, and the
-    experiment's own setting stands in one row only."""
+    experiment's own setting stands in one row only. Nobody is given what the data has not."""
     own, optimizer = study.experiment.bottleneck, study.experiment.training.cbl
+    has: dict[Gift, bool] = {
+        "labels": True,
+        "annotations": study.annotated,
+        "class descriptions": study.described is not None,
+    }
     table = {
-        name: method for name, method in METHODS.items() if study.annotated or not method.annotated
+        name: method._replace(given=tuple(gift for gift in method.given if has[gift]))
+        for name, method in METHODS.items()
+        if study.annotated or not method.annotated
     }
     default = table[DEFAULT]._replace(
         note=f"objective {own.objective}, variant {own.variant}, sampler {own.sampler}"

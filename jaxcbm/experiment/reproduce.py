@@ -154,6 +154,7 @@ def _row(name: str, method: Method, found: Sequence[dict[str, Any]]) -> MethodRe
         seconds=tuple(part["seconds"] for part in found),
         published_as=method.published_as,
         note=method.note,
+        given=method.given,
     )
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcbm.model.concept_values import presence_curves, typical_activations
+from jaxcbm.bottleneck.sparse.corrected_copy import typical_activations
+from jaxcbm.model.concept_values import presence_curves
 
 # Of 1 / T; a model that errs nowhere (or everywhere) on validation ends at one of them.
 _INVERSE_TEMPERATURES = (1e-3, 1e3)

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcbm.bottleneck.sparse.corrected_copy import typical_activations
+
 # Keeps the belief in a concept finite where one threshold parts all its images without an error.
 _RIDGE = 1e-3
 
@@ -39,25 +41,6 @@ def concept_values(activations_NxD: np.ndarray, present_NxD: np.ndarray) -> Conc
     """
     means = typical_activations(activations_NxD, present_NxD)
     return ConceptValues(*means, *presence_curves(activations_NxD, present_NxD))
-
-
-def typical_activations(
-    activations_NxD: np.ndarray, present_NxD: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean activations of images without and with each concept, float64 [D] each.
-
-    NaN for a concept that all or none of the known images have.
-    """
-    activations_NxD = np.asarray(activations_NxD, np.float64)
-    known_NxD = ~np.isnan(present_NxD)
-    with_NxD = known_NxD & (np.nan_to_num(present_NxD) > 0.5)
-    without_NxD = known_NxD & ~with_NxD
-    both_D = with_NxD.any(axis=0) & without_NxD.any(axis=0)
-    absent_D, present_D = (
-        np.where(both_D, _mean(activations_NxD, which_NxD), np.nan)
-        for which_NxD in (without_NxD, with_NxD)
-    )
-    return absent_D, present_D
 
 
 def presence_curves(
@@ -144,7 +127,3 @@ def encoder_answers(
         ]
     )
     return (scores_NxD > thresholds_D[None, :]).astype(np.float64)
-
-
-def _mean(activations_NxD: np.ndarray, which_NxD: np.ndarray) -> np.ndarray:
-    return (activations_NxD * which_NxD).sum(axis=0) / np.maximum(which_NxD.sum(axis=0), 1)

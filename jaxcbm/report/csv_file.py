@@ -10,7 +10,7 @@ from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import summarise
 
 COLUMNS = (
-    *("dataset", "protocol", "encoder", "method", "kind", "sparse"),
+    *("dataset", "protocol", "encoder", "method", "kind", "sparse", "given"),
     *("metric", "mean", "deviation", "seeds"),
 )
 
@@ -29,7 +29,8 @@ def csv_text(results: Sequence[ResultFile]) -> str:
             texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
             for name, values in _values(row).items():
                 mean, deviation, count = summarise(values)
-                head = (*map(as_cell, texts), int(row.sparse), as_cell(name))
+                given = ", ".join(row.given)
+                head = (*map(as_cell, texts), int(row.sparse), given, as_cell(name))
                 writer.writerow((*head, _digits(mean), _digits(deviation), count))
     return buffer.getvalue()
 

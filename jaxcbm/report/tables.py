@@ -57,6 +57,11 @@ def main_table(result: ResultFile) -> Table:
         f"{c.label.removesuffix(' %')}: {c.meaning}" for c in map(metric, names) if c.meaning
     ]
     notes += [f"{'; '.join(meanings)}."] if meanings else []
+    if _told(result.rows):
+        notes.append(
+            "Given: what a method was told besides images, phrases and class names: labels of "
+            "train images, annotations of their concepts, texts on what concepts a class has."
+        )
     notes += [f"{row.name}: {row.note}" for row in result.rows if row.note]
     caption = "Methods on the test split"
     return _metric_table(caption, result, names, tuple(notes), times=True)
@@ -77,8 +82,12 @@ def nec_table(result: ResultFile) -> Table | None:
         return None
     table = [[summarise(at_nec(row, target)) for target in targets] for row in rows]
     cells = _marked(table, [_SHARE] * len(targets))
-    lines = tuple((Cell(row.name), *line) for row, line in zip(rows, cells, strict=True))
-    header = ("method", *(f"NEC {target:g}" for target in targets))
+    told = _told(result.rows)
+    lines = tuple(
+        (Cell(row.name), *line, *([Cell(given(row))] if told else []))
+        for row, line in zip(rows, cells, strict=True)
+    )
+    header = ("method", *(f"NEC {target:g}" for target in targets), *(["given"] * told))
     return Table("Top-1 % at a number of effective concepts (NEC)", header, (Group("", lines),))
 
 
@@ -138,6 +147,7 @@ def _metric_table(
     caption: str, result: ResultFile, names: Sequence[str], notes: tuple[str, ...], *, times: bool
 ) -> Table:
     columns = [metric(name) for name in names]
+    told = _told(result.rows)
     groups = []
     for sparse, title in _GROUPS.items():
         rows = [row for row in result.rows if row.sparse is sparse]
@@ -147,6 +157,7 @@ def _metric_table(
             (
                 Cell(row.name),
                 Cell(row.kind),
+                *([Cell(given(row))] if told else []),
                 *line,
                 *([Cell(mean_and_deviation(summarise(row.seconds), _TIME))] if times else []),
             )
@@ -154,8 +165,19 @@ def _metric_table(
         ]
         if lines:
             groups.append(Group(title, tuple(lines)))
-    header = ("method", "kind", *(column.label for column in columns), *(["fit, s"] * times))
+    first = ("method", "kind", *(["given"] * told))
+    header = (*first, *(column.label for column in columns), *(["fit, s"] * times))
     return Table(caption, header, tuple(groups), notes)
+
+
+def given(row: MethodResult) -> str:
+    """What a method was given, in words."""
+    return ", ".join(row.given) or "nothing"
+
+
+def _told(rows: Sequence[MethodResult]) -> bool:
+    """Whether a file says what its methods were given; older ones do not."""
+    return any(row.given for row in rows)
 
 
 def _marked(

@@ -6,8 +6,8 @@ import numpy as np
 from absl import logging
 
 from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
+from jaxcbm.bottleneck.sparse.corrected_copy import with_corrected_copy
 from jaxcbm.data.features import Features
-from jaxcbm.model.concept_values import concept_values, replacements
 from jaxcbm.model.model import Model
 from jaxcbm.training.config import SparseHeadConfig
 
@@ -29,12 +29,13 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
     """
     train_NxD = model.predict_embeddings(train.as_array()).concept_activations
     valid_NxD = model.predict_embeddings(valid.as_array()).concept_activations
-    present_NxD = train.annotations_of(model.concepts.phrases)
-    labels, weights = np.asarray(train.labels), None
-    if present_NxD is not None and config.intervened > 0:
-        corrected_NxD = correct_some(train_NxD, present_NxD, config.intervened)
-        train_NxD, labels = np.concatenate([train_NxD, corrected_NxD]), np.tile(labels, 2)
-        weights = np.repeat(np.array([1.0, config.copy_weight], np.float32), len(train))
+    train_NxD, labels, weights = with_corrected_copy(
+        train_NxD,
+        np.asarray(train.labels),
+        train.annotations_of(model.concepts.phrases),
+        share=config.intervened,
+        copy_weight=config.copy_weight,
+    )
     choice = choose_sparse_head(
         train_NxD,
         labels,
@@ -76,24 +77,3 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
         metrics={**model.metrics, **metrics},
         sparse_path=choice,
     )
-
-
-def correct_some(
-    activations_NxD: np.ndarray, present_NxD: np.ndarray, share: float, seed: int = 0
-) -> np.ndarray:
-    """Set a random share of the activations to what they are on average where the truth is so.
-
-    The truth is 1 where a concept is in the image and 0 where it is not; where it is NaN, unknown,
-    an activation stays as it is.
-
-    Reference: Koh et al. 2020 (arXiv 2007.04612) for interventions; training on them: Espinosa
-    Zarlenga et al. 2022 (arXiv 2209.09056), there called RandInt.
-
-    >>> activations, present = np.array([[2.0], [4.0], [-1.0]]), np.array([[1.0], [1.0], [0.0]])
-    >>> correct_some(activations, present, share=1.0).ravel().tolist()
-    [3.0, 3.0, -1.0]
-    """
-    right_NxD = replacements(concept_values(activations_NxD, present_NxD), present_NxD)
-    chosen_NxD = np.random.default_rng(seed).random(activations_NxD.shape) < share
-    set_NxD = chosen_NxD & ~np.isnan(right_NxD)
-    return np.where(set_NxD, right_NxD, activations_NxD).astype(np.float32)

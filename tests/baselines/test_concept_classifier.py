@@ -1,3 +1,6 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from concept_problem import accuracy, make_problem
@@ -5,6 +8,7 @@ from concept_problem import accuracy, make_problem
 from jaxcbm.baselines.concept_classifier import (
     ConceptClassifier,
     activations,
+    as_path_of_one,
     class_logits,
     labelled,
     standardised,
@@ -22,7 +26,7 @@ def random_model(gates, seed=0, width=16, concepts=12, classes=4):
     def draw(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
-    gate = (draw(width, concepts), draw(concepts)) if gates else (None, None)
+    gate = (4 * draw(width, concepts), draw(concepts)) if gates else (None, None)
     return ConceptClassifier(
         draw(width, concepts),
         draw(concepts) + 3,
@@ -40,8 +44,9 @@ def test_logits_are_the_definition_written_out(gates):
     for row, logits in zip(rows, class_logits(model, rows), strict=True):
         values = row @ model.concept_kernel + model.concept_bias
         for d in range(12):
-            if gates and row @ model.gate_kernel[:, d] + model.gate_bias[d] <= 0:
-                values[d] = 0
+            if gates:
+                open_d = 1 / (1 + np.exp(-(row @ model.gate_kernel[:, d] + model.gate_bias[d])))
+                values[d] = values[d] * open_d if open_d >= 0.01 else 0
         assert 0 < np.count_nonzero(values) < (12 if gates else 13)
         expected = model.head @ values + model.head_bias + row @ model.residual_kernel
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
@@ -85,6 +90,50 @@ def test_the_chosen_head_is_the_sparsest_good_one():
     np.testing.assert_array_equal(model.head != 0, path.weights[choice.chosen] != 0)
     assert np.max(choice.path.certificate) <= 5e-3
     assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.8
+
+
+@pytest.mark.parametrize("share", [0.0, 0.75])
+def test_annotated_models_may_learn_from_a_corrected_copy(share, monkeypatch):
+    problem, seen = make_problem(), {}
+
+    def remember(rows, labels, *others, weights):
+        seen.update(rows=rows, labels=labels, weights=weights)
+        return SimpleNamespace(head=np.zeros((4, 12)), bias=np.zeros(4))
+
+    monkeypatch.setattr("jaxcbm.baselines.concept_classifier.choose_sparse_head", remember)
+    unknown = np.where(np.arange(300) < 150, -1, problem.train.labels)
+    train = replace(problem.train, labels=unknown.astype(np.int32))
+    bottleneck = text_bottleneck(problem.concepts, problem.phrases, 4)
+    settings = {"intervened": share, "copy_weight": 0.25}
+    model, _ = with_sparse_path(bottleneck, train, problem.valid, **settings)
+    rows, present = activations(model, train.as_array()[150:]), train.annotations[150:]
+    if share == 0:
+        np.testing.assert_array_equal(seen["rows"], rows)
+        assert seen["weights"] is None
+        return
+    copy = rows.copy()
+    for d in range(12):
+        for there in (0, 1):
+            copy[present[:, d] == there, d] = rows[present[:, d] == there, d].mean()
+    corrected = np.random.default_rng(0).random(rows.shape) < share
+    expected = np.concatenate([rows, np.where(corrected, copy, rows)])
+    np.testing.assert_allclose(seen["rows"], expected, atol=1e-5)
+    np.testing.assert_array_equal(seen["labels"], np.tile(train.labels[150:], 2))
+    np.testing.assert_array_equal(seen["weights"], np.repeat([1.0, 0.25], 150))
+
+
+def test_a_dense_head_is_cut_to_its_largest_weights():
+    problem = make_problem()
+    model, rows = random_model(gates=False), problem.test.as_array()
+    choice = as_path_of_one(model, problem.valid)
+    concept_only = model._replace(residual_kernel=None)
+    curve = choice.curve(activations(model, rows), problem.test.labels, targets=(1, 5, 12))
+    for target, found in zip((1, 5, 12), curve.accuracies, strict=True):
+        limit = np.sort(np.abs(model.head).ravel())[::-1][4 * target - 1]
+        cut = concept_only._replace(head=np.where(np.abs(model.head) >= limit, model.head, 0))
+        assert float(found) == pytest.approx(accuracy(class_logits(cut, rows), problem.test))
+    whole = class_logits(concept_only, problem.valid.as_array())
+    assert choice.valid_top1[0] == pytest.approx(accuracy(whole, problem.valid))
 
 
 def test_the_curve_at_full_nec_is_the_last_head():

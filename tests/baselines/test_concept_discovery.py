@@ -4,8 +4,9 @@ import numpy as np
 from concept_problem import accuracy, make_problem, relabelled
 
 from jaxcbm.baselines.concept_classifier import activations, class_logits
-from jaxcbm.baselines.concept_discovery import concept_discovery
+from jaxcbm.baselines.concept_discovery import _loss, concept_discovery
 from jaxcbm.bottleneck.samplers import relaxed_mask
+from jaxcbm.evaluation.calibration import negative_log_likelihood
 
 SETTINGS = {"learning_rate": 1e-2, "epochs": 60, "batch_size": 100}
 
@@ -19,15 +20,39 @@ def active_share(model, part):
     return float(np.mean(part.as_array() @ model.gate_kernel + model.gate_bias > 0))
 
 
-def test_gates_at_inference_are_the_sign_of_their_logits():
+def test_gates_at_inference_are_probabilities_and_shut_below_a_hundredth():
     problem = make_problem()
-    model, rows = fit(problem, kl_weight=1e-2), problem.test.as_array()
-    gates = rows @ model.gate_kernel + model.gate_bias
+    model, rows = fit(problem), problem.test.as_array()
+    model = model._replace(gate_bias=model.gate_bias - 3)
+    gates = 1 / (1 + np.exp(-(rows @ model.gate_kernel + model.gate_bias)))
     values = rows @ model.concept_kernel + model.concept_bias
     found = activations(model, rows)
-    assert 0.05 < np.mean(gates > 0) < 0.95
-    np.testing.assert_array_equal(found[gates <= 0], 0)
-    np.testing.assert_allclose(found[gates > 0], values[gates > 0], atol=1e-5)
+    assert 0.05 < np.mean(gates < 0.01) < 0.95
+    np.testing.assert_array_equal(found[gates < 0.0099], 0)
+    np.testing.assert_allclose(found[gates > 0.0101], (values * gates)[gates > 0.0101], atol=1e-5)
+
+
+def test_the_epoch_is_chosen_by_what_the_model_will_say():
+    """The loss on validation is the cross-entropy of the finished classifier."""
+    problem = make_problem()
+    model, rows = fit(problem), problem.valid.as_array()
+    model = model._replace(gate_bias=model.gate_bias - 3)
+    params = {
+        "gate_kernel": model.gate_kernel,
+        "gate_bias": model.gate_bias,
+        "head_kernel": model.head.T,
+        "head_bias": model.head_bias,
+    }
+    context = {
+        "concept_kernel": model.concept_kernel,
+        "concept_bias": model.concept_bias,
+        "mean": np.zeros(16, np.float32),
+        "inverse": np.ones(16, np.float32),
+        "numbers": np.array([0.1, 1e-4, 1.0], np.float32),
+    }
+    found = _loss(params, (rows, problem.valid.labels), context, None)
+    expected = negative_log_likelihood(class_logits(model, rows), problem.valid.labels)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_it_classifies_and_repeats_itself():

@@ -6,7 +6,11 @@ from jaxcbm.baselines.concept_classifier import class_logits
 from jaxcbm.baselines.description_cls import (
     describing_concepts,
     description_cls,
+    description_prompts,
+    own_descriptions,
 )
+from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.concepts.provenance import Candidate, Origin
 from jaxcbm.errors import UserError
 
 
@@ -52,6 +56,33 @@ def test_class_texts_find_their_own_concepts_in_spite_of_a_hub():
     assert found.sum(axis=1).tolist() == [3] * 4
     assert not found[:, 12].any()
     assert (found[:, :12] & problem.describes).sum() >= 9
+
+
+def test_sets_that_know_their_classes_give_each_its_own():
+    origins = {"red breast": ("robin", "Linnet"), "blue crest": ("jay",), "feathers": ("",)}
+    candidates = [
+        Candidate(phrase, Origin("guide", class_name=name))
+        for phrase, names in origins.items()
+        for name in names
+    ]
+    concepts = ConceptSet.from_candidates(candidates)
+    described = own_descriptions(concepts, ["Jay", "robin", "linnet"])
+    assert described is not None
+    assert described.tolist() == [[False, True, False], [True, False, False], [True, False, False]]
+    assert own_descriptions(concepts, ["jay", "owl"]) is None
+    assert own_descriptions(ConceptSet.from_phrases(origins), ["jay"]) is None
+
+
+def test_each_class_has_a_prompt_for_each_of_its_descriptions():
+    describes = np.array([[1, 0, 1], [0, 1, 1]])
+    prompts, whose = description_prompts(["robin", "jay"], ["a", "b", "c"], describes)
+    assert prompts == [
+        "robin, which has a",
+        "robin, which has c",
+        "jay, which has b",
+        "jay, which has c",
+    ]
+    assert whose.tolist() == [[True, True, False, False], [False, False, True, True]]
 
 
 def test_mistakes_are_told():

@@ -5,6 +5,7 @@ from concept_problem import accuracy, make_problem, relabelled, unit
 from jaxcbm.baselines.concept_classifier import activations, class_logits, with_sparse_path
 from jaxcbm.baselines.label_free import cos_cubed, label_free_bottleneck
 from jaxcbm.bottleneck.objectives.similarity import similarity
+from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
 
 
@@ -78,6 +79,31 @@ def test_concepts_the_backbone_cannot_express_are_removed():
         problem.train, problem.valid, padded, phrases, teacher=teacher, similarity_cutoff=-1
     )
     assert kept.phrases == phrases
+
+
+def test_a_backbone_learns_what_another_encoder_says():
+    """Features of one encoder, scores and texts of another, whose width is another too."""
+    problem = make_problem(noise=0.1)
+    seeing = np.random.default_rng(2).normal(size=(16, 24))
+
+    def of_backbone(part):
+        rows = unit(np.tanh(part.as_array() @ seeing))
+        return Features.from_arrays(rows, part.labels, part.classes)
+
+    train, valid, test = (of_backbone(part) for part in problem[:3])
+    teacher = problem.train.as_array(), problem.valid.as_array()
+    model = label_free_bottleneck(
+        train, valid, problem.concepts, problem.phrases, teacher=teacher, similarity_cutoff=-1
+    )
+    assert model.concept_kernel.shape == (24, 12)
+    values = activations(model, test.as_array())
+    said = problem.test.as_array() @ problem.concepts.T
+    assert cos_cubed(said, values).mean() > 0.7
+    # Its own features are no substitute: their width is not that of the texts.
+    with pytest.raises(ValueError):
+        label_free_bottleneck(train, valid, problem.concepts, problem.phrases)
+    classifier, _ = with_sparse_path(model, train, valid)
+    assert accuracy(class_logits(classifier, test.as_array()), test) > 0.8
 
 
 def test_concepts_that_no_image_shows_are_removed():

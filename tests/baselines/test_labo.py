@@ -5,9 +5,10 @@ import pytest
 from concept_problem import accuracy, make_problem, relabelled, unit
 
 from jaxcbm.baselines.concept_classifier import class_logits
-from jaxcbm.baselines.concept_selection import discriminability, greedy_selection
+from jaxcbm.baselines.concept_selection import greedy_selection, mutual_information
 from jaxcbm.baselines.labo import labo
 from jaxcbm.errors import UserError
+from jaxcbm.evaluation.calibration import negative_log_likelihood
 
 
 def value(scores, concepts, own, chosen, alpha, beta):
@@ -39,7 +40,7 @@ def test_the_greedy_choice_is_the_brute_force_one(weights):
         concepts,
         candidates,
         5,
-        discriminability_weight=weights[0],
+        information_weight=weights[0],
         coverage_weight=weights[1],
     )
     expected = brute_force_greedy(scores, concepts, candidates, 5, *weights)
@@ -60,20 +61,24 @@ def test_the_greedy_value_is_near_the_best():
     assert (1 - 1 / np.e) * best <= value(scores, concepts, own, chosen, 0, 1) <= best + 1e-6
 
 
-def test_discriminability_is_the_missing_entropy():
+def test_scores_are_shares_of_the_mutual_information():
     problem = make_problem()
     rows, labels = problem.train.as_array(), problem.train.labels
-    found = discriminability(rows, labels, problem.concepts, 5, 20.0)
-    for d in range(12):
-        means = np.array([np.mean(rows[labels == k] @ problem.concepts[d]) for k in range(4)])
-        p = np.exp(20 * means) / np.exp(20 * means).sum()
-        np.testing.assert_allclose(found[d], np.log(4) + np.sum(p * np.log(p)), atol=1e-4)
+    texts = np.concatenate([problem.concepts, -problem.concepts[:1]])  # one of negative cosines
+    found = mutual_information(rows, labels, texts, 5)  # the fifth class has no images
+    cosines = [[np.mean(rows[labels == k] @ text) for text in texts] for k in range(4)]
+    joint = np.maximum(cosines, 1e-6)
+    joint /= 4 * joint.sum(axis=1, keepdims=True)
+    information = joint * np.log(joint / (joint.sum(axis=0) * joint.sum(axis=1, keepdims=True)))
+    np.testing.assert_allclose(found / 13, information.sum(axis=0), atol=1e-6)
+    assert found.min() >= 0 and joint.sum() == pytest.approx(1)
 
 
 def test_it_classifies_with_convex_weights_and_repeats_itself():
     problem = make_problem()
     arguments = problem.train, problem.valid, problem.concepts, problem.phrases
     settings = {"concepts_a_class": 2, "scale": 50.0, "epochs": 100, "batch_size": 100}
+    settings["learning_rates"] = (0.03,)
     model, again = (labo(*arguments, problem.describes, **settings) for _ in range(2))
     assert accuracy(class_logits(model, problem.test.as_array()), problem.test) > 0.75
     np.testing.assert_allclose(model.head.sum(axis=1), 50, rtol=1e-4)
@@ -87,8 +92,8 @@ def test_it_classifies_with_convex_weights_and_repeats_itself():
 def test_training_improves_on_the_initial_matrix():
     problem = make_problem()
     arguments = problem.train, problem.valid, problem.concepts, problem.phrases, problem.describes
-    start = labo(*arguments, epochs=1, learning_rate=0.0, scale=50.0)
-    trained = labo(*arguments, epochs=200, scale=50.0)
+    start = labo(*arguments, epochs=1, learning_rates=(0.0,), scale=50.0)
+    trained = labo(*arguments, epochs=200, learning_rates=(0.03,), scale=50.0)
     own, other = start.head[0, problem.describes[0]], start.head[0, ~problem.describes[0]]
     np.testing.assert_allclose(own[:, None] / other[None, :], np.e, rtol=1e-4)
     rows = problem.valid.as_array()
@@ -98,9 +103,28 @@ def test_training_improves_on_the_initial_matrix():
     assert np.ptp(trained.head[0, problem.describes[0]]) > 0.1
 
 
+def test_the_rate_is_the_best_on_validation():
+    problem = make_problem()
+    arguments = problem.train, problem.valid, problem.concepts, problem.phrases, problem.describes
+    settings = {"scale": 50.0, "epochs": 30, "batch_size": 100}
+    slow, fast, both, back = (
+        labo(*arguments, learning_rates=rates, **settings)
+        for rates in ((1e-5,), (0.03,), (1e-5, 0.03), (0.03, 1e-5))
+    )
+
+    def loss(model):
+        return negative_log_likelihood(
+            class_logits(model, problem.valid.as_array()), problem.valid.labels
+        )
+
+    assert loss(fast) < loss(slow)
+    np.testing.assert_array_equal(both.head, fast.head)
+    np.testing.assert_array_equal(back.head, fast.head)
+
+
 def test_renaming_the_classes_renames_the_predictions():
     problem, order = make_problem(), [1, 3, 0, 2]
-    settings = {"concepts_a_class": 2, "scale": 50.0, "epochs": 20}
+    settings = {"concepts_a_class": 2, "scale": 50.0, "epochs": 20, "learning_rates": (0.03,)}
     plain = labo(
         problem.train, problem.valid, problem.concepts, problem.phrases, problem.describes,
         **settings,

@@ -38,16 +38,18 @@ def test_it_finds_the_least_squares_solution():
     np.testing.assert_allclose(found.params["b"], [3.0], atol=1e-2)
 
 
-def test_a_full_batch_is_plain_adam():
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_a_full_batch_is_plain_adam(decay):
+    """With a decay of what is named, AdamW."""
     train, _, params = problem()
-    optimizer = optax.adam(0.1)
+    optimizer = optax.adamw(0.1, weight_decay=decay, mask={"w": True, "b": False})
     state = optimizer.init(params)
     for _ in range(12):
         gradient = jax.grad(least_squares)(params, train, np.float32(0), None)
         with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimizer.update(gradient, state)
+            updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
-    found = fit(batch_size=None, rounds=4, passes=3)
+    found = fit(batch_size=None, rounds=4, passes=3, weight_decays={"w": decay})
     assert found.best_round == 4
     np.testing.assert_allclose(found.params["w"], params["w"], rtol=1e-4)
 

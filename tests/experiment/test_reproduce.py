@@ -59,6 +59,8 @@ def result(reproduced):
 def test_the_result_says_what_it_is_of(result):
     assert (result.dataset, result.protocol, result.seeds) == ("birds", "official", (0, 1))
     assert [row.name for row in result.rows] == ROWS
+    given = [row.given for row in result.rows]
+    assert given == [("labels", "annotations"), ("labels",), ("labels",), ()]
     assert sum((result.images.train, result.images.valid)) == 48 * 3
     assert result.seconds == pytest.approx(sum(sum(row.seconds) for row in result.rows))
     assert "reproduce" in result.command
@@ -262,6 +264,9 @@ def test_the_pooled_protocol_goes_by_its_first_name_too(reproduced, monkeypatch)
     )
 
 
+PHRASES = ConceptSet.from_phrases(["beak", "tail"])
+
+
 def test_rows_that_need_annotations_are_left_out_where_there_are_none():
     experiment = read_experiment(read_config(str(ROOT / "configs" / "quickstart.py")))
 
@@ -270,11 +275,23 @@ def test_rows_that_need_annotations_are_left_out_where_there_are_none():
         part = Features.from_arrays(embeddings, np.arange(6) % 2, ["owl", "wren"], **annotations)
         nothing: Any = None
         texts = [np.zeros((2, 4))] * 3
-        return table_of(Study(experiment, nothing, nothing, Splits(part, part, part), *texts))
+        return table_of(Study(experiment, nothing, PHRASES, Splits(part, part, part), *texts))
 
     with_all = rows(annotations=np.eye(6, 2), annotation_phrases=("beak", "tail"))
-    assert {*with_all} - {*rows()} == {"Post-hoc CBM, learned vectors"}
+    assert {*with_all} - {*rows()} == {
+        f"{DEFAULT}, no annotations",
+        "VLG-CBM",
+        "Post-hoc CBM, learned vectors",
+        "Post-hoc CBM, SVM vectors",
+    }
     assert {*rows()} < {*with_all} <= {*METHODS}
+    for table, given in ((with_all, ("labels", "annotations")), (rows(), ("labels",))):
+        assert table[DEFAULT].given == table["l1-CBM, paired"].given == given
+        assert table["Label-free CBM"].given == ("labels",)
+        assert table["zero-shot, templates"].given == ()
+    supervised = {name for name, row in with_all.items() if "annotations" in row.given}
+    assert {"VLG-CBM", "Post-hoc CBM, SVM vectors", DEFAULT} < supervised
+    assert not {f"{DEFAULT}, no annotations", "Sparse-CBM, released", "CDM"} & supervised
 
 
 PLAIN = asdict(TrainingConfig().cbl)
@@ -294,7 +311,7 @@ def test_the_default_takes_the_place_of_a_row_that_is_the_same_fit(changes, stan
     nothing: Any = None
     part = Features.from_arrays(np.eye(2, 4, dtype=np.float32), [0, 1], ["owl", "wren"])
     texts = [np.zeros((2, 4))] * 3
-    table = table_of(Study(experiment, nothing, nothing, Splits(part, part, part), *texts))
+    table = table_of(Study(experiment, nothing, PHRASES, Splits(part, part, part), *texts))
     assert ("Sigmoid-CBM, paired" not in table) == stands_once
     assert "Contrastive-CBM, paired" in table and "sampler" in table[DEFAULT].note
 

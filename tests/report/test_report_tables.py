@@ -155,6 +155,28 @@ def test_facts_say_which_code_ran_and_how_busy_the_machine_was(tmp_path):
     assert told["load average"] == "0.2 before, at most nan meanwhile, 2 cores"
 
 
+def test_tables_say_what_each_method_was_given():
+    curve = NecCurves((5.0,), ((0.6,),))
+    result = with_rows(
+        row("ours", 0.7, given=("labels", "annotations"), nec_curve=curve),
+        row("text", 0.6, nec_curve=curve),
+    )
+    table, at_nec, told = main_table(result), nec_table(result), ("labels, annotations", "nothing")
+    assert at_nec is not None
+    for each in (table, at_nec):
+        assert tuple(cell.text for cell in column(each, "given").values()) == told
+    assert any(note.startswith("Given: ") for note in table.notes)
+    lines = list(csv.DictReader(io.StringIO(csv_text([result]))))
+    assert {line["method"]: line["given"] for line in lines} == {"ours": told[0], "text": ""}
+
+
+def test_files_that_do_not_say_what_was_given_claim_nothing():
+    result = with_rows(row("a", 0.7, nec_curve=NecCurves((5.0,), ((0.6,),))))
+    for table in (main_table(result), nec_table(result)):
+        assert table is not None and "given" not in table.header
+        assert not any(note.startswith("Given: ") for note in table.notes)
+
+
 def test_csv_has_one_line_a_method_and_metric():
     result = synthetic_result()
     lines = list(csv.DictReader(io.StringIO(csv_text([result]))))

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcbm.bottleneck.sparse.choice import choose_point, choose_sparse_head
+from jaxcbm.bottleneck.sparse.corrected_copy import correct_some
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.model.concept_values import concept_values, replacements
 from jaxcbm.training.config import SparseHeadConfig
-from jaxcbm.training.sparsify import correct_some, sparsify
+from jaxcbm.training.sparsify import sparsify
 
 
 def problem(images=300, concepts=6, classes=3, seed=0):

@@ -8,6 +8,10 @@ from jaxcbm.machine_load import Load
 
 FORMAT, VERSION = "jaxcbm-results", 1
 
+# Class labels of train images, annotations of their concepts, and text that says which concepts
+# belong to which class.
+Gift = Literal["labels", "annotations", "class descriptions"]
+
 Values = tuple[float, ...]
 PerSeed = tuple[Values, ...]
 
@@ -51,6 +55,8 @@ class MethodResult:
         seconds: of fitting, as in `metrics`; may be empty.
         published_as: key of the same method in `jaxcbm.report.published`; "" for none.
         note: one sentence under the table, such as what was chosen on validation.
+        given: what the method was given besides images and phrases; empty for nothing, and in older
+            files, which do not say.
     """
 
     name: str
@@ -61,6 +67,7 @@ class MethodResult:
     seconds: Values = ()
     published_as: str = ""
     note: str = ""
+    given: tuple[Gift, ...] = ()
 
 
 @dataclass(frozen=True)
