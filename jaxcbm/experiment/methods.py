@@ -73,23 +73,25 @@ class Method(NamedTuple):
     """One row of the table.
 
     Attributes:
-        run: (study, seed) -> FittedMethod.
+        run: (study, seed) -> FittedMethod; where there are controls, `concepts` fits it on others.
         kind: as in a result file.
         seeded: whether the seed matters.
         sparse: whether classes use few concepts.
         published_as: key of `jaxcbm.report.published`.
         annotated: whether it needs annotations.
         objective: of ours, `paired`, where it is not the experiment's own.
+        controls: whether it is also fitted on random phrases and on nuisances.
         note: for the table.
     """
 
-    run: Callable[[Study, int], FittedMethod]
+    run: Callable[..., FittedMethod]
     kind: Literal["ours", "baseline", "training-free"]
     seeded: bool = True
     sparse: bool = False
     published_as: str = ""
     annotated: bool = False
     objective: Objective | None = None
+    controls: bool = False
     note: str = ""
 
 
@@ -175,8 +177,9 @@ def ours(
     objective: Objective | None = None,
     variant: Variant = "paired",
     concepts: ConceptSet | None = None,
+    erasure: float | None = None,
 ) -> FittedMethod:
-    """The experiment's own setting, with another concept set where one is given.
+    """The experiment's own setting, with another concept set or erasure where one is given.
 
     With an objective, its activations are its logits and its optimizer is its own.
     """
@@ -186,6 +189,8 @@ def ours(
         bottleneck = replace(bottleneck, objective=objective, variant=variant, sampler="identity")
         training = replace(training, cbl=_optimizer(objective))
     config = replace(base, training=training, bottleneck=bottleneck)
+    if erasure is not None:
+        config = replace(config, sparse_head=replace(base.sparse_head, erasure=erasure))
     return fit_on(study, config, concepts or study.concepts)
 
 
@@ -266,7 +271,15 @@ def _objectives(
 DEFAULT = "jaxcbm (default)"
 
 METHODS: dict[str, Method] = {
-    DEFAULT: _ours(None, ""),
+    DEFAULT: _ours(None, "")._replace(controls=True),
+    "jaxcbm (default), erasure": Method(
+        partial(ours, erasure=1.0),
+        "ours",
+        sparse=True,
+        annotated=True,
+        controls=True,
+        note="no class information in phrases without annotations",
+    ),
     **_objectives("paired", "paired", _ours),
     **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),

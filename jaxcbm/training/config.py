@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxcbm.bottleneck.config import BottleneckConfig
+from jaxcbm.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ class SparseHeadConfig:
             which this share of the entries is set to what the annotation says, so that it goes by
             what a concept means and corrections by hand help; 0 leaves the copy out.
         copy_weight: of an image's corrected copy, where the image itself has weight 1.
+        erasure: share of the class information, 0 to 1, that is taken out of concepts without
+            annotations before the path is solved, where other concepts have some
+            (`jaxcbm.bottleneck.erasure`; docs/leakage.md says what it costs).
         images: a fit that streams its features solves the path on so many of them, drawn by the
             fit's seed, and chooses the point on at most so many of validation.
     """
@@ -95,7 +99,12 @@ class SparseHeadConfig:
     nec: float = 0.0
     intervened: float = 0.75
     copy_weight: float = 0.5
+    erasure: float = 0.0
     images: int = 100_000
+
+    def __post_init__(self):
+        if not 0.0 <= self.erasure <= 1.0:
+            raise UserError(f"config.sparse_head.erasure={self.erasure}: give 0 to 1")
 
 
 @dataclass(frozen=True)
