@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcbm.bottleneck.erasure import erase_classes
+from jaxcbm.bottleneck.erasure import erase, erase_classes
 from jaxcbm.errors import UserError
 
 
@@ -52,6 +52,17 @@ def test_no_other_weights_with_equal_class_means_change_the_outputs_less():
     allowed = np.linalg.svd(deviations)[2][3:].T
     chosen = np.linalg.lstsq(centred @ allowed, centred @ weights, rcond=None)[0]
     np.testing.assert_allclose(erase_classes(weights, rows, labels), allowed @ chosen, atol=1e-4)
+
+
+def test_any_targets_lose_their_covariance():
+    weights, rows, labels = problem()
+    targets = np.stack([np.sin(labels), rows[:, 0] ** 2], axis=1)
+    erased = erase(weights, rows, targets)
+    centred = targets - targets.mean(axis=0)
+    np.testing.assert_allclose(centred.T @ rows @ erased / len(rows), 0, atol=1e-8)
+    onehot = np.eye(4)[labels]
+    same = erase(weights, rows, onehot, 0.3)
+    np.testing.assert_array_equal(erase_classes(weights, rows, labels, 0.3), same)
 
 
 def test_names_of_classes_and_coordinates_of_inputs_do_not_matter():
