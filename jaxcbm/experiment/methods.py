@@ -272,10 +272,8 @@ DEFAULT = "jaxcbm (default)"
 
 METHODS: dict[str, Method] = {
     DEFAULT: _ours(None, "")._replace(controls=True),
-    "jaxcbm (default), erasure": Method(
-        partial(ours, erasure=1.0),
-        "ours",
-        sparse=True,
+    f"{DEFAULT}, erasure": _ours(None, "")._replace(
+        run=partial(ours, erasure=1.0),
         annotated=True,
         controls=True,
         note="no class information in phrases without annotations",
