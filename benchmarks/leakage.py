@@ -10,13 +10,14 @@ reads activations, and the phrases whose annotations are hidden; the pictures st
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from benchmarks.leakage_birds import NUISANCES, Birds, load
 from benchmarks.leakage_page import render
 from benchmarks.leakage_rules import (
     Layer,
@@ -27,84 +28,19 @@ from benchmarks.leakage_rules import (
     penalised,
     standardised,
 )
+from benchmarks.leakage_signs import separability
 from jaxcbm.atomic import atomic_file, write_json
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
-from jaxcbm.data.birds.scene import BACKGROUNDS, Scene, sample_scene
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, concept_auc, concept_fidelity
-from jaxcbm.evaluation.protocol import stratified_split
-from jaxcbm.experiment.config import read_experiment
-from jaxcbm.experiment.prepare import prepare
-from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit import fit
 from jaxcbm.training.sparsify import sparsify
 
-NUISANCES = len(NUISANCE_PHRASES)
 HIDDEN = (0.25, 0.5, 0.75)
 # Of the network that reads as hard as it can.
 WIDER = 512
-# Whether a scene is what each of the nuisance phrases says, in their order.
-PRESENT: tuple[Callable[[Scene], bool], ...] = (
-    *(lambda scene, where=where: scene.background == where for where in BACKGROUNDS),
-    lambda scene: scene.facing < 0,
-    lambda scene: scene.facing > 0,
-    lambda scene: scene.tilt < 0,
-    lambda scene: scene.tilt >= 0,
-    lambda scene: len(scene.leaves_Lx4) > 0,
-    lambda scene: scene.brightness > 0.89,
-    lambda scene: scene.brightness <= 0.89,
-    lambda scene: scene.cast_3[0] > scene.cast_3[2],
-    lambda scene: scene.cast_3[0] <= scene.cast_3[2],
-    lambda scene: scene.shade > 0.25,
-)
-
-
-class Birds(NamedTuple):
-    """Everything that fits share.
-
-    Attributes:
-        encoder: of the images.
-        config: of the quick start.
-        phrases: the birds' own, all annotated, then the nuisances.
-        texts_DxE: their embeddings.
-        splits: features, with annotations of the birds' own phrases.
-        scenes: for each split whether each nuisance is in the picture, float32 [N, 15].
-    """
-
-    encoder: Any
-    config: FitConfig
-    phrases: tuple[str, ...]
-    texts_DxE: np.ndarray
-    splits: Splits
-    scenes: tuple[np.ndarray, ...]
-
-    @property
-    def own(self) -> int:
-        """How many phrases are the birds' own."""
-        return len(self.phrases) - NUISANCES
-
-
-def load(folder: Path) -> Birds:
-    """Encode the birds, or read them where they were encoded."""
-    experiment = read_experiment("quickstart")
-    prepared = prepare(experiment, folder)
-    phrases = (*prepared.concepts.phrases, *NUISANCE_PHRASES)
-    data, classes = experiment.data, len(prepared.splits.train.classes)
-    train, valid, test = map(len, prepared.splits)
-    drawn, held_out = _scenes(data.seed, 1, train + valid), _scenes(data.seed, 3, test)
-    labels = np.repeat(np.arange(classes), len(drawn) // classes)
-    kept, held = stratified_split(labels, data.valid_fraction, data.seed)
-    scenes = drawn[kept], drawn[held], held_out
-    texts_DxE = np.asarray(prepared.encoder.embed_texts(list(phrases)))
-    return Birds(prepared.encoder, experiment.fit, phrases, texts_DxE, prepared.splits, scenes)
-
-
-def _scenes(seed: int, stream: int, count: int) -> np.ndarray:
-    """Whether each nuisance is in each picture, as `jaxcbm.data.birds.birds` draws them."""
-    scenes = [sample_scene(np.random.default_rng([seed, stream, i, 1])) for i in range(count)]
-    return np.array([[is_there(scene) for is_there in PRESENT] for scene in scenes], np.float32)
 
 
 def fit_layer(
@@ -248,6 +184,8 @@ def hiding(birds: Birds, seed: int, share: float) -> dict[str, Layer]:
 def run(folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
     """Every rule, seed by seed; what is known after each."""
     birds = load(folder)
+    train = birds.splits.train
+    signs = separability(birds.texts_DxE, train.as_array(), np.asarray(train.labels), birds.own)
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
     scores: dict[str, list[float]] = {}
     for seed in range(seeds):
@@ -260,8 +198,13 @@ def run(folder: Path, seeds: int) -> Iterator[dict[str, Any]]:
                 value = measure(birds, layer, seed)
                 found.setdefault(group, {}).setdefault(name, []).append(value)
                 print(seed, group, name, {k: round(v, 3) for k, v in value.items()}, flush=True)
-        encoder = birds.encoder.name
-        yield {"encoder": encoder, "seeds": seed + 1, "scores": scores, "rules": found}
+        yield {
+            "encoder": birds.encoder.name,
+            "seeds": seed + 1,
+            "scores": scores,
+            "signs": signs,
+            "rules": found,
+        }
 
 
 def encoder_leakage(birds: Birds, seed: int) -> dict[str, float]:

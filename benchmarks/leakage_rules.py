@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.bottleneck.erasure import erase, erase_classes
@@ -31,7 +32,7 @@ class Layer(NamedTuple):
     @property
     def inputs(self) -> np.ndarray:
         """What the layer reads of the train images, float64 [N, I]."""
-        rows = self.splits.train.as_array()
+        rows = jnp.asarray(self.splits.train.as_array())
         return np.asarray(apply_map(self.model.input_map, rows), np.float64)
 
     @property

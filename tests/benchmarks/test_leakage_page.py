@@ -7,10 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import f_oneway, kurtosis, skew
 
 from benchmarks import leakage_page
-from benchmarks.leakage import PRESENT
+from benchmarks.leakage_birds import PRESENT
 from benchmarks.leakage_rules import Layer, bits, erased, erased_beyond, own_scores, penalised
+from benchmarks.leakage_signs import explained_by, signs
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
@@ -98,6 +100,29 @@ def test_beyond_its_annotations_a_concept_tells_nothing_of_the_class(layer):
     np.testing.assert_array_equal(
         predict(after).concept_logits[:, same], predict(layer).concept_logits[:, same]
     )
+
+
+def test_signs_are_what_they_are_called():
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    scores = rng.exponential(size=(90, 4)) + rng.normal(size=(3, 4))[labels]
+    found = signs(scores, labels)
+    within = scores - np.stack([scores[labels == k].mean(axis=0) for k in range(3)])[labels]
+    np.testing.assert_allclose(found["kurtosis within classes"], kurtosis(within, fisher=False))
+    np.testing.assert_allclose(found["skewness within classes"], skew(within))
+    for d in range(4):
+        groups = f_oneway(*(scores[labels == k, d] for k in range(3))).statistic
+        share = found["share of variance between classes"][d]
+        assert share / (1 - share) * 87 / 2 == pytest.approx(groups)
+
+
+def test_a_phrase_that_combines_others_is_explained_and_a_strange_one_is_not():
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(8, 40))
+    mixed = known.mean(axis=0) + 3 * (known[0] - known[1])
+    strange = np.linalg.svd(known)[2][-1] + known.mean(axis=0)
+    explained = explained_by(known, np.stack([mixed, strange]))
+    assert explained[0] > 0.8 and explained[1] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_every_nuisance_can_be_seen_in_a_scene():
