@@ -227,7 +227,8 @@ def test_rows_that_need_annotations_are_left_out_where_there_are_none():
         return table_of(Study(experiment, nothing, nothing, Splits(part, part, part), *texts))
 
     with_all = rows(annotations=np.eye(6, 2), annotation_phrases=("beak", "tail"))
-    assert {*with_all} - {*rows()} == {"Post-hoc CBM, learned vectors"}
+    needy = {"Post-hoc CBM, learned vectors", f"{DEFAULT}, erasure"}
+    assert {*with_all} - {*rows()} == needy
     assert {*rows()} < {*with_all} <= {*METHODS}
 
 
