@@ -45,7 +45,8 @@ FINDINGS = """
 - **A phrase without annotations that is about the class loses its meaning.** Of the birds' own
   phrases whose annotations were hidden, erasure leaves an AUC little above 0.5; leaving them out
   altogether costs less accuracy. No statistic of labels and scores that was tried tells such a
-  phrase from a nuisance reliably (last table). So erasure is off by default, and there is no rule here for a set without annotations.
+  phrase from a nuisance reliably (last table). So erasure is off by default, and there is no rule
+  here for a set without annotations.
 - **Annotated phrases about a scene** leak little, as they are learnt from what they mean; erasing
   classes from them too takes the rest and leaves them nearly all of their AUC.
   `config.sparse_head.erasure` does not do that: it leaves annotated phrases alone.
