@@ -89,7 +89,7 @@ class Method(NamedTuple):
     """One row of the table.
 
     Attributes:
-        run: (study, seed) -> FittedMethod.
+        run: (study, seed) -> FittedMethod; where there are controls, `concepts` fits it on others.
         kind: as in a result file.
         seeded: whether the seed matters.
         sparse: whether classes use few concepts.
@@ -97,10 +97,11 @@ class Method(NamedTuple):
         annotated: whether it needs annotations.
         given: what it takes besides images and phrases, where the data has it.
         objective: of ours, `paired`, where it is not the experiment's own.
+        controls: whether it is also fitted on random phrases and on nuisances.
         note: for the table.
     """
 
-    run: Callable[[Study, int], FittedMethod]
+    run: Callable[..., FittedMethod]
     kind: Literal["ours", "baseline", "training-free"]
     seeded: bool = True
     sparse: bool = False
@@ -108,6 +109,7 @@ class Method(NamedTuple):
     annotated: bool = False
     given: tuple[Gift, ...] = ("labels",)
     objective: Objective | None = None
+    controls: bool = False
     note: str = ""
 
 
@@ -250,8 +252,9 @@ def ours(
     objective: Objective | None = None,
     variant: Variant = "paired",
     concepts: ConceptSet | None = None,
+    erasure: float | None = None,
 ) -> FittedMethod:
-    """The experiment's own setting, with another concept set where one is given.
+    """The experiment's own setting, with another concept set or erasure where one is given.
 
     With an objective, its activations are its logits and its optimizer is its own.
     """
@@ -261,6 +264,8 @@ def ours(
         bottleneck = replace(bottleneck, objective=objective, variant=variant, sampler="identity")
         training = replace(training, cbl=_optimizer(objective))
     config = replace(base, training=training, bottleneck=bottleneck)
+    if erasure is not None:
+        config = replace(config, sparse_head=replace(base.sparse_head, erasure=erasure))
     return fit_on(study, config, concepts or study.concepts)
 
 
@@ -365,13 +370,19 @@ _SUPERVISED = Method(
 )
 
 METHODS: dict[str, Method] = {
-    DEFAULT: _ours(None, ""),
+    DEFAULT: _ours(None, "")._replace(controls=True),
     f"{DEFAULT}, no annotations": Method(
         unannotated,
         "ours",
         sparse=True,
         annotated=True,
         note="the default setting of data without annotations, which it is not shown",
+    ),
+    f"{DEFAULT}, erasure": _ours(None, "")._replace(
+        run=partial(ours, erasure=1.0),
+        annotated=True,
+        controls=True,
+        note="no class information in phrases without annotations; all of the birds' own have some",
     ),
     **_objectives("paired", "paired", _ours),
     **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),

@@ -35,7 +35,7 @@ from jaxcbm.evaluation.results.schema import (
 )
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.evaluate import nuisances_of
-from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Study, ours, table_of
+from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Study, table_of
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 from jaxcbm.machine_load import Load, watch_load
 
@@ -194,7 +194,7 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
             study.splits,
             # What the default is known for beyond its row; the other rows go without.
             policies=tuple(POLICIES) if name == DEFAULT else (),
-            refit=partial(_refit, study, seed) if name == DEFAULT else None,
+            refit=partial(_refit, method, study, seed) if method.controls else None,
             random_phrases=study.experiment.evaluation.random_phrases,
             nuisances=nuisances_of(study.experiment),
             seed=seed,
@@ -212,8 +212,8 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
     return part
 
 
-def _refit(study: Study, seed: int, concepts: ConceptSet) -> FittedMethod:
-    return ours(study, seed, concepts=concepts)
+def _refit(method: Method, study: Study, seed: int, concepts: ConceptSet) -> FittedMethod:
+    return method.run(study, seed, concepts=concepts)
 
 
 def _key(config: dict[str, Any], study: Study) -> str:

@@ -83,6 +83,9 @@ class SparseHeadConfig:
             which this share of the entries is set to what the annotation says, so that it goes by
             what a concept means and corrections by hand help; 0 leaves the copy out.
         copy_weight: of an image's corrected copy, where the image itself has weight 1.
+        erasure: share of the class information, 0 to 1, that is taken out of concepts without
+            annotations before the path is solved, where other concepts have some
+            (`jaxcbm.bottleneck.erasure`; docs/leakage.md says what it costs).
         images: a fit that streams its features solves the path on so many of them, drawn by the
             fit's seed, and chooses the point on at most so many of validation.
     """
@@ -96,6 +99,7 @@ class SparseHeadConfig:
     nec: NonNegative = 0.0
     intervened: Share = 0.75
     copy_weight: NonNegative = 0.5
+    erasure: Share = 0.0
     images: Count = 100_000
 
 

@@ -10,6 +10,7 @@ from jaxcbm.bottleneck.sparse.corrected_copy import with_corrected_copy
 from jaxcbm.data.features import Features
 from jaxcbm.model.model import Model
 from jaxcbm.training.config import SparseHeadConfig
+from jaxcbm.training.erase import erase_unannotated
 
 
 def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadConfig) -> Model:
@@ -27,6 +28,7 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
         numbers (`lambda`, `nec`, `valid_top1`, `certificate`), ANEC on validation, and what was
         chosen.
     """
+    model = erase_unannotated(model, train, config.erasure)
     train_NxD = model.predict_embeddings(train.as_array()).concept_activations
     valid_NxD = model.predict_embeddings(valid.as_array()).concept_activations
     train_NxD, labels, weights = with_corrected_copy(

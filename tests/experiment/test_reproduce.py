@@ -279,6 +279,7 @@ def test_rows_that_need_annotations_are_left_out_where_there_are_none():
 
     with_all = rows(annotations=np.eye(6, 2), annotation_phrases=("beak", "tail"))
     assert {*with_all} - {*rows()} == {
+        f"{DEFAULT}, erasure",
         f"{DEFAULT}, no annotations",
         "VLG-CBM",
         "Post-hoc CBM, learned vectors",
@@ -314,6 +315,24 @@ def test_the_default_takes_the_place_of_a_row_that_is_the_same_fit(changes, stan
     table = table_of(Study(experiment, nothing, PHRASES, Splits(part, part, part), *texts))
     assert ("Sigmoid-CBM, paired" not in table) == stands_once
     assert "Contrastive-CBM, paired" in table and "sampler" in table[DEFAULT].note
+
+
+def test_controls_fit_the_row_that_they_stand_in(monkeypatch):
+    from jaxcbm.experiment import methods, reproduce
+
+    seen = []
+    monkeypatch.setattr(methods, "fit_on", lambda study, config, on: seen.append((config, on)))
+    study: Any = SimpleNamespace(experiment=read_experiment("quickstart"), concepts="its own")
+    others: Any = "others"
+    rows = {name: METHODS[name] for name in (DEFAULT, "jaxcbm (default), erasure")}
+    assert {name for name, row in METHODS.items() if row.controls} == set(rows)
+    for row in rows.values():
+        row.run(study, 3)
+        reproduce._refit(row, study, 3, others)
+    (plain, own), (again, on), (erased, _), (erased_again, _) = seen
+    assert (own, on, plain) == ("its own", "others", again)
+    assert (plain.sparse_head.erasure, erased.sparse_head.erasure) == (0.0, 1.0)
+    assert erased == erased_again and erased.training == plain.training
 
 
 def test_every_shipped_dataset_has_its_config():
