@@ -50,6 +50,8 @@ def run(
     protocol: Protocol = "official",
     methods: Sequence[str] = (),
     command: str = "",
+    rows_only: bool = False,
+    name: str = "",
 ) -> Path:
     """Run every method for every seed; what is done already is not run again.
 
@@ -61,9 +63,12 @@ def run(
         protocol: `official` splits, or `pooled` ones (`released`, an older name, is taken too).
         methods: names of rows; empty: all of them.
         command: what to say the file was written by.
+        rows_only: leave out what is measured and shown of the default beyond the other rows.
+        name: of the result file in `workdir`.
 
     Returns:
-        The result file: `results-official.json`, or `results-released.json` of pooled splits.
+        The result file: `results-official.json`, or `results-released.json` of pooled splits,
+        unless it is named.
 
     Raises:
         UserError: an unknown method, or no seed.
@@ -78,19 +83,20 @@ def run(
     require_frozen(experiment, "reproduce")
     prepared = prepare(experiment, workdir)
     study = make_study(prepared, experiment)
-    parts = workdir / "parts" / _key(asdict(experiment), study)
+    parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
     table = table_of(study)
     measured = {
-        name: [
-            _part(name, method, study, seed, parts) for seed in range(seeds if method.seeded else 1)
+        row: [
+            _part(row, method, study, seed, parts, whole=row == DEFAULT and not rows_only)
+            for seed in range(seeds if method.seeded else 1)
         ]
-        for name, method in table.items()
-        if not methods or name in methods
+        for row, method in table.items()
+        if not methods or row in methods
     }
-    rows = [_row(name, table[name], found) for name, found in measured.items()]
+    rows = [_row(row, table[row], found) for row, found in measured.items()]
     # What the first seed's default is shown by is cheap beside the table, and made anew.
     shown: dict[str, Any] = {}
-    if DEFAULT in measured:
+    if DEFAULT in measured and not rows_only:
         from jaxcbm.experiment.showcase import showcase
 
         shown = showcase(study, prepared.pictures, DEFAULT)
@@ -106,10 +112,11 @@ def run(
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
         command=command,
+        dials=experiment.data.dials.turned,
         interventions=_interventions(DEFAULT, measured.get(DEFAULT, [])),
         **shown,
     )
-    file = workdir / f"results-{told}.json"
+    file = workdir / (name or f"results-{told}.json")
     if is_main():
         write_result(file, result)
     return file
@@ -167,8 +174,13 @@ def _interventions(row: str, found: Sequence[dict[str, Any]]) -> tuple[Intervent
     )
 
 
-def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> dict[str, Any]:
-    """One method, one seed: read where it was run before, else run and written."""
+def _part(
+    name: str, method: Method, study: Study, seed: int, parts: Path, *, whole: bool
+) -> dict[str, Any]:
+    """One method, one seed: read where it was run before, else run and written.
+
+    As a whole it is measured with interventions and controls too.
+    """
     slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     file = parts / f"{slug}-{seed}.json"
     if decide(f"{slug}-{seed}", file.exists()):
@@ -179,9 +191,8 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
     found = evaluate(
         fitted,
         study.splits,
-        # What the default is known for beyond its row; the other rows go without.
-        policies=tuple(POLICIES) if name == DEFAULT else (),
-        refit=partial(_refit, study, seed) if name == DEFAULT else None,
+        policies=tuple(POLICIES) if whole else (),
+        refit=partial(_refit, study, seed) if whole else None,
         random_phrases=study.experiment.evaluation.random_phrases,
         nuisances=nuisances_of(study.experiment),
         seed=seed,

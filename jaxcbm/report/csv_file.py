@@ -26,14 +26,15 @@ def csv_text(results: Sequence[ResultFile]) -> str:
     for result in results:
         for row in result.rows:
             texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
-            for name, values in _values(row).items():
+            for name, values in row_values(row).items():
                 mean, deviation, count = summarise(values)
                 head = (*map(_tame, texts), int(row.sparse), _tame(name))
                 writer.writerow((*head, _digits(mean), _digits(deviation), count))
     return buffer.getvalue()
 
 
-def _values(row: MethodResult) -> dict[str, Sequence[float]]:
+def row_values(row: MethodResult) -> dict[str, Sequence[float]]:
+    """Every metric of a method, its fitting time and points of its NEC curve, a value a seed."""
     values: dict[str, Sequence[float]] = dict(row.metrics)
     if row.seconds:
         values["seconds"] = row.seconds
