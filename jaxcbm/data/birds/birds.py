@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from jaxcbm.data.birds.captions import write_captions
-from jaxcbm.data.birds.dials import Dials, marked_share, withheld_phrases
+from jaxcbm.data.birds.dials import Dials, marked_share, with_noise, withheld_phrases
 from jaxcbm.data.birds.drawing import PARTS, draw_bird, draw_parts
 from jaxcbm.data.birds.scene import Scene, sample_scene, strengthened
 from jaxcbm.data.birds.species import (
@@ -176,12 +176,14 @@ def _paint(
         done = [paint(job) for job in jobs]
     pixels = np.stack([image for image, _ in done]) if done else np.zeros((0, size, size, 3), "u1")
     annotations = one_hot(np.array(values, np.int64).reshape(-1, len(SIZES)))
-    known = _known_columns(dials, key[0])
+    told = with_noise(annotations, dials.annotation_noise, _chance(key, 0, _NOISE))
+    withheld = withheld_phrases(dials.missing_concepts, key[0])
+    known = [a for a, phrase in enumerate(PHRASES) if phrase not in withheld]
     return ImageSet(
         source=ArrayImages(pixels, prefix=f"birds/{split}"),
         labels=labels,
         classes=classes,
-        annotations=_with_noise(annotations, key, dials.annotation_noise)[:, known],
+        annotations=told[:, known],
         annotation_phrases=tuple(PHRASES[a] for a in known),
         captions=tuple(captions for _, captions in done),
     )
@@ -202,19 +204,6 @@ def _scene(key: tuple[int, int], index: int, dials: Dials) -> Scene:
     if not dials.nuisances:
         return scene
     return strengthened(scene, dials.nuisances, _chance(key, index, _CLUTTER))
-
-
-def _with_noise(annotations_NxA: np.ndarray, key: tuple[int, int], share: float) -> np.ndarray:
-    """Annotations of which a share is flipped; a greater share flips those of a smaller one."""
-    if not share:
-        return annotations_NxA
-    drawn = [_chance(key, i, _NOISE).random(len(PHRASES)) for i in range(len(annotations_NxA))]
-    return np.where(np.array(drawn) < share, 1 - annotations_NxA, annotations_NxA)
-
-
-def _known_columns(dials: Dials, seed: int) -> list[int]:
-    withheld = withheld_phrases(dials.missing_concepts, seed)
-    return [a for a, phrase in enumerate(PHRASES) if phrase not in withheld]
 
 
 def _chance(key: tuple[int, int], index: int, what: int) -> np.random.Generator:

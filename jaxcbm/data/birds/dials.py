@@ -47,6 +47,15 @@ class Dials:
 DIALS = tuple(field.name for field in fields(Dials))
 
 
+def with_noise(annotations_NxA: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Annotations of which a share is flipped; a greater share flips those of a smaller one.
+
+    >>> with_noise(np.zeros((1, 3), np.float32), 1.0, np.random.default_rng(0)).tolist()
+    [[1.0, 1.0, 1.0]]
+    """
+    return np.where(rng.random(annotations_NxA.shape) < share, 1 - annotations_NxA, annotations_NxA)
+
+
 def withheld_phrases(share: float, seed: int) -> frozenset[str]:
     """The phrases of birds that nobody thought of; a greater share holds those of a smaller one.
 
