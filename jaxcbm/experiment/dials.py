@@ -51,6 +51,10 @@ def run(
     if unknown := [name for name in dials if name not in DIALS]:
         raise UserError(f"no dial {unknown[0]!r}: choose among {', '.join(DIALS)}")
     experiment = read_experiment(config, changes)
+    if experiment.data.name != "birds":
+        raise UserError(
+            f"config.data.name={experiment.data.name} has no dials: they are the birds'"
+        )
     if turned := experiment.data.dials.turned:
         raise UserError(f"config.data.dials.{next(iter(turned))} is set: `jaxcbm dials` sets it")
     levels = {"zero": {}} | {

@@ -34,18 +34,18 @@ class Point(NamedTuple):
 
 
 def points_of(results: Sequence[ResultFile]) -> list[Point]:
-    """What was measured, dial by dial; the result of no dial turned begins each of them.
+    """What was measured, dial by dial and level by level; all at zero begins each dial.
 
     Raises:
         UserError: none or several of the results have all dials at zero, or one has several turned.
     """
     zero = [result for result in results if not result.dials]
-    turned = [result for result in results if result.dials]
+    turned = sorted((r for r in results if r.dials), key=lambda r: [*r.dials.values()])
     if len(zero) != 1 or any(len(result.dials) > 1 for result in turned):
         raise UserError("give one result of all dials at zero, and others of one dial each")
     return [
         Point(dial, result.dials.get(dial, 0.0), row.name, name, values)
-        for dial in dict.fromkeys(dial for result in turned for dial in result.dials)
+        for dial in dict.fromkeys(dial for result in results for dial in result.dials)
         for result in (*zero, *(result for result in turned if dial in result.dials))
         for row in result.rows
         for name, values in row_values(row).items()
