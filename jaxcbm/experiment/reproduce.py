@@ -87,7 +87,7 @@ def run(
     table = table_of(study)
     measured = {
         row: [
-            _part(row, method, study, seed, parts, whole=row == DEFAULT and not rows_only)
+            _part(row, method, study, seed, parts, rows_only)
             for seed in range(seeds if method.seeded else 1)
         ]
         for row, method in table.items()
@@ -175,12 +175,9 @@ def _interventions(row: str, found: Sequence[dict[str, Any]]) -> tuple[Intervent
 
 
 def _part(
-    name: str, method: Method, study: Study, seed: int, parts: Path, *, whole: bool
+    name: str, method: Method, study: Study, seed: int, parts: Path, rows_only: bool
 ) -> dict[str, Any]:
-    """One method, one seed: read where it was run before, else run and written.
-
-    As a whole it is measured with interventions and controls too.
-    """
+    """One method, one seed: read where it was run before, else run and written."""
     slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     file = parts / f"{slug}-{seed}.json"
     if decide(f"{slug}-{seed}", file.exists()):
@@ -191,8 +188,8 @@ def _part(
     found = evaluate(
         fitted,
         study.splits,
-        policies=tuple(POLICIES) if whole else (),
-        refit=partial(_refit, study, seed) if whole else None,
+        policies=tuple(POLICIES) if name == DEFAULT and not rows_only else (),
+        refit=partial(_refit, study, seed) if name == DEFAULT and not rows_only else None,
         random_phrases=study.experiment.evaluation.random_phrases,
         nuisances=nuisances_of(study.experiment),
         seed=seed,

@@ -43,15 +43,18 @@ _BIRDS = 6
 
 @styled
 def curves_figure(points: Sequence[Point]) -> Figure:
-    """A panel for every dial and metric of `METRICS`, a curve for every method."""
+    """A panel for every dial and metric of `METRICS`, a curve for every method.
+
+    Panels of a metric show the range of the coloured curves; what lies elsewhere is cut off.
+    """
     dials = dials_of(points)
     figure = Figure(figsize=(2.9 * len(dials) + 0.9, 10.4))
     grid = figure.subplots(len(METRICS), len(dials), sharex="col", sharey="row", squeeze=False)
     lines: dict[str, Line2D] = {}
     for panels, name in zip(grid, METRICS, strict=True):
         for panel, dial in zip(panels, dials, strict=True):
-            own = [p for p in points if (p.dial, p.metric) == (dial, name)]
-            lines |= _draw(panel, own)
+            lines |= _draw(panel, [p for p in points if (p.dial, p.metric) == (dial, name)])
+        _show_coloured(panels[0], [p for p in points if p.metric == name])
         column = metric(name)
         if column.percent:
             panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=""))
@@ -65,7 +68,7 @@ def curves_figure(points: Sequence[Point]) -> Figure:
     other = Line2D([], [], color=light("neutral"), linewidth=0.9)
     figure.legend(
         [*(lines[name] for name in names), other], [*names, "other methods"],
-        loc="outside lower center", ncols=4,
+        loc="outside lower center", ncols=max(len(dials) - 1, 1),
     )  # fmt: skip
     return figure
 
@@ -86,6 +89,16 @@ def _draw(panel: Axes, points: Sequence[Point]) -> dict[str, Line2D]:
         for name, own in shown.items()
     }
     return curves_over_seeds(panel, seeds, [HIGHLIGHTED.index(name) for name in seeds])
+
+
+def _show_coloured(panel: Axes, points: Sequence[Point]) -> None:
+    """Set the range of the axis: methods that learn nothing would leave no room for the others."""
+    means = [summarise(p.values).mean for p in points if p.method in HIGHLIGHTED]
+    if not np.isfinite(means).any():
+        return
+    low, high = np.nanmin(means), np.nanmax(means)
+    room = max(0.06 * (high - low), 0.005)
+    panel.set_ylim(low - room, high + room)
 
 
 @styled

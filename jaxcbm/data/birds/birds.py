@@ -45,7 +45,7 @@ def load_birds(
     """Birds of the 48 species, painted on the spot.
 
     An individual differs from its species in each attribute with probability 0.06. Annotations and
-    captions tell what is painted, not what is typical.
+    captions tell what is painted, not what is typical; a dial may falsify annotations.
 
     Args:
         split: "train", "valid" or "test"; no two share a picture.
