@@ -1,6 +1,8 @@
 """The page of the birds' dials: what is drawn and written is what was measured."""
 
+import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from jaxcbm.report.dials_page import page_text
 from jaxcbm.report.dials_points import METRICS as DRAWN
 from jaxcbm.report.dials_points import csv_text, dials_of, points_of
 from jaxcbm.report.facts import section_title, sections
-from jaxcbm.report.metric_names import summarise
+from jaxcbm.report.metric_names import metric, number, summarise
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def at(level: float, **dials: float) -> ResultFile:
@@ -75,10 +79,10 @@ def test_curves_are_drawn_at_what_was_measured(results):
     panels = np.array(curves_figure(points).axes).reshape(len(DRAWN), 2)
     for column, dial in enumerate(dials_of(points)):
         assert panels[0, column].get_title(loc="left") == TITLES[dial]
-        for row, metric in enumerate(DRAWN):
+        for row, name in enumerate(DRAWN):
             means: dict[str, list[tuple[float, float]]] = {}
             for p in points:
-                if (p.dial, p.metric) == (dial, metric):
+                if (p.dial, p.metric) == (dial, name):
                     means.setdefault(p.method, []).append((p.level, summarise(p.values).mean))
             drawn = [line.get_xydata() for line in panels[row, column].get_lines()]
             expected = sorted(sorted(curve) for curve in means.values())
@@ -117,3 +121,29 @@ def test_birds_are_shown_for_dials_of_pictures_alone():
 def test_a_report_tells_dials_apart(results):
     titles = [section_title(section) for section in sections(results)]
     assert len({*titles}) == len(results) and any("shortcut 0.6" in title for title in titles)
+
+
+def test_the_page_in_docs_says_what_its_numbers_say():
+    """Its tables against results/dials.csv beside it, which is behind the curves too."""
+    page = (DOCS / "dials.md").read_text(encoding="utf-8")
+    with (DOCS / "results" / "dials.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    ends = {line["dial"]: 0.0 for line in lines}
+    for line in lines:
+        ends[line["dial"]] = max(ends[line["dial"]], float(line["level"]))
+    assert tuple(ends) == DIALS
+    for name in DRAWN:
+        column = metric(name)
+        table = page.partition(f"### {column.label}\n")[2].partition("###")[0]
+        told = {cells[0]: cells[1:] for cells in map(cells_of, table.splitlines()) if cells}
+        for line in lines:
+            places = [0] if float(line["level"]) == 0 else []
+            if float(line["level"]) == ends[line["dial"]]:
+                places = [1 + DIALS.index(line["dial"])]
+            for place in places if line["metric"] == name else ():
+                said = told[line["method"]][place].split()[0]
+                assert said == number(float(line["mean"] or "nan"), column)
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
