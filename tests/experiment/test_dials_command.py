@@ -8,6 +8,7 @@ import pytest
 from jaxcbm.cli import main
 from jaxcbm.data.birds.dials import DIALS
 from jaxcbm.data.birds.species import PHRASES
+from jaxcbm.data.datasets import load_dataset
 from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.experiment import dials
 from jaxcbm.experiment.config import read_experiment
@@ -126,3 +127,12 @@ def test_a_dial_leaves_the_concept_set_of_other_settings_alone():
     assert fewer.filters[-1].name == "missing_concepts"
     others = {*phrases(concepts="cub").phrases} - {*PHRASES}
     assert others <= {*phrases(data__dials__missing_concepts=0.5, concepts="cub").phrases}
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_concept_set_and_annotations_lack_the_same_phrases(seed):
+    changes = {"data.dials.missing_concepts": 0.5, "data.seed": seed, "data.images_per_class": 1}
+    experiment = read_experiment("quickstart", changes)
+    kept = {*concepts_of(experiment).phrases}
+    for images in load_dataset(experiment.data):
+        assert images is not None and {*images.annotation_phrases} == kept

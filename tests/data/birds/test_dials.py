@@ -195,7 +195,8 @@ def test_a_share_of_individuals_has_one_more_odd_trait(split):
     np.testing.assert_array_equal(
         (typical_NxA * after.annotations).sum(axis=1), shown_as_before - changed
     )
-    more = paint(split, 4, atypical=0.8).annotations
+    more = paint(split, 4, atypical=1.0).annotations
+    assert ((before.annotations != more).sum(axis=1) == 2).all()
     np.testing.assert_array_equal(more[changed > 0], after.annotations[changed > 0])
 
 
