@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
         commands,
         "dials",
         run,
-        "run every method on birds that are made harder by one dial at a time, and draw what it "
-        "does to them; resumes where it stopped",
+        "run every method on the quick start's birds, made harder by one dial at a time, and draw "
+        "what that does to them; resumes where it stopped",
         "jaxcbm dials --workdir=runs/dials",
     )
     add_config(parser, default="quickstart")

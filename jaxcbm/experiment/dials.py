@@ -43,7 +43,7 @@ def run(
         command: what to say the files were written by.
 
     Returns:
-        The result files, `results/dials/*.json`: that of all dials at zero, then level by level.
+        The result files, `results/dials/*.json`: level by level, then that of all dials at zero.
 
     Raises:
         UserError: an unknown dial or method, no seed, or another dataset.
@@ -52,16 +52,15 @@ def run(
         raise UserError(f"no dial {unknown[0]!r}: choose among {', '.join(DIALS)}")
     experiment = read_experiment(config, changes)
     if experiment.data.name != "birds":
-        raise UserError(
-            f"config.data.name={experiment.data.name} has no dials: they are the birds'"
-        )
+        raise UserError(f"config.data.name={experiment.data.name} has no dials: name the birds")
     if turned := experiment.data.dials.turned:
         raise UserError(f"config.data.dials.{next(iter(turned))} is set: `jaxcbm dials` sets it")
-    levels = {"zero": {}} | {
+    # Zero comes last: of several processes, the first that is through with its own dials does it.
+    levels = {
         f"{dial}-{level:g}": {f"data.dials.{dial}": level}
         for dial in dials or DIALS
         for level in LEVELS[dial]
-    }
+    } | {"zero": {}}
     return [
         reproduce.run(
             experiment,
