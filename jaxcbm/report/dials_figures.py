@@ -64,10 +64,11 @@ def curves_figure(points: Sequence[Point]) -> Figure:
         top.set_title(TITLES[dial], loc="left")
         bottom.set_xlabel(_AXES[dial])
         bottom.set_xticks(dials[dial])
-    names = [name for name in HIGHLIGHTED if name in lines]
-    other = Line2D([], [], color=light("neutral"), linewidth=0.9)
+    shown = {name: lines[name] for name in HIGHLIGHTED if name in lines}
+    if {point.method for point in points} - {*shown}:
+        shown["other methods"] = Line2D([], [], color=light("neutral"), linewidth=0.9)
     figure.legend(
-        [*(lines[name] for name in names), other], [*names, "other methods"],
+        list(shown.values()), list(shown),
         loc="outside lower center", ncols=max(len(dials) - 1, 1),
     )  # fmt: skip
     return figure
