@@ -15,11 +15,12 @@ from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.methods import METHODS
 from jaxcbm.experiment.prepare import concepts_of
 
+FEW = {"data.images_per_class": 2, "data.valid_fraction": 0.5}
 ROWS = ["LaBo", "zero-shot, templates"]
 
 
 def command(workdir: Path, *more: str) -> list[str]:
-    settings = ["--config.data.images_per_class=2", "--config.data.valid_fraction=0.5"]
+    settings = [f"--config.{field}={value}" for field, value in FEW.items()]
     rows = [f"--method={name}" for name in ROWS]
     return ["-q", "dials", f"--workdir={workdir}", *settings, *rows, *more]
 
@@ -82,7 +83,7 @@ def test_a_page_with_its_table_and_pictures_lies_beside_them(turned):
 
 
 def test_what_is_done_is_not_run_again(turned, monkeypatch):
-    """Another call measures what is missing and shares the rest, zero among it."""
+    """Another call, from Python, measures what is missing and shares the rest, zero among it."""
     ran = []
 
     def noted(name, method):
@@ -90,10 +91,10 @@ def test_what_is_done_is_not_run_again(turned, monkeypatch):
 
     for name in ROWS:
         monkeypatch.setitem(METHODS, name, noted(name, METHODS[name]))
-    before = results_of(turned)
+    before, names = results_of(turned), ["missing_concepts", "shortcut"]
     gone = next(turned.glob("rows/*/labo-0.json"))
     gone.unlink()
-    assert main(command(turned, "--dial=missing_concepts", "--dial=shortcut")) == 0
+    dials.run("quickstart", turned, changes=FEW, dials=names, methods=ROWS)
     assert ran == ["LaBo"] and gone.exists()
     after = results_of(turned)
     for name, result in after.items():
