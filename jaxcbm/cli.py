@@ -12,6 +12,7 @@ from jaxcbm.commands import (
     bench,
     concepts,
     config,
+    dials,
     encode,
     evaluate,
     explain,
@@ -29,7 +30,8 @@ from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
 
 # In the order in which --help lists them.
-COMMANDS = (train, evaluate, predict, explain, config, encode, search, sweep, reproduce, report)
+COMMANDS = (train, evaluate, predict, explain, config, encode, search, sweep)
+COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
 
 

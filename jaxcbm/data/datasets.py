@@ -1,12 +1,14 @@
 """The datasets an experiment can name: from settings to the official train and test images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from absl import logging
 
+from jaxcbm.data.birds.dials import Dials
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.sources.class_names import read_class_file
 from jaxcbm.errors import UserError
@@ -35,6 +37,7 @@ class DataConfig:
             3 probably, 4 definitely.
         attribute_votes: replace each image's answers by the majority of its class in train.
         images_per_class: `birds`: train images of each species; test has half as many.
+        dials: `birds`: what makes them harder to learn.
         seed: of the split and of the birds.
         valid_fraction: part of train held out for validation, stratified.
         test_fraction: part held out for test where the data has no official test split.
@@ -54,6 +57,7 @@ class DataConfig:
     attribute_certainty: Annotated[int, Range(2, 4)] = 3
     attribute_votes: bool = False
     images_per_class: Count = 60
+    dials: Dials = field(default_factory=Dials)
     seed: Whole = 0
     valid_fraction: Share = 0.15
     test_fraction: Annotated[float, Range(0, 1, above=True)] = 0.2
@@ -70,17 +74,23 @@ def load_dataset(config: DataConfig) -> TrainTest:
     """Official train and test images; test is None where the data has no such split.
 
     Raises:
-        UserError: a setting is missing, or the data is not there.
+        UserError: a setting is missing or of another dataset, or the data is not there.
     """
+    if config.dials.turned and config.name != "birds":
+        raise UserError(
+            f"config.data.dials.{next(iter(config.dials.turned))} is a dial of the birds: set it "
+            f"to 0 for {config.name}"
+        )
     return LOADERS[config.name](config)
 
 
 def _birds(config: DataConfig) -> TrainTest:
     from jaxcbm.data.birds.birds import load_birds
 
-    count, seed = config.images_per_class, config.seed
-    train = load_birds("train", seed=seed, images_per_class=count)
-    return train, load_birds("test", seed=seed, images_per_class=max(count // 2, 1))
+    count = config.images_per_class
+    load = partial(load_birds, seed=config.seed, dials=config.dials)
+    train = load("train", images_per_class=count)
+    return train, load("test", images_per_class=max(count // 2, 1))
 
 
 def _fashion_mnist(config: DataConfig) -> TrainTest:

@@ -7,6 +7,7 @@ import jax
 from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.birds.dials import withheld_phrases
 from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.data.image_set import ImageSet
@@ -47,6 +48,20 @@ def encoder_of(how: EncoderConfig) -> DualEncoder:
     return load_encoder(how.name, dtype=how.dtype, image_size=how.image_size or None)
 
 
+def concepts_of(experiment: Experiment) -> ConceptSet:
+    """The phrases that the settings name, without those that a dial of the birds withholds.
+
+    Raises:
+        UserError: no such set, or none of its phrases is left.
+    """
+    concepts = ConceptSet.from_file(experiment.concepts)
+    if not (share := experiment.data.dials.missing_concepts):
+        return concepts
+    withheld = withheld_phrases(share, experiment.data.seed) & set(concepts.phrases)
+    reasons = dict.fromkeys(withheld, "withheld by a dial of the birds")
+    return concepts.without(reasons, "missing_concepts", {"share": share})
+
+
 def require_frozen(experiment: Experiment, command: str) -> None:
     """Stop a command that compares models on the features of one frozen encoder.
 
@@ -81,7 +96,7 @@ def prepare(
     """
     experiment = read_experiment(config, changes)
     how = experiment.encoder
-    concepts = ConceptSet.from_file(experiment.concepts)
+    concepts = concepts_of(experiment)
     encoder = encoder_of(how)
     rules = rules_of(how.train, how.rules, how.lora)
     if how.train != "frozen":

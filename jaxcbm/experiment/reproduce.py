@@ -53,6 +53,8 @@ def run(
     protocol: Protocol = "official",
     methods: Sequence[str] = (),
     command: str = "",
+    rows_only: bool = False,
+    name: str = "",
 ) -> Path:
     """Run every method for every seed; what the same code has done already is not run again.
 
@@ -64,9 +66,12 @@ def run(
         protocol: `official` splits, or `pooled` ones (`released`, an older name, is taken too).
         methods: names of rows; empty: all of them.
         command: what to say the file was written by.
+        rows_only: leave out what is measured and shown of the default beyond the other rows.
+        name: of the result file in `workdir`.
 
     Returns:
-        The result file: `results-official.json`, or `results-released.json` of pooled splits.
+        The result file: `results-official.json`, or `results-released.json` of pooled splits,
+        unless it is named.
 
     Raises:
         UserError: an unknown method, or no seed.
@@ -81,19 +86,20 @@ def run(
     require_frozen(experiment, "reproduce")
     prepared = prepare(experiment, workdir)
     study = make_study(prepared, experiment)
-    parts = workdir / "parts" / _key(asdict(experiment), study)
+    parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
     table = table_of(study)
     measured = {
-        name: [
-            _part(name, method, study, seed, parts) for seed in range(seeds if method.seeded else 1)
+        row: [
+            _part(row, method, study, seed, parts, rows_only)
+            for seed in range(seeds if method.seeded else 1)
         ]
-        for name, method in table.items()
-        if not methods or name in methods
+        for row, method in table.items()
+        if not methods or row in methods
     }
-    rows = [_row(name, table[name], found) for name, found in measured.items()]
+    rows = [_row(row, table[row], found) for row, found in measured.items()]
     # What the first seed's default is shown by is cheap beside the table, and made anew.
     shown: dict[str, Any] = {}
-    if DEFAULT in measured:
+    if DEFAULT in measured and not rows_only:
         from jaxcbm.experiment.showcase import showcase
 
         shown = showcase(study, prepared.pictures, DEFAULT)
@@ -109,12 +115,13 @@ def run(
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
         command=command,
+        dials=experiment.data.dials.turned,
         interventions=_interventions(DEFAULT, measured.get(DEFAULT, [])),
         code=this_code(),
         load=_load([part for found in measured.values() for part in found]),
         **shown,
     )
-    file = workdir / f"results-{told}.json"
+    file = workdir / (name or f"results-{told}.json")
     if is_main():
         write_result(file, result)
     return file
@@ -179,12 +186,15 @@ def _load(parts: Sequence[dict[str, Any]]) -> Load:
     return replace(loads[0], largest=max(load.largest for load in loads))
 
 
-def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> dict[str, Any]:
+def _part(
+    name: str, method: Method, study: Study, seed: int, parts: Path, rows_only: bool
+) -> dict[str, Any]:
     """One method, one seed: read where it was run before, else run and written."""
     slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     file = parts / f"{slug}-{seed}.json"
     if decide(f"{slug}-{seed}", file.exists()):
         return json.loads(file.read_text(encoding="utf-8"))
+    controlled = method.controls and not rows_only
     with watch_load() as load:
         start = time.perf_counter()
         fitted = method.run(study, seed)
@@ -193,8 +203,8 @@ def _part(name: str, method: Method, study: Study, seed: int, parts: Path) -> di
             fitted,
             study.splits,
             # What the default is known for beyond its row; the other rows go without.
-            policies=tuple(POLICIES) if name == DEFAULT else (),
-            refit=partial(_refit, method, study, seed) if method.controls else None,
+            policies=tuple(POLICIES) if name == DEFAULT and not rows_only else (),
+            refit=partial(_refit, method, study, seed) if controlled else None,
             random_phrases=study.experiment.evaluation.random_phrases,
             nuisances=nuisances_of(study.experiment),
             seed=seed,

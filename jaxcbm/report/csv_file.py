@@ -27,7 +27,7 @@ def csv_text(results: Sequence[ResultFile]) -> str:
     for result in results:
         for row in result.rows:
             texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
-            for name, values in _values(row).items():
+            for name, values in row_values(row).items():
                 mean, deviation, count = summarise(values)
                 given = ", ".join(row.given)
                 head = (*map(as_cell, texts), int(row.sparse), given, as_cell(name))
@@ -35,7 +35,8 @@ def csv_text(results: Sequence[ResultFile]) -> str:
     return buffer.getvalue()
 
 
-def _values(row: MethodResult) -> dict[str, Sequence[float]]:
+def row_values(row: MethodResult) -> dict[str, Sequence[float]]:
+    """Every metric of a method, its fitting time and points of its NEC curve, a value a seed."""
     values: dict[str, Sequence[float]] = dict(row.metrics)
     if row.seconds:
         values["seconds"] = row.seconds

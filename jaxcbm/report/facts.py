@@ -47,7 +47,8 @@ def sections(results: Sequence[ResultFile]) -> list[Section]:
 def section_title(section: Section) -> str:
     """The heading of a section."""
     result = section.result
-    return f"{result.dataset}, {result.encoder}, {result.concepts.count} concepts"
+    dials = "".join(f", {name} {value:g}" for name, value in result.dials.items())
+    return f"{result.dataset}{dials}, {result.encoder}, {result.concepts.count} concepts"
 
 
 def warning(result: ResultFile) -> str:
@@ -101,4 +102,4 @@ _OTHER = {"official": "released", "released": "official"}
 
 
 def _key(result: ResultFile) -> tuple[str, ...]:
-    return (result.dataset, result.encoder_hash, result.concepts.hash)
+    return (result.dataset, str(result.dials), result.encoder_hash, result.concepts.hash)

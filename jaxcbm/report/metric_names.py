@@ -76,6 +76,7 @@ _FURTHER = {
     "weighted_precision": MetricFormat("weighted precision %", 1, True, 1),
     "weighted_recall": MetricFormat("weighted recall %", 1, True, 1),
     "weighted_f1": MetricFormat("weighted F1 %", 1, True, 1),
+    "top1_at_nec_5": MetricFormat("top-1 % at NEC 5", 1, True, 1),
     "encoder_concept_auc": MetricFormat("AUC of the encoder's scores", 0),
     "explanation_truth_absent_5": MetricFormat("truth at 5, absent %", 1, True, 1),
     "explanation_truth_right_5": MetricFormat("truth at 5, right predictions %", 1, True, 1),

@@ -31,6 +31,12 @@ _GRADIENTS: dict[str, tuple[tuple[Colour, ...], tuple[Colour, ...]]] = {
 }
 _BARK: Colour = (108, 88, 70)
 _STONE: Colour = (128, 124, 116)
+# In colours that birds have.
+_BERRIES: tuple[Colour, ...] = (
+    (180, 56, 48), (228, 184, 66), (66, 110, 170), (46, 44, 50), (242, 237, 226), (220, 130, 56),
+)  # fmt: skip
+_MARK_COLOURS: tuple[Colour, ...] = ((214, 40, 40), (40, 90, 214), (248, 216, 60), (20, 20, 20))
+_MARK_CELL = 0.12
 _LEAVES: tuple[Colour, ...] = ((92, 120, 74), (120, 136, 72), (146, 124, 70), (76, 104, 82))
 
 
@@ -40,6 +46,9 @@ def paint_background(scene: Scene, side: int, perch_y: float) -> Image.Image:
     image = texture.resize((side, side), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
     _DETAILS[scene.background](draw, scene, side, perch_y)
+    for x, y, radius, tone in scene.berries_Cx4 * [side, side, side, 1]:
+        box = [x - radius, y - radius, x + radius, y + radius]
+        draw.ellipse(box, fill=_BERRIES[int(tone * len(_BERRIES))])
     return image
 
 
@@ -149,3 +158,18 @@ def paint_leaves(canvas: Canvas, scene: Scene) -> None:
         canvas.fill(curve(outline), green)
         vein = np.stack([stem, stem + 0.9 * along])
         canvas.line(vein, mix(green, (226, 222, 178), 0.35), side * 0.008)
+
+
+def paint_mark(canvas: Canvas, mark: int) -> None:
+    """A row of three coloured squares in a corner, which has nothing to do with the bird.
+
+    Args:
+        canvas: painted on in place.
+        mark: 0 to 63, another one in other colours.
+    """
+    side = canvas.image.size[0]
+    cell = side * _MARK_CELL
+    for place, turn in enumerate((16, 4, 1)):
+        left = side * 0.03 + place * cell
+        corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]) * cell
+        canvas.fill(corners + np.array([left, side * 0.03]), _MARK_COLOURS[mark // turn % 4])

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from jaxcbm.data.birds import outlines
-from jaxcbm.data.birds.background import paint_background, paint_leaves
+from jaxcbm.data.birds.background import paint_background, paint_leaves, paint_mark
 from jaxcbm.data.birds.canvas import Canvas, Colour, Frame, curve, mix
 from jaxcbm.data.birds.scene import Scene
 from jaxcbm.data.birds.species import ATTRIBUTES, Values
@@ -46,8 +46,10 @@ class _Bird:
     unit: float
 
 
-def draw_bird(values: Values, scene: Scene, size: int = 64) -> np.ndarray:
+def draw_bird(values: Values, scene: Scene, size: int = 64, mark: int | None = None) -> np.ndarray:
     """Paint a bird, uint8 [size, size, 3], of these positions in the values of `ATTRIBUTES`.
+
+    The picture bears a mark where one is given, see `paint_mark`.
 
     >>> from jaxcbm.data.birds.scene import sample_scene
     >>> draw_bird((0,) * 14, sample_scene(np.random.default_rng(0))).shape
@@ -62,6 +64,8 @@ def draw_bird(values: Values, scene: Scene, size: int = 64) -> np.ndarray:
         paint(canvas, bird)
     mask = canvas.mask.copy()
     paint_leaves(canvas, scene)
+    if mark is not None:
+        paint_mark(canvas, mark)
     image, mask = canvas.image.reduce(SUPERSAMPLING), mask.reduce(SUPERSAMPLING)
     return _light(image, mask, scene)
 

@@ -3,7 +3,7 @@
 A scene is drawn before the bird is known and never depends on it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Scene:
         noise_TxT: smooth noise, for soft textures, about -1 .. 1.
         picks: uniform in 0 .. 1, what a background draws its details from.
         leaves_Lx4: leaves before the bird: x and y in parts of the picture, length, angle.
+        berries_Cx4: berries behind it: x, y and radius in parts of the picture, tone in 0 .. 1.
         grain: strength of the pixel noise, in 0 .. 255.
         grain_seed: of that noise.
     """
@@ -47,6 +48,7 @@ class Scene:
     noise_TxT: np.ndarray
     picks: np.ndarray
     leaves_Lx4: np.ndarray
+    berries_Cx4: np.ndarray
     grain: float
     grain_seed: int
 
@@ -78,14 +80,50 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         shade_angle=float(rng.uniform(0.0, 2 * np.pi)),
         noise_TxT=rng.uniform(-1.0, 1.0, (7, 7)),
         picks=rng.uniform(size=48),
-        leaves_Lx4=np.column_stack(
-            [
-                rng.uniform(0.0, 1.0, leaf_count),
-                rng.uniform(0.0, 1.0, leaf_count),
-                rng.uniform(0.14, 0.24, leaf_count),
-                rng.uniform(0.0, 2 * np.pi, leaf_count),
-            ]
-        ),
+        leaves_Lx4=_leaves(rng, leaf_count),
+        berries_Cx4=np.zeros((0, 4)),
         grain=float(rng.uniform(1.0, 4.0)),
         grain_seed=int(rng.integers(2**32)),
+    )
+
+
+def strengthened(scene: Scene, strength: float, rng: np.random.Generator) -> Scene:
+    """The same scene with what hides a bird drawn stronger; it stays as it is at strength 0.
+
+    Args:
+        scene: drawn by `sample_scene`.
+        strength: 0 to 1; at 1 light and colour cast stray twice as far, grain is three times as
+            strong, and four more leaves and 16 berries are painted. A greater strength keeps the
+            leaves and berries of a smaller one.
+        rng: where the leaves and berries are.
+
+    Returns:
+        A `Scene` of the same background and pose.
+
+    >>> rng = np.random.default_rng(3)
+    >>> strengthened(sample_scene(rng), 1.0, rng).berries_Cx4.shape
+    (16, 4)
+    """
+    leaves_Lx4 = _leaves(rng, 4)[rng.random(4) < strength]
+    berries_Cx4 = rng.uniform([0, 0, 0.025, 0], [1, 1, 0.075, 1], (16, 4))
+    return replace(
+        scene,
+        brightness=0.89 + (scene.brightness - 0.89) * (1 + strength),
+        cast_3=1 + (scene.cast_3 - 1) * (1 + strength),
+        shade=min(scene.shade * (1 + strength), 0.9),
+        picks=np.concatenate([scene.picks, rng.random(4)]),
+        leaves_Lx4=np.concatenate([scene.leaves_Lx4, leaves_Lx4]),
+        berries_Cx4=berries_Cx4[rng.random(16) < strength],
+        grain=scene.grain * (1 + 2 * strength),
+    )
+
+
+def _leaves(rng: np.random.Generator, count: int) -> np.ndarray:
+    return np.column_stack(
+        [
+            rng.uniform(0.0, 1.0, count),
+            rng.uniform(0.0, 1.0, count),
+            rng.uniform(0.14, 0.24, count),
+            rng.uniform(0.0, 2 * np.pi, count),
+        ]
     )

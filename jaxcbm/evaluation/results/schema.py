@@ -171,6 +171,7 @@ class ResultFile:
         seeds: the seeds; lists over seeds are in their order.
         rows: the methods, in the order of the tables.
         command: what wrote the file.
+        dials: dials of the birds that were not at zero (`jaxcbm.data.birds.dials.Dials`).
         class_weights: for the per-class figures.
         reliability: for the reliability diagrams.
         interventions: for the intervention curves.
@@ -191,6 +192,7 @@ class ResultFile:
     seeds: tuple[int, ...]
     rows: tuple[MethodResult, ...]
     command: str = ""
+    dials: dict[str, float] = field(default_factory=dict)
     class_weights: Weights | None = None
     reliability: tuple[ReliabilityDiagram, ...] = ()
     interventions: tuple[Interventions, ...] = ()
