@@ -28,7 +28,7 @@ from jaxcbm.data.features import Splits
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.evaluation.evaluate import FittedMethod, fitted_model
 from jaxcbm.experiment.config import Experiment
-from jaxcbm.experiment.released import released_fit
+from jaxcbm.experiment.original import Setting, original_fit
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit import fit
@@ -173,7 +173,6 @@ def ours(
     seed: int,
     *,
     objective: Objective | None = None,
-    variant: Variant = "paired",
     concepts: ConceptSet | None = None,
 ) -> FittedMethod:
     """The experiment's own setting, with another concept set where one is given.
@@ -183,7 +182,7 @@ def ours(
     base = study.experiment.fit
     training, bottleneck = replace(base.training, seed=seed), base.bottleneck
     if objective is not None:
-        bottleneck = replace(bottleneck, objective=objective, variant=variant, sampler="identity")
+        bottleneck = replace(bottleneck, objective=objective, variant="paired", sampler="identity")
         training = replace(training, cbl=_optimizer(objective))
     config = replace(base, training=training, bottleneck=bottleneck)
     return fit_on(study, config, concepts or study.concepts)
@@ -195,10 +194,10 @@ def _optimizer(objective: Objective) -> OptimizerConfig:
     return TrainingConfig().cbl if rate is None else OptimizerConfig(learning_rate=rate)
 
 
-def released(study: Study, seed: int, *, objective: Objective) -> FittedMethod:
-    """The released code's setting, with all of its surprises."""
-    config = released_fit(objective)
-    training = replace(config.training, epochs=study.experiment.training.epochs, seed=seed)
+def original(study: Study, seed: int, *, setting: Setting, objective: Objective) -> FittedMethod:
+    """The paper's system, or the released code with all of its surprises."""
+    config = original_fit(setting, objective, len(study.splits.train))
+    training = replace(config.training, seed=seed)
     config = replace(config, training=training, mesh=study.experiment.mesh)
     return fit_on(study, config, study.concepts)
 
@@ -238,18 +237,20 @@ def _search(similarity: Similarity, normalize: Normalization) -> Method:
     return Method(run, "training-free", seeded=False, published_as="concept-matrix-search")
 
 
-def _ours(objective: Objective | None, published_as: str, variant: Variant = "paired") -> Method:
+def _ours(objective: Objective | None, published_as: str) -> Method:
     return Method(
-        partial(ours, objective=objective, variant=variant),
+        partial(ours, objective=objective),
         "ours",
         sparse=True,
         published_as=published_as,
-        objective=objective if variant == "paired" else None,
+        objective=objective,
     )
 
 
-def _released(objective: Objective, published_as: str) -> Method:
-    return Method(partial(released, objective=objective), "baseline", published_as=published_as)
+def _original(setting: Setting, objective: Objective, published_as: str) -> Method:
+    run = partial(original, setting=setting, objective=objective)
+    note = f"configs/{setting}.py: 10 epochs of batches of 32, or about 2,950 steps"
+    return Method(run, "baseline", published_as=published_as, note=note)
 
 
 def _objectives(
@@ -268,7 +269,7 @@ DEFAULT = "jaxcbm (default)"
 METHODS: dict[str, Method] = {
     DEFAULT: _ours(None, ""),
     **_objectives("paired", "paired", _ours),
-    **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),
+    **_objectives("paper", "the paper's system", partial(_original, "paper")),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),
     "Post-hoc CBM, text vectors": Method(
         post_hoc, "baseline", seeded=False, sparse=True, published_as="post-hoc-cbm"
@@ -279,7 +280,7 @@ METHODS: dict[str, Method] = {
     "Post-hoc CBM, hybrid": Method(partial(post_hoc, hybrid=True), "baseline", seeded=False),
     "LaBo": Method(submodular, "baseline", published_as="labo"),
     "CDM": Method(discovery, "baseline", sparse=True, published_as="cdm"),
-    **_objectives("released", "released", _released),
+    **_objectives("released", "released", partial(_original, "released")),
     "linear probe": Method(probe, "baseline", seeded=False, published_as="linear-probe"),
     "zero-shot, class names": Method(
         partial(zero_shot, templates=False), "training-free", seeded=False
