@@ -53,12 +53,15 @@ def contrastive_equation(W, phi, alpha=1.0):
 def gumbel_equation(W, phi, over_concepts, over_images, tau, alpha=1.0):
     """Noise of image i and concept d, for each of the two sums, stands at [i, d]."""
 
-    def logit(noise, concept, image):
-        product = max(np.dot(W[concept], phi[image]), 1e-6)
-        return (np.log(alpha * product) + noise[image, concept]) / tau
+    def logits_with(noise):
+        def logit(concept, image):
+            product = max(np.dot(W[concept], phi[image]), 1e-6)
+            return (np.log(alpha * product) + noise[image, concept]) / tau
 
-    directions = (functools.partial(logit, noise) for noise in (over_images, over_concepts))
-    return both_directions(*directions, min(len(phi), len(W)))
+        return logit
+
+    pairs = min(len(phi), len(W))
+    return both_directions(logits_with(over_images), logits_with(over_concepts), pairs)
 
 
 def logits(W, phi):
@@ -82,11 +85,11 @@ def test_contrastive(size, scale):
 @pytest.mark.parametrize("tau", [1.0, 0.5])
 @pytest.mark.parametrize("shift", [0.0, 1.0])
 def test_gumbel(size, tau, shift):
-    W, phi = problem(*size, shift)
+    W, phi = problem(size[0], size[1], shift)
     noise = noise_of(min(size), 1), noise_of(min(size), 2)
     given = tuple(jnp.asarray(one, jnp.float32) for one in noise)
-    value = gumbel(logits(W, phi), tau=tau, variant="paper", noise=given)
-    expected = gumbel_equation(W, phi, *noise, tau)
+    value = gumbel(logits(W, phi), tau=tau, variant="paper", noise=(given[0], given[1]))
+    expected = gumbel_equation(W, phi, noise[0], noise[1], tau)
     np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -102,8 +105,8 @@ def test_alpha_cancels_in_gumbel():
     noise = noise_of(8, 1), noise_of(8, 2)
     given = tuple(jnp.asarray(one, jnp.float32) for one in noise)
     for alpha in (0.1, 100.0):
-        expected = gumbel_equation(W, phi, *noise, 0.5, alpha)
-        value = gumbel(logits(W, phi), tau=0.5, variant="paper", noise=given)
+        expected = gumbel_equation(W, phi, noise[0], noise[1], 0.5, alpha)
+        value = gumbel(logits(W, phi), tau=0.5, variant="paper", noise=(given[0], given[1]))
         np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 

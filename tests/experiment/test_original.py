@@ -32,7 +32,7 @@ def test_the_config_file_and_the_rows_of_the_table_are_one_setting(setting, obje
     adam = OptimizerConfig(learning_rate=1e-3, schedule="constant")
     found = config(setting, f"--config.bottleneck.objective={objective}").fit
     # What the released code does besides: no best epoch, and a head that only passes gradients on.
-    surprises = {"ce_to_cbl": True, "train_head": False, "keep_best": False}
+    released = setting == "released"
     assert (
         found
         == original_fit(setting, objective, BIRDS)
@@ -44,14 +44,16 @@ def test_the_config_file_and_the_rows_of_the_table_are_one_setting(setting, obje
                 standardise=False,
                 head_bias=False,
                 tau_end=1.0,
-                cubed=setting == "paper",
+                cubed=not released,
             ),
             TrainingConfig(
                 epochs=39,
                 batch_size=32,
                 cbl=adam,
                 head=adam,
-                **(surprises if setting == "released" else {}),
+                ce_to_cbl=released,
+                train_head=not released,
+                keep_best=not released,
             ),
             SparseHeadConfig(enabled=False),
         )
