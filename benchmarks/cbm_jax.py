@@ -14,7 +14,7 @@ from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import place_rows, replicate
-from jaxcbm.experiment.released import released_fit
+from jaxcbm.experiment.original import original_fit
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit_arrays import KEEP_SCORES_UP_TO
 from jaxcbm.training.state import state_shardings
@@ -37,7 +37,7 @@ def settings(problem: Problem, parameterisation: str) -> FitConfig:
 
     The factored layer changes the parameters and nothing else.
     """
-    released = released_fit("gumbel")
+    released = original_fit("released", "gumbel", problem.images)
     training = TrainingConfig(
         epochs=1,
         batch_size=problem.batch,

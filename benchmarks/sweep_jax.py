@@ -13,7 +13,7 @@ from jaxcbm.bottleneck.gumbel_noise import gumbel_pair
 from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.distributed.mesh import make_mesh
-from jaxcbm.experiment.released import released_fit
+from jaxcbm.experiment.original import original_fit
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit_arrays import FitArrays, Inputs
 from jaxcbm.training.step import TrainData, ValidData, init_state, make_plan, take_rows, train_step
@@ -23,7 +23,7 @@ from jaxcbm.training.sweep.sweep import Outcome, run_family
 
 def settings(problem: SweepProblem) -> FitConfig:
     """What the torch loops do: the released step, its head trained and with a bias."""
-    released = released_fit("gumbel")
+    released = original_fit("released", "gumbel", problem.images)
     bottleneck = replace(released.bottleneck, head_bias=True, penalty=PENALTY)
     training = TrainingConfig(
         epochs=problem.epochs,

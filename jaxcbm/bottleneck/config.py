@@ -18,8 +18,9 @@ class BottleneckConfig:
 
     Attributes:
         objective: what trains the Concept Bottleneck Layer (`bottleneck.objectives.table`).
-        variant: `paired` (positives belong to the image), `paper`, or `released`, where the
-            objective has it.
+        variant: `paired` (positives belong to the image), `paper` (the paper's equations),
+            `diagonal` (between them) or `released` (the released code's), where the objective has
+            it (`bottleneck.objectives.variants`).
         parameterisation: `full` (W itself), `residual` (W = I + R), `factored` (M = W C, free to
             read the whole embedding), or `auto`: the objective's own (residual for `l1`, whose
             penalty falls on R, else factored).

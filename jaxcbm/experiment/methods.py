@@ -37,7 +37,7 @@ from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.evaluation.evaluate import FittedMethod, fitted_model
 from jaxcbm.evaluation.results.schema import Gift
 from jaxcbm.experiment.config import Experiment
-from jaxcbm.experiment.released import released_fit
+from jaxcbm.experiment.original import Setting, original_fit
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.training.config import FitConfig, OptimizerConfig, TrainingConfig
 from jaxcbm.training.fit import fit
@@ -250,7 +250,6 @@ def ours(
     seed: int,
     *,
     objective: Objective | None = None,
-    variant: Variant = "paired",
     concepts: ConceptSet | None = None,
     erasure: float | None = None,
 ) -> FittedMethod:
@@ -261,7 +260,7 @@ def ours(
     base = study.experiment.fit
     training, bottleneck = replace(base.training, seed=seed), base.bottleneck
     if objective is not None:
-        bottleneck = replace(bottleneck, objective=objective, variant=variant, sampler="identity")
+        bottleneck = replace(bottleneck, objective=objective, variant="paired", sampler="identity")
         training = replace(training, cbl=_optimizer(objective))
     config = replace(base, training=training, bottleneck=bottleneck)
     if erasure is not None:
@@ -292,10 +291,10 @@ def _optimizer(objective: Objective) -> OptimizerConfig:
     return TrainingConfig().cbl if rate is None else OptimizerConfig(learning_rate=rate)
 
 
-def released(study: Study, seed: int, *, objective: Objective) -> FittedMethod:
-    """The released code's setting, with all of its surprises."""
-    config = released_fit(objective)
-    training = replace(config.training, epochs=study.experiment.training.epochs, seed=seed)
+def original(study: Study, seed: int, *, setting: Setting, objective: Objective) -> FittedMethod:
+    """The paper's system, or the released code with all of its surprises."""
+    config = original_fit(setting, objective, len(study.splits.train))
+    training = replace(config.training, seed=seed)
     config = replace(config, training=training, mesh=study.experiment.mesh)
     return fit_on(study, config, study.concepts)
 
@@ -337,19 +336,21 @@ def _search(similarity: Similarity, normalize: Normalization) -> Method:
     )
 
 
-def _ours(objective: Objective | None, published_as: str, variant: Variant = "paired") -> Method:
+def _ours(objective: Objective | None, published_as: str) -> Method:
     return Method(
-        partial(ours, objective=objective, variant=variant),
+        partial(ours, objective=objective),
         "ours",
         sparse=True,
         published_as=published_as,
-        objective=objective if variant == "paired" else None,
+        objective=objective,
         given=("labels", "annotations"),
     )
 
 
-def _released(objective: Objective, published_as: str) -> Method:
-    return Method(partial(released, objective=objective), "baseline", published_as=published_as)
+def _original(setting: Setting, objective: Objective, published_as: str) -> Method:
+    run = partial(original, setting=setting, objective=objective)
+    note = f"configs/{setting}.py: 10 epochs of batches of 32, or about 2,950 steps"
+    return Method(run, "baseline", published_as=published_as, note=note)
 
 
 def _objectives(
@@ -385,7 +386,7 @@ METHODS: dict[str, Method] = {
         note="no class information in phrases without annotations; all of the birds' own have some",
     ),
     **_objectives("paired", "paired", _ours),
-    **_objectives("paper", "as in the paper", partial(_ours, variant="paper")),
+    **_objectives("paper", "the paper's system", partial(_original, "paper")),
     "Label-free CBM": Method(label_free, "baseline", sparse=True, published_as="label-free-cbm"),
     "VLG-CBM": _SUPERVISED._replace(published_as="vlg-cbm"),
     "Post-hoc CBM, text vectors": Method(
@@ -404,7 +405,7 @@ METHODS: dict[str, Method] = {
         note=f"{_CUT}; learning rate chosen on validation",
     ),
     "CDM": Method(discovery, "baseline", sparse=True, published_as="cdm", note=_CUT),
-    **_objectives("released", "released", _released),
+    **_objectives("released", "released", partial(_original, "released")),
     "linear probe": Method(probe, "baseline", seeded=False, published_as="linear-probe"),
     "zero-shot, class names": Method(
         partial(zero_shot, templates=False), "training-free", seeded=False, given=()

@@ -42,6 +42,8 @@ class TrainingConfig:
         ce_to_cbl: whether the cross-entropy's gradient also reaches the CBL.
         train_head: False keeps the head at its random start, as the released code does.
         kl_weight: of the sampler's divergence from its prior.
+        keep_best: whether the parameters of the epoch with the lowest validation loss are the
+            result; False takes the last ones, and never stops early.
         patience: epochs without a better validation loss before stopping; 0 never stops early.
         checkpoint_every: steps between checkpoints, rounded up to whole epochs where features lie
             in memory; 0 for the end alone.
@@ -60,6 +62,7 @@ class TrainingConfig:
     ce_to_cbl: bool = False
     train_head: bool = True
     kl_weight: NonNegative = 1e-3
+    keep_best: bool = True
     patience: Whole = 0
     checkpoint_every: Whole = 1000
     data: Literal["auto", "memory", "stream"] = "auto"

@@ -125,6 +125,7 @@ def fit_features(
         place_state(plan, params, shardings),
         mesh,
         steps=plan.total_steps,
+        keep_best=training.keep_best,
         patience=training.patience,
         checkpoint_every=training.checkpoint_every,
         workdir=workdir,

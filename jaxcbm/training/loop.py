@@ -92,6 +92,7 @@ class _Run(NamedTuple):
     feed: Feed
     steps: int
     checkpoint_every: int
+    keep_best: bool
     identity: Mapping[str, Any]
     checkpoints: Checkpoints | None
     log: MetricsLog
@@ -106,6 +107,7 @@ def run(
     mesh: Mesh,
     *,
     steps: int,
+    keep_best: bool = True,
     patience: int = 0,
     checkpoint_every: int = 0,
     workdir: Path | None = None,
@@ -123,6 +125,8 @@ def run(
         state: before the first step, on the mesh; it is overwritten.
         mesh: where everything lives.
         steps: optimizer steps in all.
+        keep_best: whether an epoch counts as the best only where its validation loss is the lowest
+            so far; else every epoch does, so that the last one is kept.
         patience: epochs without a better validation loss before stopping; 0 never stops early.
         checkpoint_every: steps between checkpoints, rounded up to whole units; 0 keeps the end
             (and where it was asked to stop) alone.
@@ -154,7 +158,7 @@ def run(
         log = MetricsLog(mine and mine / "metrics.jsonl", step, written)
         timing = MetricsLog(mine and mine / "timing.jsonl", step)
         line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
-        how = steps, checkpoint_every, dict(identity or {}), checkpoints
+        how = steps, checkpoint_every, keep_best, dict(identity or {}), checkpoints
         job = _Run(feed, *how, log, timing, no_totals, line)
         _report(job, now, step)
         if measure_start and step == 0:
@@ -224,7 +228,7 @@ def _close_epoch(job: _Run, now: Progress, step: int) -> Progress:
     if not measured:
         return now
     job.log.write(step, "valid", measured)
-    if not measured["loss"] < now.best_loss:
+    if job.keep_best and not measured["loss"] < now.best_loss:
         return now
     best = jax.tree.map(jnp.copy, now.state.params)
     return now._replace(best=best, best_epoch=now.epoch, best_loss=measured["loss"])

@@ -11,7 +11,7 @@ from jaxcbm.bottleneck.objectives.contrastive import contrastive
 from jaxcbm.bottleneck.objectives.gumbel import gumbel
 from jaxcbm.bottleneck.objectives.l1 import l1
 from jaxcbm.bottleneck.objectives.similarity import similarity
-from jaxcbm.bottleneck.objectives.variants import VARIANTS
+from jaxcbm.bottleneck.objectives.table import OBJECTIVES
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "objective_goldens.npz"
 ADVICE = (
@@ -36,11 +36,12 @@ def check(goldens, name, function, x):
 
 @pytest.mark.parametrize("shape", ["wide", "tall", "square"])
 class TestReleased:
-    def test_contrastive(self, goldens, shape):
-        def released(z):
-            return contrastive(z, variant="released")
+    @pytest.mark.parametrize("variant", ["released", "diagonal"])
+    def test_contrastive(self, goldens, shape, variant):
+        def on_the_diagonal(z):
+            return contrastive(z, variant=variant)
 
-        check(goldens, f"{shape}/contrastive", released, goldens[f"{shape}/z"])
+        check(goldens, f"{shape}/contrastive", on_the_diagonal, goldens[f"{shape}/z"])
 
     @pytest.mark.parametrize("tau", [1.0, 0.5])
     def test_gumbel(self, goldens, shape, tau):
@@ -65,7 +66,7 @@ class TestReleased:
         check(goldens, f"{shape}/similarity/{cubed}", compared, goldens[f"{shape}/z"])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", OBJECTIVES["l1"].variants)
 def test_l1(goldens, variant):
     def penalty(W):
         return l1(W, 1e-3, variant=variant)

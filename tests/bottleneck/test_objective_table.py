@@ -81,7 +81,7 @@ def test_pairs_on_the_diagonal_need_no_positives():
             assert not BottleneckConfig(name, variant).needs_positives
 
 
-@pytest.mark.parametrize("variant", ["paper", "released"])
+@pytest.mark.parametrize("variant", ["paper", "diagonal", "released"])
 def test_a_variant_that_an_objective_does_not_have_is_one_line(variant):
     with pytest.raises(UserError) as caught:
         BottleneckConfig("sigmoid", variant)

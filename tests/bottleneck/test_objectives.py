@@ -17,7 +17,6 @@ from jaxcbm.bottleneck.objectives.l1 import l1
 from jaxcbm.bottleneck.objectives.sigmoid import sigmoid as plain_sigmoid
 from jaxcbm.bottleneck.objectives.similarity import similarity as plain_similarity
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES, ObjectiveInputs
-from jaxcbm.bottleneck.objectives.variants import VARIANTS
 
 SHAPES = [(5, 7), (7, 5), (1, 4), (1, 1)]
 
@@ -87,7 +86,7 @@ def test_identity_positives_on_a_square_give_the_released_contrastive(size, seed
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gumbel_without_noise_is_contrastive(shape):
     z, positives, zero = draw(shape), mask(shape), jnp.zeros(shape)
-    pairs = [("paper", None), ("paired", positives)]
+    pairs = [("diagonal", None), ("paired", positives)]
     for variant, marks in pairs:
         expected = contrastive(z, variant=variant, positives=marks)
         for noise in [(zero, zero), None]:
@@ -127,12 +126,21 @@ def test_order_of_images_and_concepts_does_not_matter_when_paired(seed):
     )
 
 
-def test_released_gumbel_does_not_know_pairs_but_paper_does():
+@pytest.mark.parametrize("shape", SHAPES)
+def test_diagonal_compares_every_image_and_every_concept(shape):
+    z, noise = draw(shape), (draw(shape, 1), draw(shape, 2))
+    value = gumbel(z, tau=0.5, variant="diagonal", noise=noise)
+    rows = reference_matched((z + noise[0]) / 0.5, np.eye(*shape), axis=1)
+    columns = reference_matched((z + noise[1]) / 0.5, np.eye(*shape), axis=0)
+    np.testing.assert_allclose(value, 0.5 * (rows + columns), rtol=1e-5, atol=1e-6)
+
+
+def test_released_gumbel_does_not_know_pairs_but_diagonal_does():
     z = 5 * jnp.eye(6)
     shuffled = jnp.roll(z, 1, axis=1)
-    released, paper = (functools.partial(gumbel, variant=v) for v in VARIANTS[:2])
+    released, diagonal = (functools.partial(gumbel, variant=v) for v in ("released", "diagonal"))
     np.testing.assert_allclose(released(z), released(shuffled), rtol=1e-6)
-    assert paper(shuffled) > paper(z) + 1
+    assert diagonal(shuffled) > diagonal(z) + 1
 
 
 def test_released_gumbel_is_least_when_uniform():
@@ -221,7 +229,7 @@ def test_no_positives_is_zero_with_zero_gradient():
 
 
 @pytest.mark.parametrize("cubed", [False, True])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", OBJECTIVES["similarity"].variants)
 def test_similarity_ignores_shift_and_scale_of_a_concept(cubed, variant):
     psi, z = draw((8, 5)), draw((8, 5), 1)
     compare = functools.partial(similarity, cubed=cubed, variant=variant)
@@ -331,5 +339,5 @@ def test_noise_comes_from_the_key():
     ],
 )
 def test_unknown_variant_names_the_known(call):
-    with pytest.raises(ValueError, match=r"'legacy'.*released, paper, paired"):
+    with pytest.raises(ValueError, match=r"'legacy'.*paired, paper, diagonal, released"):
         call(jnp.ones((2, 2)), "legacy")

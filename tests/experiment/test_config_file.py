@@ -81,7 +81,10 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
     [
         (
             {"bottleneck": {"variant": "new"}},
-            ["bottleneck.variant must be 'released' or 'paper' or 'paired', not 'new'"],
+            [
+                "bottleneck.variant must be 'paired' or 'paper' or 'diagonal' or 'released', "
+                "not 'new'"
+            ],
         ),
         ({"trainig": {}}, ["trainig is unknown", "training"]),
         ({"training": {"cbl": {"rate": 1}}}, ["training.cbl.rate is unknown", "learning_rate"]),

@@ -51,6 +51,7 @@ def train(bottleneck=None, training=None, workdir=None, devices=None, model=1, p
         place_state(plan, params, shardings),
         mesh,
         steps=plan.total_steps,
+        keep_best=config.training.keep_best,
         patience=config.training.patience,
         checkpoint_every=config.training.checkpoint_every,
         workdir=workdir,

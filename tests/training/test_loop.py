@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ from problem import make_problem, start, train
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.objectives.table import OBJECTIVES
 from jaxcbm.bottleneck.sampler_modules import SAMPLERS
-from jaxcbm.experiment.released import released_fit
+from jaxcbm.experiment.original import original_fit
 from jaxcbm.training.config import OptimizerConfig, TrainingConfig
 from jaxcbm.training.metrics_log import read_metrics
 
@@ -128,7 +129,7 @@ def test_proximal_l1_reaches_exact_zeros_and_the_subgradient_does_not():
 
 
 def test_a_frozen_head_stays_at_its_start_and_the_released_setting_freezes_it():
-    config = released_fit("gumbel")
+    config = original_fit("released", "gumbel", images=203)
     short = TrainingConfig(epochs=1, batch_size=32, train_head=False, ce_to_cbl=True)
     first = train(config.bottleneck, short).state.params["head.kernel"]
     longer = TrainingConfig(epochs=3, batch_size=32, train_head=False, ce_to_cbl=True)
@@ -161,6 +162,17 @@ def test_every_optimizer_and_schedule_moves_the_parameters(name, schedule):
     training = TrainingConfig(epochs=2, batch_size=32, cbl=optimizer, head=optimizer)
     params = train(training=training).state.params
     assert min(moved(params).values()) > 1e-4
+
+
+def test_the_last_epoch_is_kept_where_validation_may_not_choose():
+    harsh = OptimizerConfig(name="sgd", learning_rate=50.0, schedule="constant")
+    training = TrainingConfig(epochs=6, batch_size=32, head=harsh)
+    best = train(training=training)
+    last = train(training=replace(training, keep_best=False, patience=1))
+    assert best.best_epoch < 6 and (last.epoch, last.best_epoch) == (6, 6)
+    same(last.best, last.state.params, atol=0.0)
+    same(best.state.params, last.state.params, atol=0.0)
+    assert not np.allclose(best.best["head.kernel"], last.best["head.kernel"])
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path):

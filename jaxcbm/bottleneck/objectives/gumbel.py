@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxcbm.bottleneck.gumbel_noise import gumbel_pair
-from jaxcbm.bottleneck.objectives.pairs import diagonal, matched
+from jaxcbm.bottleneck.objectives.pairs import by_position, diagonal, matched
 from jaxcbm.bottleneck.objectives.variants import check_variant
+
+# The logarithm of a product that is not positive is that of this one.
+_LEAST_PRODUCT = 1e-6
 
 
 def gumbel(
@@ -19,20 +22,27 @@ def gumbel(
 ) -> jax.Array:
     """Contrastive objective on Gumbel-perturbed logits (z + g) / tau, in the log domain.
 
-    `released`: the mean of -log softmax over *all* entries, not over pairs: a pull of the
-    activations towards uniform. (Its `hard` switch takes the log of zeros and is left out.)
-    `paper`: pairs on the diagonal. `paired`: as in `contrastive`. Computed from log-sum-exps, it
-    stays finite where the logarithm of a sampled softmax overflows.
+    `paired` and `diagonal`: as in `contrastive`. `released`: the mean of -log softmax over *all*
+    entries, not over pairs: a pull of the activations towards uniform. (Its `hard` switch takes the
+    log of zeros and is left out.) Computed from log-sum-exps, it stays finite where the logarithm
+    of a sampled softmax overflows.
+
+    `paper`: `contrastive`'s equation with (log(alpha <w_k, phi_j>) + g_j) / tau in place of
+    alpha <w_k, phi_j>. It leaves three things open. The logarithm asks for positive products, which
+    nothing grants: one below 1e-6 counts as 1e-6, and has no gradient. Each softmax draws its own
+    noise, as in Jang et al., so that g differs between k as well. And alpha adds the same number to
+    all logits of a softmax, so that it does not matter here.
 
     Args:
         z: concept logits [B, D].
         key: of the Gumbel noise; each direction draws its own. None, with no noise given: no
             noise, so that a validation loss is deterministic.
         tau: temperature > 0. May be traced.
-        variant: `released`, `paper` or `paired`.
-        noise: (over_rows, over_columns), each [B, D], in place of drawn noise: the first is added
-            before the softmax that normalises each row (over concepts, axis 1), the second before
-            the one that normalises each column (over the batch, axis 0).
+        variant: `paired`, `paper`, `diagonal` or `released`.
+        noise: (over_rows, over_columns), each [B, D] (`paper`: of the square of pairs, [min(B, D),
+            min(B, D)]), in place of drawn noise: the first is added before the softmax that
+            normalises each row (over concepts, axis 1), the second before the one that normalises
+            each column (over the batch, axis 0).
         positives: as in `contrastive`.
 
     Returns:
@@ -52,6 +62,8 @@ def gumbel(
     """
     check_variant(variant)
     z = z.astype(jnp.float32)
+    if variant == "paper":
+        z = jnp.log(jnp.maximum(by_position(z), _LEAST_PRODUCT))
     if noise is None and key is not None:
         noise = gumbel_pair(key, z.shape)
     inverse_tau = 1.0 / jnp.asarray(tau, jnp.float32)
@@ -63,9 +75,9 @@ def gumbel(
         )
     if variant == "released":
         return _every_entry(over_rows, over_columns)
-    if variant == "paper":
-        return diagonal(over_rows, over_columns)
-    return matched(over_rows, over_columns, positives)
+    if variant == "paired":
+        return matched(over_rows, over_columns, positives)
+    return diagonal(over_rows, over_columns)
 
 
 def _every_entry(over_rows: jax.Array, over_columns: jax.Array) -> jax.Array:

@@ -9,14 +9,15 @@ from jaxcbm.bottleneck.objectives.variants import check_variant
 def l1(W: jax.Array, penalty: jax.Array | float, *, variant: str = "paired") -> jax.Array:
     """penalty / D * sum |W|, with the subgradient 0 at 0 as torch has it (jax's abs has 1).
 
-    All variants have this value. They differ in how it is minimised: `released` descends the
-    subgradient, which never reaches a zero; `paired` takes proximal steps
+    All variants have this value. They differ in how it is minimised: `paper`, beside the
+    cross-entropy of which it is a part, and `released` descend the subgradient, which never reaches
+    a zero; `paired` takes proximal steps
     (`jaxcbm.bottleneck.proximal.soft_threshold` with rate * penalty / D) on the rest of the loss.
 
     Args:
         W: weights of the Concept Bottleneck Layer, [inputs, D] (or R of the residual layer).
         penalty: lambda >= 0. May be traced.
-        variant: `released`, `paper` or `paired`.
+        variant: `paired`, `paper` or `released`.
 
     Returns:
         float32 scalar.

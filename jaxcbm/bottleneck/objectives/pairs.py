@@ -4,6 +4,12 @@ import jax
 import jax.numpy as jnp
 
 
+def by_position(z: jax.Array) -> jax.Array:
+    """The square of images and concepts that a batch pairs by position, [min(B, D), min(B, D)]."""
+    pairs = min(z.shape)
+    return z[:pairs, :pairs]
+
+
 def diagonal(over_rows: jax.Array, over_columns: jax.Array) -> jax.Array:
     """Both directions of -log softmax at entries (i, i); only rows and columns that have one."""
     pairs = min(over_rows.shape)

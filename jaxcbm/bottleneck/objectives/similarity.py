@@ -12,14 +12,14 @@ def similarity(
     """Minus the mean over concepts of the cosine between batch-centred columns of psi and z.
 
     `released` divides by the norms as they are: a column that does not vary over the batch, as in
-    a batch of one, gives NaN. `paper` and `paired`: such a column has cosine 0 and no gradient,
-    and a column's scale cannot overflow or underflow the cubes.
+    a batch of one, gives NaN. `paired`: such a column has cosine 0 and no gradient, and a column's
+    scale cannot overflow or underflow the cubes.
 
     Args:
         psi: the encoder's concept scores [B, D].
         z: concept logits [B, D].
         cubed: cube the centred columns first, which stresses the strongest images.
-        variant: `released`, `paper` or `paired`.
+        variant: `paired` or `released`.
 
     Returns:
         float32 scalar in [-1, 1].

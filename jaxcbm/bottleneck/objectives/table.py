@@ -100,6 +100,7 @@ OBJECTIVES: dict[Objective, ObjectiveRecord] = {
         lambda config, x: l1(x.kernel, config.penalty, variant=config.variant),
         label="l1-CBM",
         published_as="l1-cbm",
+        variants=("paired", "paper", "released"),
         proximal={
             "paired": lambda config, kernel, rate: soft_threshold(
                 kernel, rate * config.penalty / kernel.shape[1]
@@ -117,6 +118,7 @@ OBJECTIVES: dict[Objective, ObjectiveRecord] = {
             x.scores, x.logits, cubed=config.cubed, variant=config.variant
         ),
         label="Similarity-CBM",
+        variants=("paired", "released"),
         fields=("cubed",),
     ),
     "sigmoid": ObjectiveRecord(

@@ -1,13 +1,15 @@
 """The variants that an objective may come in.
 
-* `released`: exactly what the released code computes, surprises included (see each function).
-* `paper`: pairs on the diagonal: image i of the batch belongs to concept i.
 * `paired`: pairs are concepts that belong to the image (`jaxcbm.bottleneck.positives`).
+* `paper`: the paper's equations as they stand.
+* `diagonal`: between the two, ours: image i of the batch is paired with concept i, as in the
+  paper, but every image and every concept is compared, and noise falls on the logits themselves.
+* `released`: exactly what the released code computes, surprises included (see each function).
 """
 
 from typing import Literal, get_args
 
-Variant = Literal["released", "paper", "paired"]
+Variant = Literal["paired", "paper", "diagonal", "released"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 

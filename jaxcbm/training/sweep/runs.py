@@ -107,11 +107,12 @@ def epoch_of_one(
     Validation goes block by block, so that it needs no more memory than a step.
     """
     plan = program.plan(hyper)
-    patience, done = plan.config.training.patience, runs.state.step // plan.steps_per_epoch
+    training, done = plan.config.training, runs.state.step // plan.steps_per_epoch
     state, metrics = train_epoch(runs.state, data, key, plan=plan)
     sums = evaluate(state.params, valid, data.input_map, plan=plan, rows=plan.batch_size)
     loss, top1 = (sums[name] / sums["count"] for name in ("loss", "top1"))
-    better = (loss < runs.best_loss) & ~stalled(done, runs.best_epoch, patience)
+    better = (loss < runs.best_loss) | (not training.keep_best)
+    better &= ~stalled(done, runs.best_epoch, training.patience)
     best = jax.tree.map(
         lambda new, old: jnp.where(better, new, old),
         (state.params, loss, top1, done + 1),

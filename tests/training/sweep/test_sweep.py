@@ -131,6 +131,15 @@ def test_a_run_equals_the_same_setting_alone(objective_runs, objective):
         assert not np.allclose(outcome.params["cbl.kernel"], own[-1].params["cbl.kernel"])
 
 
+def test_a_sweep_keeps_the_last_epoch_where_it_shall():
+    harsh = OptimizerConfig(name="sgd", learning_rate=5.0, schedule="constant")
+    training = TrainingConfig(epochs=6, batch_size=32, head=harsh, keep_best=False, patience=1)
+    config = FitConfig(CONFIG.bottleneck, training)
+    (outcome,) = joined(run_sweep({}, config)).values()
+    assert outcome.best_epoch == 6
+    check_alone(outcome, config)
+
+
 def test_every_number_reaches_its_run():
     """Factored layer, noisy sampler, both other optimizers, early stopping: as alone."""
     training = TrainingConfig(
