@@ -72,7 +72,7 @@ class SparseHeadConfig:
     Attributes:
         enabled: solve the path and keep the chosen head; False keeps the trained head.
         l1_ratio: share of l1 in the elastic net.
-        path_length: penalties on the path.
+        path_length: penalties on the path, over three decades: of 100, each is 2^0.1 of the next.
         tolerance: relative certificate at which a solution counts as optimal.
         max_iterations: per penalty.
         within: choose the sparsest head whose cross-entropy on validation exceeds the path's
@@ -88,7 +88,7 @@ class SparseHeadConfig:
 
     enabled: bool = True
     l1_ratio: float = 0.99
-    path_length: int = 25
+    path_length: int = 100
     tolerance: float = 5e-3
     max_iterations: int = 2000
     within: float = 0.02

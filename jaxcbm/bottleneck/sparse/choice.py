@@ -60,7 +60,7 @@ def choose_sparse_head(
     num_classes: int,
     *,
     weights: np.ndarray | None = None,
-    path_length: int = 25,
+    path_length: int = 100,
     l1_ratio: float = 0.99,
     tolerance: float = 5e-3,
     max_iterations: int = 2000,
