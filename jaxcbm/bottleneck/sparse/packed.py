@@ -72,3 +72,8 @@ def pack(path: SparsePath) -> PackedPath:
         counts=filled.sum(axis=2, dtype=np.int32),
         **{name: np.asarray(value) for name, value in path._asdict().items() if name != "weights"},
     )
+
+
+def join(pieces: Sequence[PackedPath]) -> PackedPath:
+    """One path of pieces that follow each other."""
+    return PackedPath(*(np.concatenate(parts) for parts in zip(*pieces, strict=True)))
