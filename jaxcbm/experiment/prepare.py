@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -46,6 +47,25 @@ def encoder_of(how: EncoderConfig) -> DualEncoder:
     return load_encoder(how.name, dtype=how.dtype, image_size=how.image_size or None)
 
 
+def concepts_of(experiment: Experiment) -> ConceptSet:
+    """The phrases that the settings name, in the order of their set.
+
+    Raises:
+        UserError: no such set, or it has fewer phrases than are asked for.
+    """
+    concepts, count = ConceptSet.from_file(experiment.concepts), experiment.concept_count
+    if not count:
+        return concepts
+    if not 0 < count <= len(concepts):
+        raise UserError(
+            f"config.concept_count={count}: {experiment.concepts} has {len(concepts)} phrases"
+        )
+    order = np.random.default_rng(experiment.data.seed).permutation(len(concepts))
+    left = {concepts.phrases[d]: "not drawn" for d in order[count:]}
+    how = {"concept_count": count, "seed": experiment.data.seed}
+    return concepts.without(left, "draw", how)
+
+
 def require_frozen(experiment: Experiment, command: str) -> None:
     """Stop a command that compares models on the features of one frozen encoder.
 
@@ -79,7 +99,7 @@ def prepare(
     """
     experiment = read_experiment(config, changes)
     how = experiment.encoder
-    concepts = ConceptSet.from_file(experiment.concepts)
+    concepts = concepts_of(experiment)
     encoder = encoder_of(how)
     rules = rules_of(how.train, how.rules, how.lora)
     if how.train != "frozen":

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxcbm.atomic import write_json
-from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.prepare import concepts_of
 from jaxcbm.planning.chips import parse_slice
 from jaxcbm.planning.devices import devices_of, found_here
 from jaxcbm.planning.encoder_structure import encoder_structure
@@ -103,7 +103,7 @@ def job_of(experiment: Experiment, wanted: Wanted) -> Job:
     sizes = _sizes(experiment, wanted)
     valid = round(sizes.train * experiment.data.valid_fraction)
     if (concepts := wanted.concept_count) is None:
-        concepts = len(ConceptSet.from_file(experiment.concepts))
+        concepts = len(concepts_of(experiment))
     return Job(
         encoder=encoder_structure(how.name, how.dtype, how.image_size),
         config=experiment.fit,
