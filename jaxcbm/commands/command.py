@@ -52,9 +52,11 @@ def add_config(parser: Any, **options: Any) -> None:
     parser.add_argument("--config", metavar="NAME", help=_CONFIG_HELP, **options)
 
 
-def add_workdir(parser: argparse.ArgumentParser, help: str, *, required: bool = True) -> None:
+def add_workdir(
+    parser: argparse.ArgumentParser, help: str, *, required: bool = True, **options: Any
+) -> None:
     """The flag that names the folder of a run."""
-    parser.add_argument("--workdir", required=required, type=_local_folder, help=help)
+    parser.add_argument("--workdir", required=required, type=_local_folder, help=help, **options)
 
 
 def add_distributed(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,11 @@ def add(commands: Any) -> None:
         "draw pictures beside the concepts that decided their classes",
         "jaxcbm explain --workdir=runs/quickstart --images=bird.png --output=why.html",
     )
-    add_workdir(parser, "a finished run, or a model")
+    add_workdir(
+        parser,
+        "a finished run, or a model; given several times, each explains the same picture",
+        action="append",
+    )
     parser.add_argument(
         "--images",
         required=True,
@@ -45,6 +49,9 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
 
     how = {name: getattr(args, name) for name in ("target", "against", "maps", "true")}
     found = explain(args.workdir, args.images, args.output, args.top, **how)
+    if len(args.workdir) > 1:
+        print(f"{'; '.join(each.verdict for each in found)}: {args.output}")
+        return
     if len(found) > 1:
         print(f"{len(found)} pictures explained: {args.output}")
         return

@@ -32,7 +32,8 @@ def add(commands: Any) -> None:
         dest="none",
         metavar="V1,V2,...",
         help="values of one axis; FIELD is named as in --config.FIELD=V, under bottleneck or "
-        "training. Once an axis; the grid is all combinations, and seeds are averaged over",
+        "training, or is concepts, concept_count or encoder.name. Once an axis; the grid is all "
+        "combinations, and seeds are averaged over",
     )
     parser.add_argument(
         "--memory",

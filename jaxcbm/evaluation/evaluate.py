@@ -10,7 +10,7 @@ from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation.calibration import ReliabilityBins, calibration_metrics, reliability
-from jaxcbm.evaluation.explanation_truth import concept_ece, explanation_truth
+from jaxcbm.evaluation.explanation_truth import clarity, concept_ece, explanation_truth
 from jaxcbm.evaluation.faithfulness import faithfulness
 from jaxcbm.evaluation.interventions import intervention_curve
 from jaxcbm.evaluation.leakage import leakage
@@ -185,7 +185,7 @@ def explanation_metrics(
 
     Returns:
         Metrics of `faithfulness`; with annotations also `concept_ece` and those of
-        `explanation_truth`.
+        `explanation_truth` and `clarity`.
     """
     most = max(_EXPLAINED // max(head_KxD.shape), 1)
     if len(labels_N) > most:
@@ -196,6 +196,7 @@ def explanation_metrics(
     if present_NxD is not None:
         metrics["concept_ece"] = concept_ece(prediction, present_NxD)
         metrics |= explanation_truth(prediction, head_KxD, labels_N, present_NxD)
+        metrics |= clarity(prediction, head_KxD, labels_N, present_NxD)
     return metrics
 
 

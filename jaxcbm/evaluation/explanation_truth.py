@@ -76,3 +76,48 @@ def explanation_truth(
     for name, which in zip(PARTS, (said_NxS, ~said_NxS, right_Nx1, ~right_Nx1), strict=True):
         parts[f"{name}_{max(SHOWN)}"] = counts_NxS & which
     return {f"explanation_truth_{name}": share(which_NxS) for name, which_NxS in parts.items()}
+
+
+def clarity(
+    prediction: Prediction, head_KxD: np.ndarray, labels_N: np.ndarray, present_NxD: np.ndarray
+) -> dict[str, float]:
+    """Accuracy, sparsity and precision of what is said to be there, and one figure of the three.
+
+    Said of an image are the concepts that count as there (`Calibration.is_present`) and that the
+    predicted class weighs: all a reader of the whole explanation is told to see. Precision is the
+    share of those of known truth, over all images, that annotations confirm; sparsity is 1 less the
+    share of the D concepts that are said of an image, on average. Clarity is the harmonic mean of
+    top-1 accuracy, sparsity and precision, so that a method that fails at one of them has little.
+
+    The name and the three ingredients are those of Panousis and Marcos 2026 (arXiv 2601.21944). Of
+    that paper we could read the abstract and not the equations: this formula is ours, and its
+    values are not to be put beside theirs.
+
+    Args:
+        prediction: of N images, with a calibration.
+        head_KxD: F.
+        labels_N: int [N].
+        present_NxD: annotations: 1 present, 0 absent, NaN unknown.
+
+    Returns:
+        `clarity`, `concept_sparsity` and `concept_precision`, 0 to 1; where nothing of known truth
+        is said, precision and clarity are NaN.
+
+    >>> from jaxcbm.model.calibration import fit_calibration
+    >>> rows, present = np.array([[3.0, -2.0], [-1.0, 2.0]]), np.array([[1.0, 1.0], [1.0, 0.0]])
+    >>> record = fit_calibration(rows, np.arange(2), rows, rows, np.arange(2))
+    >>> prediction = Prediction.of(rows, ("a", "b"), rows, calibration=record)
+    >>> found = clarity(prediction, np.eye(2), np.array([0, 1]), present)
+    >>> found["concept_sparsity"], found["concept_precision"], round(found["clarity"], 3)
+    (0.5, 0.5, 0.6)
+    """
+    assert prediction.calibration is not None
+    said_NxD = prediction.calibration.is_present(prediction.concept_activations)
+    said_NxD &= head_KxD[prediction.label_ids] != 0
+    counts_NxD = said_NxD & ~np.isnan(present_NxD)
+    right = float(np.mean(prediction.label_ids == labels_N))
+    sparsity = float(1.0 - said_NxD.mean())
+    precision = float((present_NxD[counts_NxD] > 0.5).mean()) if counts_NxD.any() else float("nan")
+    parts = np.array([right, sparsity, precision])
+    mean = 0.0 if (parts == 0).any() else float(len(parts) / np.sum(1.0 / parts))
+    return {"clarity": mean, "concept_sparsity": sparsity, "concept_precision": precision}

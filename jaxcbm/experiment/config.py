@@ -69,6 +69,8 @@ class Experiment:
         data: which images, and how they are split.
         encoder: which dual encoder, and what trains of it.
         concepts: a built-in concept set's name, or a file of phrases.
+        concept_count: so many of the phrases, drawn by `data.seed`: a smaller draw lies within a
+            larger one; 0 for all.
         features: folder of the feature store, here or gs://; "" keeps it in the work directory.
         bottleneck: the model.
         training: the loop.
@@ -81,6 +83,7 @@ class Experiment:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     concepts: str = "birds"
+    concept_count: int = 0
     features: str = ""
     bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -49,17 +50,27 @@ def encoder_of(how: EncoderConfig) -> DualEncoder:
 
 
 def concepts_of(experiment: Experiment) -> ConceptSet:
-    """The phrases that the settings name, without those that a dial of the birds withholds.
+    """The phrases that the settings name, in the order of their set, without those that a dial of
+    the birds withholds, and as many as are asked for.
 
     Raises:
-        UserError: no such set, or none of its phrases is left.
+        UserError: no such set, or it has fewer phrases than are asked for.
     """
-    concepts = ConceptSet.from_file(experiment.concepts)
-    if not (share := experiment.data.dials.missing_concepts):
+    concepts, count = ConceptSet.from_file(experiment.concepts), experiment.concept_count
+    if share := experiment.data.dials.missing_concepts:
+        withheld = withheld_phrases(share, experiment.data.seed) & set(concepts.phrases)
+        reasons = dict.fromkeys(withheld, "withheld by a dial of the birds")
+        concepts = concepts.without(reasons, "missing_concepts", {"share": share})
+    if not count:
         return concepts
-    withheld = withheld_phrases(share, experiment.data.seed) & set(concepts.phrases)
-    reasons = dict.fromkeys(withheld, "withheld by a dial of the birds")
-    return concepts.without(reasons, "missing_concepts", {"share": share})
+    if not 0 < count <= len(concepts):
+        raise UserError(
+            f"config.concept_count={count}: {experiment.concepts} has {len(concepts)} phrases"
+        )
+    order = np.random.default_rng(experiment.data.seed).permutation(len(concepts))
+    left = {concepts.phrases[d]: "not drawn" for d in order[count:]}
+    how = {"concept_count": count, "seed": experiment.data.seed}
+    return concepts.without(left, "draw", how)
 
 
 def require_frozen(experiment: Experiment, command: str) -> None:

@@ -20,11 +20,13 @@ from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 from jaxcbm.model.texts import Texts, embed_words
 from jaxcbm.training.fit_arrays import check_features
-from jaxcbm.training.sweep.grid import Grid, parse_axis, runs_of
+from jaxcbm.training.sweep.grid import Grid, combinations, parse_axis, runs_of
 from jaxcbm.training.sweep.ranking import Ranked, rank
 from jaxcbm.training.sweep.sweep import Outcome, sweep
 from jaxcbm.typed_json import to_json
 
+# Axes outside of the fit: each of their values has features or texts of its own.
+SOURCES = ("concepts", "concept_count", "encoder.name")
 EXAMPLE = "--grid.training.cbl.learning_rate=1e-4,1e-3 --grid.training.seed=0,1,2"
 
 
@@ -56,7 +58,8 @@ def run(
             dicts, or an `Experiment`.
         workdir: gets runs/, one file a finished tile.
         axes: path of a field -> its values, such as `{"training.seed": range(3)}`; or
-            `--grid.a.b=V1,V2` as typed.
+            `--grid.a.b=V1,V2` as typed. Those of `SOURCES` (sets of phrases, their sizes, encoders)
+            are prepared one by one, and all settings are ranked together.
         memory_gib: how much the sweep may take on each device.
         changes: path of a field -> its new value, for all runs.
 
@@ -66,15 +69,37 @@ def run(
     grid = parse_grid(axes)
     experiment, workdir = read_experiment(config, changes), Path(workdir)
     require_frozen(experiment, "sweep")
-    wanted = runs_of(experiment.fit, grid)
+    inner = {path: values for path, values in grid.items() if path not in SOURCES}
+    outer = {path: values for path, values in grid.items() if path in SOURCES}
+    runs_of(experiment.fit, inner)  # a mistake shows before hours of encoding
     settle_workdir(workdir, asdict(experiment))
+    started, outcomes, sources = time.perf_counter(), [], []
+    for source in combinations(outer):
+        found, about = _sweep_one(
+            read_experiment(experiment, source), inner, workdir, memory_gib=memory_gib
+        )
+        outcomes += [run._replace(setting={**source, **run.setting}) for run in found]
+        sources.append({"setting": source, **about})
+    ranked = rank(outcomes)
+    best = ranked[0].setting
+    about = next(each for each in sources if each["setting"].items() <= best.items())
+    about = {name: value for name, value in about.items() if name != "setting"}
+    about |= {"sources": sources} if outer else {}
+    about |= {"grid": grid, "runs": len(outcomes), "seconds": time.perf_counter() - started}
+    return Swept(ranked, about)
+
+
+def _sweep_one(
+    experiment: Experiment, grid: Grid, workdir: Path, *, memory_gib: float | None
+) -> tuple[list[Outcome], dict[str, Any]]:
+    """All runs of a grid on one encoder's features and one set of phrases, and which these are."""
+    wanted = runs_of(experiment.fit, grid)
     prepared = prepare(experiment, workdir)
     about = _about(prepared)
     done = read_runs(workdir / "runs", about)
     agree("the finished runs that they see", " ".join(sorted(done)))
     if left := len(wanted.keys() - done.keys()):
         logging.info("%d runs, %d of them are there already", len(wanted), len(wanted) - left)
-    started = time.perf_counter()
     mesh = experiment.fit.mesh
     for outcomes in sweep(
         *prepared.splits[:2],
@@ -88,9 +113,7 @@ def run(
         if is_main():
             write_runs(workdir / "runs", outcomes, about)
         done |= {outcome.key: outcome for outcome in outcomes}
-    ranked = rank([done[key]._replace(setting=setting) for key, setting in wanted.items()])
-    about |= {"grid": grid, "runs": len(wanted), "seconds": time.perf_counter() - started}
-    return Swept(ranked, about)
+    return [done[key]._replace(setting=setting) for key, setting in wanted.items()], about
 
 
 def parse_grid(axes: Sequence[str] | Grid) -> dict[str, tuple[Any, ...]]:
@@ -115,8 +138,25 @@ def parse_grid(axes: Sequence[str] | Grid) -> dict[str, tuple[Any, ...]]:
             raise UserError(f"{axis}: give values with =, as in --grid.{path}=V1,V2")
         if path in grid:
             raise UserError(f"--grid.{path} is there twice: put all its values in one")
-        grid[path] = parse_axis(path, values)
+        grid[path] = parse_source(path, values) if path in SOURCES else parse_axis(path, values)
     return grid
+
+
+def parse_source(path: str, text: str) -> tuple[Any, ...]:
+    """The values of one of `SOURCES`: names and files as they are, sizes as whole numbers.
+
+    Raises:
+        UserError: a size that is none.
+
+    >>> parse_source("concepts", "birds, mine.txt"), parse_source("concept_count", "10,20")
+    (('birds', 'mine.txt'), (10, 20))
+    """
+    values = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if path != "concept_count":
+        return values
+    if wrong := [value for value in values if not value.isdecimal()]:
+        raise UserError(f"concept_count: {wrong[0]!r} is no number of phrases")
+    return tuple(map(int, values))
 
 
 def _texts(prepared: Prepared) -> Texts:
@@ -149,7 +189,9 @@ def read_runs(folder: Path, about: dict[str, Any]) -> dict[str, Outcome]:
 
 def write_runs(folder: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> None:
     """One file a finished tile."""
-    name = hashlib.sha256("".join(outcome.key for outcome in outcomes).encode()).hexdigest()[:16]
+    # Runs of other phrases or another encoder have the same keys.
+    told = json.dumps(about, sort_keys=True) + "".join(outcome.key for outcome in outcomes)
+    name = hashlib.sha256(told.encode()).hexdigest()[:16]
     runs = [outcome._asdict() for outcome in outcomes]
     write_json(folder / f"{name}.json", to_json({"about": about, "runs": runs}))
 

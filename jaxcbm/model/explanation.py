@@ -127,6 +127,7 @@ class Explanation(NamedTuple):
         annotated: phrase -> whether the picture shows it, where that is known.
         ranking: the two likeliest classes with their probabilities.
         whole: whether the encoder saw all of the picture, in its proportions.
+        by: the model's name where several explain the same picture, or empty.
     """
 
     image: Image.Image
@@ -146,6 +147,7 @@ class Explanation(NamedTuple):
     annotated: Mapping[str, bool] = MappingProxyType({})
     ranking: tuple[tuple[str, float], ...] = ()
     whole: bool = True
+    by: str = ""
 
     @property
     def logit(self) -> float:
@@ -163,7 +165,8 @@ class Explanation(NamedTuple):
         """The explained class, how likely it is, and whether it is known to be right."""
         decided = self.true is not None and self.target == self.predicted
         right = (", right" if self.true == self.target else ", wrong") if decided else ""
-        return f"{self.target} ({self.probability:.0%}{right})"
+        by = f"{self.by}: " if self.by else ""
+        return f"{by}{self.target} ({self.probability:.0%}{right})"
 
     def facts(self) -> list[str]:
         """True class and predicted class where they are others; the runner-up."""
@@ -245,6 +248,18 @@ def gallery(explanations: Sequence[Explanation], pictures: int) -> str:
         right=f"{sum(known)} of {len(known)} predictions are right" if known else "",
         cards=cards,
     )
+
+
+def save_comparison(explanations: Sequence[Explanation], path: Path) -> None:
+    """One picture as several models explain it: a .png with a panel a model, or an .html page."""
+    if path.suffix == ".png":
+        from jaxcbm.model.explanation_plot import comparison_plot, save_explanations
+
+        save_explanations(explanations, path, comparison_plot(explanations))
+        return
+    title = f"{len(explanations)} models explain {explanations[0].name or 'a picture'}"
+    shown = [each._shown() for each in explanations]
+    path.write_text(render("comparison.html", title=title, explanations=shown), encoding="utf-8")
 
 
 def explain_image(

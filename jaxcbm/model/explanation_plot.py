@@ -37,13 +37,38 @@ def explanation_plot(explanations: "Sequence[Explanation]") -> Figure:
     return figure
 
 
+@styled
+def comparison_plot(explanations: "Sequence[Explanation]") -> Figure:
+    """One picture, and beside it a panel of contributions for each model that explains it.
+
+    Reference: Semenov et al. 2024 (arXiv 2404.03323), whose figures show models so.
+    """
+    longest = max(len(each.contributions) for each in explanations)
+    count = len(explanations)
+    figure = Figure(figsize=(3.2 + 5.6 * count, 0.34 * longest + 2.2))
+    picture, *panels = figure.subplots(1, 1 + count, width_ratios=[0.7] + [1.0] * count)
+    _picture(picture, explanations[0], [])
+    for panel, each in zip(panels, explanations, strict=True):
+        rows = each.labelled()
+        kinds = ["positive" if value > 0 else "negative" for _, value in rows] + ["neutral"]
+        notes = [textwrap.fill(line, 44) for line in (each.verdict, *each.facts())]
+        _bars(panel, [*rows, (REST, each.rest)], kinds, "\n".join(notes))
+        panel.axvline(0.0, color=light("text"), linewidth=0.8)
+        panel.set_xlabel("contribution to the class logit")
+    return figure
+
+
+def _picture(axes: Axes, each: "Explanation", lines: Sequence[str]) -> None:
+    axes.imshow((each.image if each.seen is None else each.seen).convert("RGB"))
+    axes.set_axis_off()
+    axes.set_title("\n".join(lines), fontsize=11, loc="left")
+
+
 def _row(figure: SubFigure, each: "Explanation") -> None:
     picture, ours, theirs = figure.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
-    picture.imshow((each.image if each.seen is None else each.seen).convert("RGB"))
-    picture.set_axis_off()
     lines = [line.replace(" (", "\n(") for line in (each.verdict, *each.facts())]
     lines += [textwrap.fill(each.caution, 36)] if each.caution else []
-    picture.set_title("\n".join(lines), fontsize=11, loc="left")
+    _picture(picture, each, lines)
     rows = each.labelled()
     kinds = ["positive" if value > 0 else "negative" for _, value in rows] + ["neutral"]
     _bars(ours, [*rows, (REST, each.rest)], kinds, "contribution to the class logit")
@@ -61,11 +86,14 @@ def _maps(figure: SubFigure, each: "Explanation") -> None:
         axes.set_axis_off()
 
 
-def save_explanations(explanations: "Sequence[Explanation]", path: Path) -> None:
+def save_explanations(
+    explanations: "Sequence[Explanation]", path: Path, figure: Figure | None = None
+) -> None:
     """Write a .png whose `Description` is what it shows, as JSON."""
     told = [
         {
             "picture": each.name,
+            **({"model": each.by} if each.by else {}),
             "true": each.true,
             "predicted": each.predicted,
             "explained": each.target,
@@ -74,7 +102,7 @@ def save_explanations(explanations: "Sequence[Explanation]", path: Path) -> None
         }
         for each in explanations
     ]
-    figure = explanation_plot(explanations)
+    figure = figure or explanation_plot(explanations)
     figure.savefig(path, dpi=130, metadata={"Description": json.dumps(told)})
 
 

@@ -56,6 +56,9 @@ METRICS = {
     "explanation_truth_present_5": MetricFormat(
         "truth at 5, present %", 1, True, 1, "the same of those that say that a concept is there"
     ),
+    "clarity": MetricFormat(
+        "clarity", 1, meaning="harmonic mean of accuracy, sparsity and precision of present reasons"
+    ),
     "selective_top1": MetricFormat(
         "top-1 % at 80 %", 1, True, 1, "of the 80 % of images whose class is likeliest"
     ),
@@ -66,7 +69,12 @@ METRICS = {
         "random top-1 %", 0, True, 1, "with as many random words as concepts"
     ),
     "leakage_top1": MetricFormat(
-        "leakage top-1 %", -1, True, 1, "what a small network reads from label-free concepts"
+        "leakage top-1 %",
+        *(-1, True, 1),
+        "what a small network reads of the classes from phrases that say nothing about them",
+    ),
+    "leakage_chance": MetricFormat(
+        "leakage by chance, top-1 %", 0, True, 1, "what it would read from nothing"
     ),
 }
 _FURTHER = {
@@ -90,7 +98,9 @@ _FURTHER = {
     "insertion": MetricFormat("insertion", 1),
     "random_insertion": MetricFormat("insertion, random order", 0),
     "bar_error": MetricFormat("logit beside the sum of bars", -1, digits=5),
-    "leakage_chance": MetricFormat("leakage by chance, top-1 %", 0, True, 1),
+    "leakage_real_top1": MetricFormat("leakage of as many real phrases, top-1 %", 0, True, 1),
+    "concept_sparsity": MetricFormat("concepts not said of an image, %", 0, True, 1),
+    "concept_precision": MetricFormat("concepts said of an image that are there, %", 1, True, 1),
     "unexplained": MetricFormat("accuracy that needs no meaning", -1),
     "set_coverage": MetricFormat("coverage of 95 % sets, %", 0, True, 1),
     "unfamiliar": MetricFormat("images called unlike train, %", 0, True, 1),

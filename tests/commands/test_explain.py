@@ -1,5 +1,6 @@
 """`jaxcbm explain`: pages, pictures and galleries, and what the same says in Python."""
 
+import json
 import shutil
 
 import numpy as np
@@ -97,6 +98,33 @@ def test_explain_says_what_tells_it_from_a_class_that_is_named(
     for name, told in ((decided, "is the explained class"), ("teal", "no class named 'teal'")):
         assert main([*argv, f"--against={name}"]) == 2
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".png", ".html"])
+def test_several_models_explain_one_picture(trained, picture_folder, tmp_path, capsys, suffix):
+    from PIL import Image
+
+    other = shutil.copytree(trained, tmp_path / "another")
+    picture, output = picture_folder / "blue" / "00.png", tmp_path / f"why{suffix}"
+    argv = ["-q", "explain", f"--workdir={trained}", f"--workdir={other}", f"--output={output}"]
+    if suffix == ".html":
+        fails(capsys, [*argv, f"--images={picture_folder}"], "several models", "36")
+    assert main([*argv, f"--images={picture}"]) == 0
+    told, expected = capsys.readouterr().out, load_model(trained).explain(picture)
+    for name in (trained.name, "another"):
+        assert f"{name}: {expected.verdict}" in told
+    if suffix == ".html":
+        page = output.read_text()
+        assert page.count('<article class="explanation">') == 2
+        assert f"<h2>another: {expected.verdict}</h2>" in page
+        return
+    with Image.open(output) as drawn:
+        wide, panels = drawn.width, json.loads(drawn.text["Description"])
+    assert [panel["model"] for panel in panels] == [trained.name, "another"]
+    assert panels[0]["reasons"] == panels[1]["reasons"] != []
+    assert main([*argv, f"--workdir={trained}", f"--images={picture}"]) == 0
+    with Image.open(output) as drawn:
+        assert drawn.width > 1.3 * wide
 
 
 def test_contributions_add_up_to_the_logit_and_an_intervention_changes_it(trained, picture_folder):

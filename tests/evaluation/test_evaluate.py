@@ -79,6 +79,23 @@ def test_the_temperature_is_fitted_on_validation_alone(fitted, splits):
     assert wrong_valid.metrics["top1"] == found.metrics["top1"]
 
 
+def test_nothing_that_test_is_measured_by_is_fitted_on_test(fitted, splits):
+    """Test whose truth is turned round looks as wrong as it then is: a fit on it would not."""
+    test = splits.test
+    turned = Features.from_arrays(
+        test.as_array(),
+        relabelled(test).labels,
+        NAMES,
+        annotations=1.0 - test.annotations_of(PHRASES),
+        annotation_phrases=PHRASES,
+    )
+    right = evaluate(fitted, splits).metrics
+    wrong = evaluate(fitted, splits._replace(test=turned)).metrics
+    assert right["concept_ece"] < 0.1 and wrong["concept_ece"] > 2 * right["concept_ece"]
+    for name in ("explanation_truth_5", "concept_precision", "set_coverage"):
+        assert wrong[name] < right[name] - 0.1, name
+
+
 def test_a_method_that_says_its_own_probabilities_is_measured_by_them(fitted, splits):
     record = module._calibration(
         fitted, splits.train, splits.valid, fitted.predict(splits.valid.as_array()), 0
@@ -129,6 +146,7 @@ def test_without_concepts_there_are_the_metrics_of_classes_and_calibration(fitte
         *("nec", "active_concepts", "concept_fidelity", "concept_auc", "encoder_concept_auc"),
         *("anec", "concept_ece", "bar_error"),
         *("deletion", "insertion", "random_deletion", "random_insertion"),
+        *("clarity", "concept_sparsity", "concept_precision"),
         *(f"explanation_truth_{k}" for k in (1, 3, 5)),
         *(f"explanation_truth_{name}_5" for name in ("present", "absent", "right", "wrong")),
     }

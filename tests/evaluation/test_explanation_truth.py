@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcbm.evaluation.explanation_truth import concept_ece, explanation_truth
+from jaxcbm.evaluation.explanation_truth import clarity, concept_ece, explanation_truth
 from jaxcbm.evaluation.faithfulness import faithfulness
 from jaxcbm.model.calibration import fit_calibration
 from jaxcbm.model.prediction import Prediction
@@ -118,3 +118,33 @@ def test_a_decision_that_bars_do_not_make_is_told():
         calibration=prediction.calibration,
     )
     assert faithfulness(other, head)["bar_error"] > 1.0
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clarity_counted_concept_by_concept(seed):
+    prediction, head, labels, present = problem(seed)
+    record, said, true, known = prediction.calibration, 0, 0, 0
+    for n, label in enumerate(prediction.label_ids):
+        for d in range(head.shape[1]):
+            a = prediction.concept_activations[n, d]
+            if head[label, d] == 0 or record.slope[d] * a + record.intercept[d] <= 0:
+                continue
+            said += 1
+            if not np.isnan(present[n, d]):
+                known, true = known + 1, true + (present[n, d] == 1)
+    right = np.mean(prediction.label_ids == labels)
+    sparsity, precision = 1 - said / present.size, true / known
+    found = clarity(prediction, head, labels, present)
+    assert found["concept_sparsity"] == pytest.approx(sparsity)
+    assert found["concept_precision"] == pytest.approx(precision)
+    harmonic = 3 / (1 / right + 1 / sparsity + 1 / precision)
+    assert found["clarity"] == pytest.approx(harmonic)
+    assert min(right, sparsity, precision) <= found["clarity"] <= max(right, sparsity, precision)
+
+
+def test_clarity_is_nothing_where_no_prediction_is_right_and_unknown_where_truth_is():
+    prediction, head, labels, present = problem(2)
+    never = (prediction.label_ids + 1) % head.shape[0]
+    assert clarity(prediction, head, never, present)["clarity"] == 0.0
+    unknown = clarity(prediction, head, labels, np.full_like(present, np.nan))
+    assert np.isnan(unknown["clarity"]) and np.isnan(unknown["concept_precision"])

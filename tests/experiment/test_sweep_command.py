@@ -93,9 +93,52 @@ def test_the_printed_command_trains_the_best_setting(swept, settings, tmp_path, 
     assert f"--config.training.cbl.learning_rate={rate}" in best
 
 
+def test_sets_of_phrases_and_their_sizes_are_axes(settings, tmp_path, monkeypatch):
+    other = tmp_path / "other.txt"
+    other.write_text("a round shape\na square shape\na soft edge\n")
+    phrases = next(s for s in settings if "--config.concepts=" in s).partition("=")[2]
+    workdir = tmp_path / "run"
+    axes = (f"--grid.concepts={phrases},{other}", "--grid.concept_count=2,3")
+    argv = ["-q", "sweep", f"--workdir={workdir}", *settings, *axes, GRID[0]]
+    assert main(argv) == 0
+    found = json.loads((workdir / "sweep.json").read_text())
+    assert found["runs"] == len(found["settings"]) == 8
+    seen = [tuple(own["setting"].values()) for own in found["settings"]]
+    assert set(seen) == set(product((phrases, str(other)), (2, 3), (1e-4, 1e-2)))
+    # Equal settings of the fit are runs of their own for every set.
+    assert len({own["runs"][0]["valid_loss"] for own in found["settings"]}) == 8
+    assert [source["concepts"]["count"] for source in found["sources"]] == [2, 3, 2, 3]
+    assert len({source["concepts"]["hash"] for source in found["sources"]}) == 4
+    accuracies = [own["top1"] for own in found["settings"]]
+    assert accuracies == sorted(accuracies, reverse=True)
+    best = found["settings"][0]["setting"]
+    assert found["best"]["overrides"] == [f"--config.{k}={v}" for k, v in best.items()]
+    assert found["concepts"]["count"] == best["concept_count"]
+
+    def never(*_, **__):
+        raise AssertionError("all runs are there")
+
+    monkeypatch.setattr(sweep, "run_family", never)
+    assert main(argv) == 0
+    again = json.loads((workdir / "sweep.json").read_text())
+    assert again["settings"] == found["settings"]
+    # A set alone is what a plain sweep of that set finds.
+    plain = ["-q", "sweep", f"--workdir={tmp_path / 'plain'}", *settings, GRID[0]]
+    monkeypatch.undo()
+    assert main(plain) == 0
+    alone = json.loads((tmp_path / "plain" / "sweep.json").read_text())["settings"]
+    same = [s for s in found["settings"] if s["setting"] | {"concept_count": 3} == s["setting"]]
+    same = [s for s in same if s["setting"]["concepts"] == phrases]
+    for one, two in zip(same, alone, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     "grid,words",
     [
+        (["--grid.concept_count=two"], ["concept_count", "'two'"]),
+        (["--grid.concept_count=9"], ["concept_count=9", "3 phrases"]),
+        (["--grid.concepts=nowhere.txt"], ["nowhere.txt"]),
         ([], ["a sweep needs a grid", "--grid.training.seed=0,1,2"]),
         (["--grid.training.seed"], ["--grid.training.seed=V1,V2"]),
         (["--grid.training.seed=0", "--grid.training.seed=1"], ["twice"]),

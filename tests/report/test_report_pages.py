@@ -34,6 +34,8 @@ HEADINGS = {
     "set size": ("set_size", 1, 1),
     "random top-1 %": ("random_top1", 100, 1),
     "leakage top-1 %": ("leakage_top1", 100, 1),
+    "leakage by chance, top-1 %": ("leakage_chance", 100, 1),
+    "clarity": ("clarity", 1, 3),
     "NLL": ("nll", 1, 3),
 }
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxcbm.bottleneck.sparse import choice
 from jaxcbm.bottleneck.sparse.choice import choose_point, choose_sparse_head
 from jaxcbm.bottleneck.sparse.corrected_copy import correct_some
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -182,3 +183,25 @@ def test_corrected_copies_weigh_what_the_config_says(monkeypatch):
             sparsify(cast(Any, model), features, features, config)
         weights = seen["weights"]
         assert (None if weights is None else weights.tolist()) == expected
+
+
+def test_a_path_ends_where_all_that_is_asked_for_has_passed(monkeypatch):
+    """The rest of it would be solved for nothing: the choice and the curve are the whole path's."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 160)
+    rows = rng.normal(size=(160, 50)).astype(np.float32)
+    rows[:, :3] += 1.5 * (labels[:, None] == np.arange(3))
+    parts = rows[:80], labels[:80], rows[80:], labels[80:], 3
+    whole = choose_sparse_head(*parts, path_length=30)
+    monkeypatch.setattr(choice, "_HEADS", 5)
+    assert len(choose_sparse_head(*parts, path_length=30).path.nec) == 30
+    monkeypatch.setattr(choice, "_LARGEST_NEC", 10.0)
+    ended = choose_sparse_head(*parts, path_length=30)
+    count = len(ended.path.nec)
+    assert count < 30 and ended.chosen == whole.chosen and ended.path.nec[-1] >= 10
+    np.testing.assert_allclose(ended.head, whole.head, atol=2e-3)
+    np.testing.assert_allclose(ended.path.lambdas, whole.path.lambdas[:count], rtol=1e-6)
+    curves = [each.curve(*parts[2:4], targets=(5, 10)) for each in (whole, ended)]
+    np.testing.assert_allclose(*(curve.accuracies for curve in curves), atol=0.02)
+    asked = choose_sparse_head(*parts, path_length=30, nec=30.0)
+    assert len(asked.path.nec) > count and asked.path.nec[asked.chosen] > 20

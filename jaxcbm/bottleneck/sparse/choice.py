@@ -1,5 +1,6 @@
 """One point of the sparse path: the sparsest head that validates about as well as the best."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -7,9 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, nec_curve
-from jaxcbm.bottleneck.sparse.packed import PackedPath, pack
-from jaxcbm.bottleneck.sparse.path import elastic_net_path
+from jaxcbm.bottleneck.sparse.packed import PackedPath, join, pack
+from jaxcbm.bottleneck.sparse.path import SparsePath, path_in_pieces
 from jaxcbm.bottleneck.unit_scale import unit_scale
+
+# Heads that are solved at once, and their weights, which are dense then: half a GiB.
+_HEADS, _WEIGHTS = 25, 2**27
+# A path ends early once its heads are larger than any that is asked for, and validation's
+# cross-entropy, which has one valley along it, has risen by this share.
+_LARGEST_NEC, _RISEN = 36.0, 0.02
 
 
 class SparseChoice(NamedTuple):
@@ -60,7 +67,7 @@ def choose_sparse_head(
     num_classes: int,
     *,
     weights: np.ndarray | None = None,
-    path_length: int = 25,
+    path_length: int = 100,
     l1_ratio: float = 0.99,
     tolerance: float = 5e-3,
     max_iterations: int = 2000,
@@ -90,27 +97,55 @@ def choose_sparse_head(
     ((2, 1), 1.0)
     """
     mean_D, scale_D = unit_scale(train_NxD)
-    path = elastic_net_path(
+    pieces = path_in_pieces(
         jnp.asarray((train_NxD - mean_D) * scale_D),
         jnp.asarray(train_labels, jnp.int32),
         num_classes,
         path_length=path_length,
+        at_once=min(max(_WEIGHTS // (num_classes * len(mean_D)), 1), _HEADS),
         l1_ratio=l1_ratio,
         tolerance=tolerance,
         max_iterations=max_iterations,
         sample_weights=None if weights is None else jnp.asarray(weights, jnp.float32),
     )
-    measured = _measure(
-        path.weights,
-        path.biases,
-        jnp.asarray((valid_MxD - mean_D) * scale_D),
-        jnp.asarray(valid_labels, jnp.int32),
-    )
-    top1_P, loss_P = (np.asarray(values, np.float64) for values in measured)
-    chosen = choose_point(loss_P, np.asarray(path.nec), within=within, nec=nec)
-    head_KxD = np.asarray(path.weights[chosen]) * scale_D
-    bias_K = np.asarray(path.biases[chosen]) - head_KxD @ mean_D
-    return SparseChoice(head_KxD, bias_K, pack(path), top1_P, chosen, mean_D, scale_D)
+    return choose_on_path(pieces, mean_D, scale_D, valid_MxD, valid_labels, within=within, nec=nec)
+
+
+def choose_on_path(
+    pieces: Iterable[SparsePath],
+    mean_D: np.ndarray,
+    scale_D: np.ndarray,
+    valid_MxD: np.ndarray,
+    valid_labels: np.ndarray,
+    *,
+    within: float = 0.02,
+    nec: float = 0.0,
+) -> SparseChoice:
+    """Choose a point of a solved path on validation.
+
+    Args:
+        pieces: the path in one or more pieces, solved on `(activations - mean_D) * scale_D`; only
+            one of them is held at a time, and those after all that is asked for are not solved.
+        mean_D, scale_D: of train activations.
+        valid_MxD: activations of other images.
+        valid_labels: int [M].
+        within, nec: as for `choose_point`.
+    """
+    rows, labels = jnp.asarray((valid_MxD - mean_D) * scale_D), jnp.asarray(valid_labels, jnp.int32)
+    measured, packed, top1_P, loss_P = [], [], np.empty(0), np.empty(0)
+    for piece in pieces:
+        found = _measure(piece.weights, piece.biases, rows, labels)
+        measured.append([np.asarray(values, np.float64) for values in found])
+        packed.append(pack(piece))
+        top1_P, loss_P = np.concatenate(measured, axis=1)
+        risen = loss_P[-1] > (1.0 + max(within, _RISEN)) * loss_P.min()
+        if risen and packed[-1].nec[-1] >= max(_LARGEST_NEC, nec):
+            break
+    path = join(packed)
+    chosen = choose_point(loss_P, path.nec, within=within, nec=nec)
+    head_KxD = path.head(chosen, len(mean_D)) * scale_D
+    bias_K = path.biases[chosen] - head_KxD @ mean_D
+    return SparseChoice(head_KxD, bias_K, path, top1_P, chosen, mean_D, scale_D)
 
 
 def choose_point(

@@ -8,13 +8,14 @@ accelerated proximal method inside, exact zeros, and a duality gap that says how
 be from the optimum. It may be vmapped over activations, labels or weights, and rows may be sharded.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.sparse.problem import matmul, pose
+from jaxcbm.bottleneck.sparse.problem import Problem, logits_of, matmul, pose
 from jaxcbm.bottleneck.sparse.solver import State, empty_model, largest_penalty, solve
 
 
@@ -39,6 +40,13 @@ class SparsePath(NamedTuple):
     certificate: jax.Array
     iterations: jax.Array
     nec: jax.Array
+
+
+class Start(NamedTuple):
+    """The last two solutions of a path: the next one lies about as far on."""
+
+    state: State
+    before: State
 
 
 def elastic_net_path(
@@ -82,18 +90,57 @@ def elastic_net_path(
     ([0.0, 1.0, 1.0], True)
     """
     # Under jit a default that is left out is another program than the same value given.
+    given = lambda_ratio, l1_ratio, tolerance, max_iterations
     return _follow_path(
-        activations_NxD,
-        labels_N,
-        lambdas,
-        sample_weights,
-        lambda_ratio,
-        l1_ratio,
-        tolerance,
-        max_iterations,
+        *(activations_NxD, labels_N, lambdas, sample_weights, None, *given),
         num_classes=num_classes,
         path_length=path_length,
-    )
+    )[1]
+
+
+def path_in_pieces(
+    activations_NxD: jax.Array,
+    labels_N: jax.Array,
+    num_classes: int,
+    *,
+    path_length: int,
+    at_once: int,
+    lambda_ratio: float = 1e-3,
+    l1_ratio: float = 0.99,
+    tolerance: float = 1e-3,
+    max_iterations: int = 5000,
+    sample_weights: jax.Array | None = None,
+) -> Iterator[SparsePath]:
+    """The path of `elastic_net_path`, so many heads at a time: a long one of large heads is never
+    dense as a whole.
+
+    Args:
+        at_once: heads that are held at once. The other arguments are those of `elastic_net_path`.
+
+    >>> activations = jnp.array([[1.0, 0.3], [0.8, -0.3], [-1.0, 0.2], [-0.9, -0.2]])
+    >>> how = {"path_length": 3, "at_once": 2}
+    >>> pieces = path_in_pieces(activations, jnp.array([0, 0, 1, 1]), 2, **how)
+    >>> [piece.nec.tolist() for piece in pieces]
+    [[0.0, 1.0], [1.0]]
+    """
+    data, given = (activations_NxD, labels_N), (lambda_ratio, l1_ratio, tolerance, max_iterations)
+    if at_once >= path_length:
+        yield elastic_net_path(
+            *(*data, num_classes),
+            path_length=path_length,
+            lambda_ratio=lambda_ratio,
+            l1_ratio=l1_ratio,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            sample_weights=sample_weights,
+        )
+        return
+    sizes = {"num_classes": num_classes, "path_length": path_length}
+    start, lambdas_P = _begin(*data, sample_weights, lambda_ratio, l1_ratio, **sizes)
+    for first in range(0, path_length, at_once):
+        lambdas = lambdas_P[first : first + at_once]
+        start, piece = _follow_path(*data, lambdas, sample_weights, start, *given, **sizes)
+        yield piece
 
 
 def nec(head_KxD: jax.Array) -> jax.Array:
@@ -113,6 +160,7 @@ def _follow_path(
     labels_N: jax.Array,
     lambdas: jax.Array | None,
     sample_weights: jax.Array | None,
+    start: Start | None,
     lambda_ratio: jax.Array | float,
     l1_ratio: jax.Array | float,
     tolerance: jax.Array | float,
@@ -120,25 +168,55 @@ def _follow_path(
     *,
     num_classes: int,
     path_length: int,
-) -> SparsePath:
+) -> tuple[Start, SparsePath]:
     problem = pose(activations_NxD, labels_N, num_classes, sample_weights)
     ratio = jnp.asarray(l1_ratio, jnp.float32)
-    start = empty_model(problem)
     if lambdas is None:
-        largest = largest_penalty(problem, start, ratio)
-        powers = jnp.linspace(0.0, 1.0, path_length, dtype=jnp.float32)
-        lambdas = largest * jnp.asarray(lambda_ratio, jnp.float32) ** powers
+        lambdas = _geometric(problem, lambda_ratio, ratio, path_length)
     lambdas = jnp.asarray(lambdas, jnp.float32)
+    start = Start(*(empty_model(problem),) * 2) if start is None else start
 
-    def follow(state: State, penalty: jax.Array):
+    def follow(at: Start, penalty: jax.Array):
         posed = problem._replace(l1=penalty * ratio, l2=penalty * (1 - ratio))
-        state = solve(posed, state, tolerance, max_iterations)
-        return state, (state.now, state.objective, state.gap, state.iterations)
+        state = solve(posed, _ahead(problem, at), tolerance, max_iterations)
+        return Start(state, at.state), (state.now, state.objective, state.gap, state.iterations)
 
-    _, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
+    last, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
     weights_PxKxD = solutions[:, :, :-1]
     shift_PxK = matmul(weights_PxKxD, problem.mean)
     biases_PxK = solutions[:, :, -1] * problem.constant - shift_PxK
-    return SparsePath(
+    return last, SparsePath(
         lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)
     )
+
+
+@partial(jax.jit, static_argnames=("num_classes", "path_length"))
+def _begin(
+    activations_NxD: jax.Array,
+    labels_N: jax.Array,
+    sample_weights: jax.Array | None,
+    lambda_ratio: jax.Array | float,
+    l1_ratio: jax.Array | float,
+    *,
+    num_classes: int,
+    path_length: int,
+) -> tuple[Start, jax.Array]:
+    problem = pose(activations_NxD, labels_N, num_classes, sample_weights)
+    ratio = jnp.asarray(l1_ratio, jnp.float32)
+    start = Start(*(empty_model(problem),) * 2)
+    return start, _geometric(problem, lambda_ratio, ratio, path_length)
+
+
+def _ahead(problem: Problem, at: Start) -> State:
+    """Where the line through the last two solutions leads; no weight crosses zero on it."""
+    now, moved = at.state.now, 2 * at.state.now - at.before.now
+    moved = moved.at[:, :-1].set(jnp.where(moved * now > 0, moved, 0.0)[:, :-1])
+    return at.state._replace(now=moved, now_logits=logits_of(problem, moved))
+
+
+def _geometric(
+    problem: Problem, lambda_ratio: jax.Array | float, l1_ratio: jax.Array, path_length: int
+) -> jax.Array:
+    largest = largest_penalty(problem, empty_model(problem), l1_ratio)
+    powers = jnp.linspace(0.0, 1.0, path_length, dtype=jnp.float32)
+    return largest * jnp.asarray(lambda_ratio, jnp.float32) ** powers

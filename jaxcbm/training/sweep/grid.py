@@ -127,14 +127,14 @@ def families(config: FitConfig, grid: Grid) -> list[Family]:
     seeds = tuple(grid.get(SEED, (config.training.seed,)))
     fixed = {path: values for path, values in grid.items() if path not in (*TRACED, SEED)}
     found: dict[str, Family] = {}
-    for structure in _combinations(fixed):
+    for structure in combinations(fixed):
         whole = with_fields(config, structure)
         structure = {path: value for path, value in structure.items() if _used(path, whole)}
         traced = {
             path: values for path, values in grid.items() if path in TRACED and _used(path, whole)
         }
         family = Family(
-            structure, with_fields(config, structure), tuple(_combinations(traced)), seeds
+            structure, with_fields(config, structure), tuple(combinations(traced)), seeds
         )
         found.setdefault(repr(structure), family)
     return list(found.values())
@@ -219,7 +219,8 @@ def get_field(config: Any, path: str) -> Any:
     return config
 
 
-def _combinations(axes: Grid) -> list[Setting]:
+def combinations(axes: Grid) -> list[Setting]:
+    """Every choice of one value an axis; one empty setting where there are no axes."""
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxcbm.bottleneck.sparse import quadratic_model
 from jaxcbm.bottleneck.sparse.nec_curve import nec_curve, truncate_to_nec
-from jaxcbm.bottleneck.sparse.path import elastic_net_path, nec
+from jaxcbm.bottleneck.sparse.path import elastic_net_path, nec, path_in_pieces
 from jaxcbm.distributed.mesh import make_mesh
 
 SAMPLES, CONCEPTS, CLASSES = 240, 12, 4
@@ -42,6 +42,20 @@ def objective(data, weights, bias, penalty, l1_ratio=0.99):
     return loss + penalty * (
         l1_ratio * np.abs(weights).sum() + 0.5 * (1 - l1_ratio) * (weights**2).sum()
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 8])
+def test_a_path_in_pieces_is_the_path(data, path, at_once):
+    how = {"path_length": 8, "lambda_ratio": 1e-2, "tolerance": 1e-6}
+    pieces = list(path_in_pieces(*data, CLASSES, at_once=at_once, **how))
+    assert max(len(piece.nec) for piece in pieces) == at_once
+    joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), *pieces)
+    np.testing.assert_allclose(joined.lambdas, path.lambdas, rtol=1e-6)
+    np.testing.assert_allclose(joined.objective, path.objective, rtol=2e-6)
+    np.testing.assert_allclose(joined.weights, path.weights, atol=2e-3)
+    # Each piece starts where the one before it ended, or it would take many times as long.
+    assert int(joined.iterations.sum()) <= 1.1 * int(path.iterations.sum())
+    assert float(jnp.max(joined.certificate)) <= 1e-6
 
 
 @pytest.mark.parametrize("index", [3, 7])
