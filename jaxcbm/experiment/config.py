@@ -15,7 +15,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.experiment.config_file import read_config
 from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
 from jaxcbm.training.finetune.config import FinetuneConfig
-from jaxcbm.typed_json import Range, from_json
+from jaxcbm.typed_json import Range, Whole, from_json
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Experiment:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     concepts: str = "birds"
-    concept_count: int = 0
+    concept_count: Whole = 0
     features: str = ""
     bottleneck: BottleneckConfig = field(default_factory=BottleneckConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
