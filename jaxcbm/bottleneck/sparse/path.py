@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.sparse.problem import matmul, pose
+from jaxcbm.bottleneck.sparse.problem import Problem, matmul, pose
 from jaxcbm.bottleneck.sparse.solver import State, empty_model, largest_penalty, solve
 
 
@@ -107,6 +107,13 @@ def nec(head_KxD: jax.Array) -> jax.Array:
     return jnp.sum(head_KxD != 0).astype(jnp.float32) / head_KxD.shape[0]
 
 
+def head_of(problem: Problem, solution_KxJ: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weights [K, D] and bias [K] on activations as they are, from the solver's coefficients."""
+    weights_KxD = solution_KxJ[:, :-1]
+    bias_K = solution_KxJ[:, -1] * problem.constant - matmul(weights_KxD, problem.mean)
+    return weights_KxD, bias_K
+
+
 @partial(jax.jit, static_argnames=("num_classes", "path_length"))
 def _follow_path(
     activations_NxD: jax.Array,
@@ -135,10 +142,6 @@ def _follow_path(
         state = solve(posed, state, tolerance, max_iterations)
         return state, (state.now, state.objective, state.gap, state.iterations)
 
-    _, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
-    weights_PxKxD = solutions[:, :, :-1]
-    shift_PxK = matmul(weights_PxKxD, problem.mean)
-    biases_PxK = solutions[:, :, -1] * problem.constant - shift_PxK
-    return SparsePath(
-        lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)
-    )
+    _, (solutions, *numbers) = jax.lax.scan(follow, start, lambdas)
+    heads = jax.vmap(lambda solution: head_of(problem, solution))(solutions)
+    return SparsePath(lambdas, *heads, *numbers, jax.vmap(nec)(heads[0]))
