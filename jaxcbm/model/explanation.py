@@ -127,6 +127,7 @@ class Explanation(NamedTuple):
         annotated: phrase -> whether the picture shows it, where that is known.
         ranking: the two likeliest classes with their probabilities.
         whole: whether the encoder saw all of the picture, in its proportions.
+        edits: what was changed of the model after its fit, in words.
     """
 
     image: Image.Image
@@ -146,6 +147,7 @@ class Explanation(NamedTuple):
     annotated: Mapping[str, bool] = MappingProxyType({})
     ranking: tuple[tuple[str, float], ...] = ()
     whole: bool = True
+    edits: tuple[str, ...] = ()
 
     @property
     def logit(self) -> float:
@@ -171,6 +173,10 @@ class Explanation(NamedTuple):
         first = "predicted" if self.predicted != self.target else ""
         ranked = zip((first, "next"), self.ranking, strict=False)
         return [*facts, *(f"{place}: {name} ({p:.0%})" for place, (name, p) in ranked if place)]
+
+    def edited(self) -> list[str]:
+        """What was changed of the model, a line an edit."""
+        return [f"model edited: {edit}" for edit in self.edits]
 
     def labelled(self) -> list[tuple[str, float]]:
         """Every reason with its chance, and where annotations deny it, that it is false."""
@@ -210,7 +216,7 @@ class Explanation(NamedTuple):
         return {
             "title": self.verdict,
             "name": self.name,
-            "facts": self.facts() + change,
+            "facts": self.facts() + change + self.edited(),
             "caution": self.caution,
             "picture": _data_url(seen),
             "uncropped": "" if self.whole else _data_url(self.image),

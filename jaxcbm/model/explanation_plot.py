@@ -42,7 +42,7 @@ def _row(figure: SubFigure, each: "Explanation") -> None:
     picture.imshow((each.image if each.seen is None else each.seen).convert("RGB"))
     picture.set_axis_off()
     lines = [line.replace(" (", "\n(") for line in (each.verdict, *each.facts())]
-    lines += [textwrap.fill(each.caution, 36)] if each.caution else []
+    lines += [textwrap.fill(said, 36) for said in (*each.edited(), each.caution) if said]
     picture.set_title("\n".join(lines), fontsize=11, loc="left")
     rows = each.labelled()
     kinds = ["positive" if value > 0 else "negative" for _, value in rows] + ["neutral"]

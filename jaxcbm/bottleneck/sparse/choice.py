@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, nec_curve
 from jaxcbm.bottleneck.sparse.packed import PackedPath, pack
-from jaxcbm.bottleneck.sparse.path import elastic_net_path
+from jaxcbm.bottleneck.sparse.path import SparsePath, elastic_net_path
 from jaxcbm.bottleneck.unit_scale import unit_scale
 
 
@@ -100,6 +100,28 @@ def choose_sparse_head(
         max_iterations=max_iterations,
         sample_weights=None if weights is None else jnp.asarray(weights, jnp.float32),
     )
+    return choose_on_path(path, mean_D, scale_D, valid_MxD, valid_labels, within=within, nec=nec)
+
+
+def choose_on_path(
+    path: SparsePath,
+    mean_D: np.ndarray,
+    scale_D: np.ndarray,
+    valid_MxD: np.ndarray,
+    valid_labels: np.ndarray,
+    *,
+    within: float = 0.02,
+    nec: float = 0.0,
+) -> SparseChoice:
+    """Choose a point of a solved path on validation.
+
+    Args:
+        path: solved on `(activations - mean_D) * scale_D`.
+        mean_D, scale_D: of train activations.
+        valid_MxD: activations of other images.
+        valid_labels: int [M].
+        within, nec: as for `choose_point`.
+    """
     measured = _measure(
         path.weights,
         path.biases,

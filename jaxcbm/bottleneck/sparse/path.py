@@ -142,6 +142,8 @@ def _follow_path(
         state = solve(posed, state, tolerance, max_iterations)
         return state, (state.now, state.objective, state.gap, state.iterations)
 
-    _, (solutions, *numbers) = jax.lax.scan(follow, start, lambdas)
-    heads = jax.vmap(lambda solution: head_of(problem, solution))(solutions)
-    return SparsePath(lambdas, *heads, *numbers, jax.vmap(nec)(heads[0]))
+    _, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
+    weights_PxKxD, biases_PxK = jax.vmap(lambda found: head_of(problem, found))(solutions)
+    return SparsePath(
+        lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)
+    )
