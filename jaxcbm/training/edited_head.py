@@ -113,7 +113,7 @@ def with_edited_head(
     edited: Model, head: EditedHead, valid: Features, done: Edit, config: SparseHeadConfig
 ) -> Model:
     """The edited model with its new head; `done`, with what its solution cost, ends its `edits`."""
-    head = EditedHead(*jax.device_put(tuple(head)))
+    head = head._replace(rows=jax.device_put(head.rows))
     before = solve_edit(head, config, max_iterations=0)
     began = time.perf_counter()
     found = jax.block_until_ready(solve_edit(head, config, max_iterations=config.max_iterations))
