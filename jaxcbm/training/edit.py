@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from jaxcbm.model.edits import Edit, HeldWeight, kept_by, remaining
 from jaxcbm.model.model import Model
 from jaxcbm.training.calibrate import calibrate
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.edited_head import pose_edit, with_draws, with_edited_head
+from jaxcbm.training.edited_head import EditedHead, pose_edit, with_draws, with_edited_head
 from jaxcbm.training.fit import fit
 from jaxcbm.training.new_columns import new_columns
 
@@ -63,71 +65,109 @@ def edit(
         UserError: no such phrase, class or image; nothing to edit; a class without an image left;
             a head that no sparse path gave.
     """
-    config, merge, phrases = config or FitConfig(), dict(merge or {}), model.concepts.phrases
-    delete, add = tuple(find(phrase, phrases) for phrase in delete), tuple(add)
+    config = config or FitConfig()
     if "sparse_head_images" in model.metrics:
         many, seed = config.sparse_head.images, config.training.seed
         train, valid = train.sample(many, seed), valid.sample(many, seed)
+    changes = {"delete": tuple(delete), "merge": dict(merge or {}), "add": tuple(add)}
+    changes |= {"hold": dict(hold or {}), "forget": tuple(forget)}
+    asked = settle(model, train, valid, **changes)
+    if refit_layer:
+        if asked.columns.phrases != model.concepts.phrases or asked.done.held:
+            raise UserError("refit_layer goes with images to forget alone: edit its result further")
+        return _fitted_again(model, asked, config)
+    asked = asked._replace(done=replace(asked.done, path=path))
+    edited, head, done = edited_problem(model, asked, config)
+    edited = with_edited_head(edited, head, asked.valid, done, config.sparse_head)
+    return calibrate(edited, asked.train.select(asked.kept), asked.valid, config.training.seed)
+
+
+class Settled(NamedTuple):
+    """An edit whose names have all been found.
+
+    Attributes:
+        done: what is to be done.
+        columns: the concepts after it.
+        train: the images that the layer was fitted on.
+        kept: positions of those of them that no edit has forgotten.
+        valid: the validation images that no edit has forgotten.
+    """
+
+    done: Edit
+    columns: Columns
+    train: Features
+    kept: np.ndarray
+    valid: Features
+
+
+def settle(
+    model: Model,
+    train: Features,
+    valid: Features,
+    *,
+    delete: Iterable[str] = (),
+    merge: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    add: Iterable[str] = (),
+    hold: Mapping[tuple[str, str], float] = MappingProxyType({}),
+    forget: Iterable[int | str] = (),
+) -> Settled:
+    """Find everything that an edit names; arguments and errors as for `edit`."""
+    phrases, delete = model.concepts.phrases, tuple(delete)
+    columns = plan_columns(phrases, delete, merge, add)
     since = [place for place, old in enumerate(model.edits, start=1) if old.refitted]
     train = remaining(train, model.edits[: max(since, default=0)])
-    columns = plan_columns(phrases, delete, merge, add)
     done = Edit(
-        deleted=delete,
+        deleted=tuple(find(phrase, phrases) for phrase in delete),
         merged={
             phrase: tuple(phrases[d] for d in source)
             for phrase, source in zip(columns.phrases, columns.sources, strict=True)
             if len(source) > 1
         },
-        held=_held(model, columns, hold or {}),
+        held=_held(model, columns, hold),
         forgotten=_digests(forget, train, valid),
-        refitted=refit_layer,
-        path=path,
     )
     if columns.phrases == phrases and not (done.merged or done.held or done.forgotten):
         raise UserError("nothing to edit: name a concept, a weight or an image")
     edits = (*model.edits, done)
-    kept = kept_by(train, edits)
-    some_train, some_valid = train.select(kept), remaining(valid, edits)
-    _check_classes(train, some_train, some_valid)
-    if refit_layer:
-        if delete or merge or add or hold or not done.forgotten:
-            raise UserError("refit_layer goes with images to forget alone: edit its result further")
-        return _fitted_again(model, some_train, some_valid, done, config)
+    kept, valid = kept_by(train, edits), remaining(valid, edits)
+    _check_classes(train, kept, valid)
+    return Settled(done, columns, train, kept, valid)
+
+
+def edited_problem(
+    model: Model, asked: Settled, config: FitConfig
+) -> tuple[Model, EditedHead, Edit]:
+    """The model with its new layer, the problem of its head, and what was done."""
+    columns, train = asked.columns, asked.train.select(asked.kept)
     fresh = [p for p, source in zip(columns.phrases, columns.sources, strict=True) if not source]
-    new = new_columns(model, some_train, some_valid, fresh, config)
-    done = replace(done, added={phrase: column.origin for phrase, column in new.items()})
+    new = new_columns(model, train, asked.valid, fresh, config)
+    done = replace(asked.done, added={phrase: column.origin for phrase, column in new.items()})
     done = with_draws(done, model, columns)
     edited = with_columns(model, columns, new)
-    head = pose_edit(model, edited, columns, train, kept, done, config.sparse_head)
-    edited = with_edited_head(edited, head, some_valid, done, config.sparse_head)
-    return calibrate(edited, some_train, some_valid, config.training.seed)
+    head = pose_edit(model, edited, columns, asked.train, asked.kept, done, config.sparse_head)
+    return edited, head, done
 
 
-def _fitted_again(
-    model: Model, train: Features, valid: Features, done: Edit, config: FitConfig
-) -> Model:
+def _fitted_again(model: Model, asked: Settled, config: FitConfig) -> Model:
     """Another fit of the same concepts on the images that are left."""
     if model.finetuned is not None:
         raise UserError("the encoder itself was trained on these images: run `jaxcbm train` anew")
     again = fit(
-        *(train, valid),
+        *(asked.train.select(asked.kept), asked.valid),
         encoder=model.loaded_encoder,
         concepts=model.concepts,
         classes=model.classes,
         config=config,
     )
-    choice = again.sparse_path
-    if choice is None:
-        return replace(again, edits=(*model.edits, replace(done, path=False)))
-    done = replace(
-        with_draws(
-            done, replace(model, edits=()), plan_columns(model.concepts.phrases, (), {}, ())
-        ),
-        penalty=float(choice.path.lambdas[choice.chosen]),
-        certificate=float(choice.path.certificate[choice.chosen]),
-        iterations=int(choice.path.iterations.sum()),
-        path=True,
-    )
+    choice, done = again.sparse_path, replace(asked.done, refitted=True)
+    if choice is not None:
+        done = replace(
+            with_draws(done, again, asked.columns),
+            penalty=float(choice.path.lambdas[choice.chosen]),
+            certificate=float(choice.path.certificate[choice.chosen]),
+            iterations=int(choice.path.iterations.sum()),
+            path=True,
+        )
     return replace(again, edits=(*model.edits, done))
 
 
@@ -159,12 +199,11 @@ def _digests(forget: Iterable[int | str], train: Features, valid: Features) -> t
     return tuple(found)
 
 
-def _check_classes(before: Features, train: Features, valid: Features) -> None:
+def _check_classes(train: Features, kept: np.ndarray, valid: Features) -> None:
     """Refuse an edit that leaves a class or validation without an image."""
-    left = set(np.unique(train.labels).tolist())
-    if lost := set(np.unique(before.labels).tolist()) - left:
+    if lost := set(train.labels.tolist()) - set(train.labels[kept].tolist()):
         raise UserError(
-            f"no train image of {before.classes[min(lost)]} would be left: keep one, or train "
+            f"no train image of {train.classes[min(lost)]} would be left: keep one, or train "
             "without that class"
         )
     if len(valid) == 0:
