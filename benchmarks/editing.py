@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.interleave import Work, take_turns
 from benchmarks.machine import describe
 from benchmarks.report import table
 from benchmarks.sparse_path import Problem, make_arrays
@@ -53,7 +52,7 @@ the same certificate that a fit gives it.
 
 ```python
 edited = jaxcbm.edit(model, train, valid, delete=["red crown"], add=["a forked tail"])
-edited = jaxcbm.edit(edited, train, valid, forget=[3, 17], hold={("wren", "a forked tail"): 0.5})
+edited = jaxcbm.edit(edited, train, valid, forget=[3, 17], hold={{("wren", "a forked tail"): 0.5}})
 print(edited)                      # says what was edited; so do `explain` and the saved model
 ```
 
@@ -100,9 +99,9 @@ arXiv 2405.15476.
 
 "Times as fast" compares an edit, which solves one penalty, with a refit, which solves them all
 because its choice of the penalty needs them. The column beside it is what that penalty alone costs
-from nothing: so much of the gain is that an edit keeps its penalty, and the rest is the warm start.
-All are compiled before, and take turns; medians of {rounds} rounds. The gap before is that of the
-old head in the new problem.
+from nothing: most of the gain is that an edit keeps its penalty, and the warm start is the rest.
+All are compiled before and take turns; medians over rounds ({rounds}). The gap before is that of
+the old head in the new problem: a bound, which is wide where a head is far from settled.
 """
 
 
@@ -136,23 +135,24 @@ def measure(
     if not whole:
         ways[ALONE] = functools.partial(refit, head.lambdas)
     found = {name: jax.block_until_ready(way()) for name, way in ways.items()}
-    seconds = take_turns({name: _waiting(way) for name, way in ways.items()}, rounds)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            jax.block_until_ready(way())
+            seconds[name].append(round(time.perf_counter() - began, 5))
     before = solve_edit(placed, config, max_iterations=0)
     return {
         "before": float(np.max(before.certificate)),
         "ways": {
             name: {
-                "seconds": [round(value, 5) for value in seconds[name]],
+                "seconds": seconds[name],
                 "iterations": int(path.iterations.sum()),
                 "certificate": float(path.certificate.max()),
             }
             for name, path in found.items()
         },
     }
-
-
-def _waiting(way: Any) -> Work:
-    return lambda: jax.block_until_ready(way()) and None
 
 
 def birds(rounds: int) -> dict[str, Any]:
@@ -175,7 +175,6 @@ def birds(rounds: int) -> dict[str, Any]:
         f"merge *{phrases[1]}* and *{phrases[2]}*": (model, {"merge": {"both": phrases[1:3]}}),
         f"add *{phrases[3]}*, deleted before": (without, {"add": [phrases[3]]}),
         f"hold *{phrases[0]}* at 0 in one class": (model, {"hold": held}),
-        "forget 1 image": (model, {"forget": [0]}),
         f"forget {len(train) // 100} images, 1 %": (model, {"forget": range(len(train) // 100)}),
     }
     lambdas = model.sparse_path.path.lambdas
@@ -185,7 +184,7 @@ def birds(rounds: int) -> dict[str, Any]:
         rows[name] = measure(head, lambdas, config.sparse_head, rounds, whole=False)
         print(name, flush=True)
     paths = {}
-    for name, (start, change) in list(cases.items())[:2]:
+    for name, (start, change) in list(cases.items())[:1]:
         asked = settle(start, train, valid, **change)
         asked = asked._replace(done=replace(asked.done, path=True))
         head = edited_problem(start, asked, config)[1]
@@ -259,7 +258,7 @@ def synthetic(rounds: int) -> dict[str, Any]:
             lambdas=lambdas[one], heads=whole.heads[one], biases=whole.biases[one]
         )
         result["heads"][name] = measure(head, lambdas, config, rounds, whole=False)
-        if name.startswith("delete"):
+        if not result["paths"]:
             result["paths"][name] = measure(whole, lambdas, config, rounds, whole=True)
         print(name, flush=True)
     return result
@@ -324,7 +323,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--result", type=Path, default=Path("docs/results/editing.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/editing.md"))
     parser.add_argument("--render", action="store_true", help="only the page")
