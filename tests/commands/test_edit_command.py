@@ -11,44 +11,51 @@ from command_line import fails
 import jaxcbm
 from jaxcbm.cli import main
 
-PHRASES = ["an amber glow", "a blue tint", "a coral hue"]
 
-
-def command(*argv) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "jaxcbm", *map(str, argv)], capture_output=True, text=True
-    )
-
-
-def test_edit_evaluate_and_edit_again(trained, tmp_path, picture_folder):
-    names = tmp_path / "gone.txt"
-    names.write_text("amber/03.png\n\ncoral/00.png\n")
+def test_a_run_is_edited_and_edited_again(trained, tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
-    flags = ["--delete=A blue  tint", "--add=something else", f"--forget=@{names}"]
-    run = command("edit", f"--workdir={trained}", f"--output={first}", *flags)
-    assert run.returncode == 0, run.stderr
-    for word in ("a blue tint deleted", "something else added", "2 images", "certificate: within"):
-        assert word in run.stdout
+    flags = ["--delete=A blue  tint", "--merge=an amber glow + a coral hue = warm"]
+    assert main(["-q", "edit", f"--workdir={trained}", f"--output={first}", *flags]) == 0
+    said = capsys.readouterr().out
+    for word in ("a blue tint deleted", "merged into warm", "certificate: within"):
+        assert word in said
     model = jaxcbm.load_model(first)
-    assert model.concepts.phrases == ("an amber glow", "a coral hue", "something else")
+    assert model.concepts.phrases == ("warm",)
     # The store of the first run serves: nothing is encoded again.
     assert sorted(path.name for path in first.iterdir()) == ["config.json", "model"]
     assert json.loads((first / "config.json").read_text())["features"] == str(trained / "features")
-    metrics = jaxcbm.evaluate(first, controls=False)
-    before = json.loads((trained / "metrics.json").read_text())
-    lost = sum(before["data"][part] - metrics["data"][part] for part in ("train", "valid"))
-    # A picture of the test split would have been refused.
-    assert lost == 2 and metrics["not_measured"]["anec"].startswith("the edit solved one head")
-
-    hold = "--set=blue: an amber glow = -0.25"
+    hold = "--set=blue: warm = -0.25"
     assert main(["-q", "edit", f"--workdir={first}", f"--output={second}", hold]) == 0
     further = jaxcbm.load_model(second)
     assert len(further.edits) == 2 and further.edits[0] == model.edits[0]
     np.testing.assert_allclose(further.head[1, 0], -0.25, rtol=1e-5)
-    shown, picture = tmp_path / "why.html", picture_folder / "amber" / "00.png"
-    flags = [f"--workdir={second}", f"--images={picture}", f"--output={shown}"]
-    assert main(["-q", "explain", *flags]) == 0
-    assert "held at -0.25" in shown.read_text()
+
+
+def test_an_edited_run_in_processes_of_their_own(trained, tmp_path, picture_folder):
+    names, output, page = (tmp_path / name for name in ("gone.txt", "edited", "why.html"))
+    names.write_text("amber/03.png\n\ncoral/00.png\n")
+    picture = picture_folder / "amber" / "00.png"
+
+    def command(*argv) -> str:
+        argv = [sys.executable, "-m", "jaxcbm", *map(str, argv)]
+        run = subprocess.run(argv, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    flags = [f"--workdir={trained}", f"--output={output}", f"--forget=@{names}"]
+    said = command("edit", *flags, "--add=something else")
+    assert "2 images forgotten by the head, not by the layer" in said
+    assert "not measured: anec: the edit solved one head" in command(
+        "evaluate", f"--workdir={output}", "--no-controls"
+    )
+    before, after = (
+        json.loads((folder / "metrics.json").read_text())["data"] for folder in (trained, output)
+    )
+    # A picture of the test split would have been refused.
+    assert sum(before[part] - after[part] for part in ("train", "valid")) == 2
+    command("explain", f"--workdir={output}", f"--images={picture}", f"--output={page}")
+    assert "something else added" in page.read_text()
+
 
 @pytest.mark.parametrize(
     ("flags", "words"),
