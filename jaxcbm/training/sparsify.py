@@ -1,6 +1,7 @@
 """The sparse head: the whole elastic-net path on frozen activations, and one point chosen on it."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -70,7 +71,7 @@ def with_choice(
     A single head is no path: the model has none then, and no numbers of one.
     """
     necs_P = [float(x) for x in choice.path.nec]
-    metrics = {
+    metrics: dict[str, Any] = {
         "chosen_nec": necs_P[choice.chosen],
         "chosen_top1": float(choice.valid_top1[choice.chosen]),
     }

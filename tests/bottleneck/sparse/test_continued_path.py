@@ -46,15 +46,15 @@ def test_held_weights_stay_and_the_certificate_is_of_the_problem_they_leave(data
     start = np.where(held, 0.8, np.asarray(path.weights)).astype(np.float32)
     start[:, 2, 5] = 0.0
     arguments = (*data, path.lambdas, start, path.biases)
-    best = continue_path(*arguments, held_KxD=held, **how(1e-6, l1_ratio))
+    best = continue_path(*arguments, held_KxD=held, **how(1e-5, l1_ratio))
     rough = continue_path(*arguments, held_KxD=held, **how(3e-2, l1_ratio))
-    for found, tolerance in ((best, 1e-6), (rough, 3e-2)):
+    for found, tolerance in ((best, 1e-5), (rough, 3e-2)):
         np.testing.assert_array_equal(found.weights[:, held], start[:, held])
         assert (found.certificate <= tolerance).all() and (found.certificate >= 0).all()
     excess = np.asarray((rough.objective - best.objective) / rough.objective)
-    assert (excess <= np.asarray(rough.certificate) + 1e-6).all() and excess.max() > 1e-5
+    assert (excess <= np.asarray(rough.certificate) + 1e-5).all() and excess.max() > 1e-4
     # Holding costs something, and not more than letting the others be as they were.
-    free = continue_path(*arguments, **how(1e-6, l1_ratio))
+    free = continue_path(*arguments, **how(1e-5, l1_ratio))
     assert (np.asarray(best.objective) > np.asarray(free.objective) * (1 + 1e-4)).all()
-    untouched = continue_path(*arguments, held_KxD=np.ones_like(held), **how(1e-6, l1_ratio))
-    assert (np.asarray(best.objective) <= np.asarray(untouched.objective) + 1e-6).all()
+    untouched = continue_path(*arguments, held_KxD=np.ones_like(held), **how(1e-5, l1_ratio))
+    assert (np.asarray(best.objective) <= np.asarray(untouched.objective) * (1 + 1e-5)).all()
