@@ -53,7 +53,7 @@ the same certificate that a fit gives it.
 ```python
 edited = jaxcbm.edit(model, train, valid, delete=["red crown"], add=["a forked tail"])
 edited = jaxcbm.edit(edited, train, valid, forget=[3, 17], hold={{("wren", "a forked tail"): 0.5}})
-print(edited)                      # says what was edited; so do `explain` and the saved model
+print(edited)  # says what was edited; so do `explain` and the saved model
 ```
 
 `train` and `valid` are the features of the fit, those of forgotten images too. The command finds
