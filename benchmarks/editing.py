@@ -86,7 +86,8 @@ been there. So are calibration and familiarity. Not the layer, nor the mean and 
 inputs are standardised with, nor the choice of the penalty, nor an encoder that was trained on the
 images: the model says so wherever it says what was edited. `--refit-layer` fits layer and head anew
 without the images; then only an encoder may have seen them. The record keeps the SHA-256 of each
-forgotten picture, so that it stays forgotten in later edits and in `evaluate`, its copies too.
+forgotten picture, so that it and its copies stay forgotten in later edits. The new work directory
+no longer looks for them: the files may be deleted.
 
 A deleted concept of a layer that mixes scores (`full`, `residual`) is no concept any more, but its
 score may still enter others as the layer learnt it; columns of the factored layer, which is the

@@ -1,6 +1,5 @@
 """Edit the model of a work directory, on the features it was fitted on, into another one."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +10,11 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.config_file import settings_of_run
 from jaxcbm.experiment.prepare import prepare
+from jaxcbm.experiment.stored_split import settle_split
 from jaxcbm.model.edited_columns import find
+from jaxcbm.model.edits import remaining
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.edit import edit
 
@@ -38,14 +40,14 @@ def run(
     workdir, output = Path(workdir), Path(output)
     if output.exists():
         raise UserError(f"{output} is there already: name another folder")
-    file = workdir / "config.json"
-    if not file.exists():
+    settings = settings_of_run(workdir)
+    if settings is None:
         raise UserError(
             f"no run in {workdir}: an edit reads the images that the model was fitted on; start a "
             f"run with `jaxcbm train --workdir={workdir}`"
         )
     model = load_model(workdir)
-    experiment = read_experiment(json.loads(file.read_text(encoding="utf-8")))
+    experiment = read_experiment(settings)
     if not experiment.features:
         store = str((workdir / "features").absolute())
         experiment = replace(experiment, features=store)
@@ -55,6 +57,11 @@ def run(
     edited = edit(model, train, valid, forget=digests, config=experiment.fit, **how)
     with atomic_folder(output) as temporary:
         write_json(temporary / "config.json", asdict(experiment))
+        # Without the forgotten, so that these pictures may be deleted.
+        left = prepared.splits._replace(
+            train=remaining(train, edited.edits), valid=remaining(valid, edited.edits)
+        )
+        settle_split(temporary, experiment.data, left)
         edited.save(temporary / "model")
     return edited
 

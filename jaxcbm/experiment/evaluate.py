@@ -26,7 +26,6 @@ from jaxcbm.evaluation.metrics import confusion_matrix
 from jaxcbm.experiment.config import Experiment, read_experiment
 from jaxcbm.experiment.config_file import settings_of_run
 from jaxcbm.experiment.prepare import Prepared, prepare
-from jaxcbm.model.edits import remaining
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.fit import fit
 
@@ -51,9 +50,6 @@ def run(workdir: Path | str, *, controls: bool = True) -> dict[str, Any]:
     experiment = read_experiment(settings)
     model = load_model(workdir)
     prepared = prepare(experiment, workdir, finetuned=model.finetuned)
-    train, valid = (remaining(part, model.edits) for part in prepared.splits[:2])
-    splits = prepared.splits._replace(train=train, valid=valid)
-    prepared = prepared._replace(splits=splits)
     return evaluate_model(model, experiment, prepared, workdir, controls=controls)
 
 

@@ -1,12 +1,13 @@
 """`jaxcbm edit` on finished runs, in processes of its own and with mistakes."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from command_line import fails
+from command_line import arguments, fails
 
 import jaxcbm
 from jaxcbm.cli import main
@@ -22,7 +23,7 @@ def test_a_run_is_edited_and_edited_again(trained, tmp_path, capsys):
     model = jaxcbm.load_model(first)
     assert model.concepts.phrases == ("warm",)
     # The store of the first run serves: nothing is encoded again.
-    assert sorted(path.name for path in first.iterdir()) == ["config.json", "model"]
+    assert sorted(path.name for path in first.iterdir()) == ["config.json", "model", "splits"]
     assert json.loads((first / "config.json").read_text())["features"] == str(trained / "features")
     hold = "--set=blue: warm = -0.25"
     assert main(["-q", "edit", f"--workdir={first}", f"--output={second}", hold]) == 0
@@ -31,10 +32,15 @@ def test_a_run_is_edited_and_edited_again(trained, tmp_path, capsys):
     np.testing.assert_allclose(further.head[1, 0], -0.25, rtol=1e-5)
 
 
-def test_an_edited_run_in_processes_of_their_own(trained, tmp_path, picture_folder):
+def test_in_processes_of_their_own_forgotten_pictures_may_be_deleted(
+    tmp_path, phrases, picture_folder, tiny_encoder_folder
+):
     names, output, page = (tmp_path / name for name in ("gone.txt", "edited", "why.html"))
+    trained, pictures = tmp_path / "run", tmp_path / "pictures"
+    shutil.copytree(picture_folder, pictures)
+    assert main(arguments(trained, pictures, phrases, tiny_encoder_folder)) == 0
     names.write_text("amber/03.png\n\ncoral/00.png\n")
-    picture = picture_folder / "amber" / "00.png"
+    picture = pictures / "amber" / "00.png"
 
     def command(*argv) -> str:
         argv = [sys.executable, "-m", "jaxcbm", *map(str, argv)]
@@ -43,8 +49,10 @@ def test_an_edited_run_in_processes_of_their_own(trained, tmp_path, picture_fold
         return run.stdout
 
     flags = [f"--workdir={trained}", f"--output={output}", f"--forget=@{names}"]
-    said = command("edit", *flags, "--add=something else")
+    said = command("edit", *flags, "--add=a new thing")
     assert "2 images forgotten by the head, not by the layer" in said
+    for name in ("amber/03.png", "coral/00.png"):
+        (pictures / name).unlink()
     assert "not measured: anec: the edit solved one head" in command(
         "evaluate", f"--workdir={output}", "--no-controls"
     )
@@ -54,7 +62,7 @@ def test_an_edited_run_in_processes_of_their_own(trained, tmp_path, picture_fold
     # A picture of the test split would have been refused.
     assert sum(before[part] - after[part] for part in ("train", "valid")) == 2
     command("explain", f"--workdir={output}", f"--images={picture}", f"--output={page}")
-    assert "something else added" in page.read_text()
+    assert "a new thing added" in page.read_text()
 
 
 @pytest.mark.parametrize(
