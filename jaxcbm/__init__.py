@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jaxcbm.experiment.train import run as train
     from jaxcbm.model.model import Model, load_model
     from jaxcbm.training.config import FitConfig
+    from jaxcbm.training.edit import edit
     from jaxcbm.training.fit import fit
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ _HOMES = {
     "Model": "jaxcbm.model.model",
     "UserError": "jaxcbm.errors",
     "concept_search": "jaxcbm.baselines.concept_search",
+    "edit": "jaxcbm.training.edit",
     "encode": "jaxcbm.data.store.feature_store",
     "evaluate": "jaxcbm.experiment.evaluate:run",
     "fit": "jaxcbm.training.fit",
@@ -65,6 +67,7 @@ __all__ = [
     "Model",
     "UserError",
     "concept_search",
+    "edit",
     "encode",
     "evaluate",
     "fit",

@@ -13,6 +13,7 @@ from jaxcbm.commands import (
     concepts,
     config,
     dials,
+    edit,
     encode,
     evaluate,
     explain,
@@ -30,7 +31,7 @@ from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
 
 # In the order in which --help lists them.
-COMMANDS = (train, evaluate, predict, explain, config, encode, search, sweep)
+COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
 

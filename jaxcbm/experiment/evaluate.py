@@ -135,6 +135,8 @@ def not_measured(model: Model, found: Evaluation) -> dict[str, str]:
         missing["anec"] = (
             "the model was saved without its sparse path: train it again"
             if "path" in model.metrics
+            else "the edit solved one head: edit again with --path"
+            if model.edits
             else "the model has a trained head: set config.sparse_head.enabled=True"
         )
     if "random_top1" not in found.metrics:

@@ -128,6 +128,7 @@ class Explanation(NamedTuple):
         ranking: the two likeliest classes with their probabilities.
         whole: whether the encoder saw all of the picture, in its proportions.
         by: the model's name where several explain the same picture, or empty.
+        edits: what was changed of the model after its fit, in words.
     """
 
     image: Image.Image
@@ -148,6 +149,7 @@ class Explanation(NamedTuple):
     ranking: tuple[tuple[str, float], ...] = ()
     whole: bool = True
     by: str = ""
+    edits: tuple[str, ...] = ()
 
     @property
     def logit(self) -> float:
@@ -174,6 +176,10 @@ class Explanation(NamedTuple):
         first = "predicted" if self.predicted != self.target else ""
         ranked = zip((first, "next"), self.ranking, strict=False)
         return [*facts, *(f"{place}: {name} ({p:.0%})" for place, (name, p) in ranked if place)]
+
+    def edited(self) -> list[str]:
+        """What was changed of the model, a line an edit."""
+        return [f"model edited: {edit}" for edit in self.edits]
 
     def labelled(self) -> list[tuple[str, float]]:
         """Every reason with its chance, and where annotations deny it, that it is false."""
@@ -213,7 +219,7 @@ class Explanation(NamedTuple):
         return {
             "title": self.verdict,
             "name": self.name,
-            "facts": self.facts() + change,
+            "facts": self.facts() + change + self.edited(),
             "caution": self.caution,
             "picture": _data_url(seen),
             "uncropped": "" if self.whole else _data_url(self.image),

@@ -67,7 +67,7 @@ def _picture(axes: Axes, each: "Explanation", lines: Sequence[str]) -> None:
 def _row(figure: SubFigure, each: "Explanation") -> None:
     picture, ours, theirs = figure.subplots(1, 3, width_ratios=[1.0, 1.4, 1.0])
     lines = [line.replace(" (", "\n(") for line in (each.verdict, *each.facts())]
-    lines += [textwrap.fill(each.caution, 36)] if each.caution else []
+    lines += [textwrap.fill(said, 36) for said in (*each.edited(), each.caution) if said]
     _picture(picture, each, lines)
     rows = each.labelled()
     kinds = ["positive" if value > 0 else "negative" for _, value in rows] + ["neutral"]

@@ -31,6 +31,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.concept_map import How, occlusion_maps, overlay
 from jaxcbm.model.corrections import correct
+from jaxcbm.model.edits import Edit
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.model_file import load_fields, save_fields
@@ -65,6 +66,7 @@ class Model:
             that was saved without it.
         calibration: what its logits and activations mean; None for a model that was saved without.
         familiarity: when not to trust it; None for a model that was saved without.
+        edits: what was changed of it after the fit, oldest first.
     """
 
     config: BottleneckConfig
@@ -85,6 +87,7 @@ class Model:
     sparse_path: SparseChoice | None = None
     calibration: Calibration | None = None
     familiarity: Familiarity | None = None
+    edits: tuple[Edit, ...] = ()
 
     def __repr__(self) -> str:
         config, head_KxD = self.config, self.head
@@ -99,6 +102,7 @@ class Model:
         ]
         if "chosen_top1" in self.metrics:
             lines.append(f"validation top-1: {self.metrics['chosen_top1']:.1%}")
+        lines += [f"edited: {edit}" for edit in self.edits]
         return "\n  ".join(lines)
 
     @property
@@ -248,6 +252,7 @@ class Model:
         seen, whole = Image.fromarray(preprocess(picture)), preprocess.keeps_all(picture)
         annotated = self._annotated(annotations or {})
         found = found._replace(seen=seen, whole=whole, name=name, true=true, annotated=annotated)
+        found = found._replace(edits=tuple(map(str, self.edits)))
         present = [part.phrase for part in found.contributions if part.present]
         if not maps or not present:
             return found

@@ -16,11 +16,12 @@ from jaxcbm.encoders.finetune.finetuned import apply_finetuned, load_finetuned, 
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
+from jaxcbm.model.edits import EditLog
 from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.record_file import load_record, save_record
 from jaxcbm.model.sealed_folder import read_header, write_header
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
-from jaxcbm.typed_json import from_json
+from jaxcbm.typed_json import from_json, to_json
 
 if TYPE_CHECKING:
     from jaxcbm.model.model import Model
@@ -53,6 +54,7 @@ def save_fields(model: "Model", folder: Path | str) -> None:
         "logit_scale": model.logit_scale,
         "logit_bias": model.logit_bias,
         "metrics": dict(model.metrics),
+        **({"edits": to_json(model.edits)} if model.edits else {}),
     }
     with atomic_folder(folder) as temporary:
         save_file(
@@ -97,8 +99,9 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
     path, record, familiarity = (
         saved.get(name) for name in (SPARSE_PATH_FILE, CALIBRATION_FILE, FAMILIARITY_FILE)
     )
+    where = str(place / "model.json")
     return dict(
-        config=from_json(BottleneckConfig, header["config"], str(place / "model.json")),
+        config=from_json(BottleneckConfig, header["config"], where),
         params=params,
         input_map=InputMap(kernel, bias),
         concepts=ConceptSet.from_json(header["concepts"], str(place)),
@@ -112,6 +115,7 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
         logit_scale=header["logit_scale"],
         logit_bias=header["logit_bias"],
         metrics=header["metrics"],
+        edits=from_json(EditLog, {"edits": header.get("edits", [])}, where).edits,
         finetuned=finetuned,
         sparse_path=load_sparse_path(path, params) if path else None,
         calibration=load_record(record, Calibration) if record else None,

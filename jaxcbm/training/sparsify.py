@@ -1,11 +1,12 @@
 """The sparse head: the whole elastic-net path on frozen activations, and one point chosen on it."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from absl import logging
 
-from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
+from jaxcbm.bottleneck.sparse.choice import SparseChoice, choose_sparse_head
 from jaxcbm.bottleneck.sparse.corrected_copy import with_corrected_copy
 from jaxcbm.data.features import Features
 from jaxcbm.model.model import Model
@@ -52,30 +53,43 @@ def sparsify(model: Model, train: Features, valid: Features, config: SparseHeadC
         within=config.within,
         nec=config.nec,
     )
-    necs_P = [float(x) for x in choice.path.nec]
-    metrics = {
-        "path": {
-            "lambda": [float(x) for x in choice.path.lambdas],
-            "nec": necs_P,
-            "valid_top1": choice.valid_top1.tolist(),
-            "certificate": [float(x) for x in choice.path.certificate],
-        },
-        "anec": float(choice.curve(valid_NxD, np.asarray(valid.labels)).anec),
-        "chosen_nec": necs_P[choice.chosen],
-        "chosen_top1": float(choice.valid_top1[choice.chosen]),
-    }
     logging.info(
         "sparse head: %.1f of %d concepts a class, validation top-1 %.3f (path best %.3f)",
-        necs_P[choice.chosen],
+        choice.path.nec[choice.chosen],
         len(model.concepts),
         choice.valid_top1[choice.chosen],
         choice.valid_top1.max(),
     )
+    return with_choice(model, choice, valid_NxD, np.asarray(valid.labels))
+
+
+def with_choice(
+    model: Model, choice: SparseChoice, valid_NxD: np.ndarray, valid_labels: np.ndarray
+) -> Model:
+    """The model with a head that was chosen on a path, that path, and what validation says of it.
+
+    A single head is no path: the model has none then, and no numbers of one.
+    """
+    necs_P = [float(x) for x in choice.path.nec]
+    metrics: dict[str, Any] = {
+        "chosen_nec": necs_P[choice.chosen],
+        "chosen_top1": float(choice.valid_top1[choice.chosen]),
+    }
+    alone = len(necs_P) == 1
+    if not alone:
+        metrics["path"] = {
+            "lambda": [float(x) for x in choice.path.lambdas],
+            "nec": necs_P,
+            "valid_top1": choice.valid_top1.tolist(),
+            "certificate": [float(x) for x in choice.path.certificate],
+        }
+        metrics["anec"] = float(choice.curve(valid_NxD, valid_labels).anec)
+    known = {name: x for name, x in model.metrics.items() if name not in ("path", "anec")}
     head = {"head.kernel": np.ascontiguousarray(choice.head.T), "head.bias": choice.bias}
     return replace(
         model,
         config=replace(model.config, head_bias=True),
         params={**model.params, **head},
-        metrics={**model.metrics, **metrics},
-        sparse_path=choice,
+        metrics={**known, **metrics},
+        sparse_path=None if alone else choice,
     )

@@ -1,4 +1,4 @@
-"""What the pages on trust and on maps are computed by, and that they render what is committed."""
+"""What the pages on trust, maps and edits are computed by, and that they render their results."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import concept_maps, familiarity
+from benchmarks import concept_maps, editing, familiarity
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -35,5 +35,7 @@ def test_the_pages_are_what_their_results_say():
     trust = json.loads((DOCS / "results" / "familiarity.json").read_text("utf-8"))
     maps = json.loads((DOCS / "results" / "concept_maps.json").read_text("utf-8"))
     assert (DOCS / "familiarity.md").read_text("utf-8") == familiarity.render(trust)
+    edits = json.loads((DOCS / "results" / "editing.json").read_text("utf-8"))
+    assert (DOCS / "editing.md").read_text("utf-8") == editing.render(edits)
     page = concept_maps.render(maps, "pictures/concept_maps.png")
     assert (DOCS / "concept_maps.md").read_text("utf-8") == page

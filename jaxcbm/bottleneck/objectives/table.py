@@ -60,6 +60,7 @@ class ObjectiveRecord(NamedTuple):
         needs_cross_entropy: whether the layer has no signal without the cross-entropy's gradient.
         layer: the parameterisation that `auto` means.
         learning_rate: of the layer, in the table of methods; None takes the default.
+        separable: whether each concept is trained by itself, so that one can be added alone.
         fields: of `BottleneckConfig` that matter to this objective, and not to every other.
     """
 
@@ -72,6 +73,7 @@ class ObjectiveRecord(NamedTuple):
     needs_cross_entropy: bool = False
     layer: Literal["residual", "factored"] = "factored"
     learning_rate: float | None = None
+    separable: bool = False
     fields: tuple[str, ...] = ()
 
 
@@ -126,5 +128,6 @@ OBJECTIVES: dict[Objective, ObjectiveRecord] = {
         label="Sigmoid-CBM",
         variants=("paired",),
         positives_in=("paired",),
+        separable=True,
     ),
 }

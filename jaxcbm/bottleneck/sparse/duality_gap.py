@@ -37,7 +37,7 @@ def certify(problem: Problem, coefficients_KxJ: jax.Array, logits_KxN: jax.Array
     W = coefficients_KxJ[:, :-1]
     penalty = problem.l1 * jnp.sum(jnp.abs(W)) + 0.5 * problem.l2 * jnp.sum(W * W)
     objective = cross_entropy + penalty
-    gap = jnp.maximum(objective - _dual(problem, logits_KxN, mass_K), 0.0)
+    gap = jnp.maximum(objective - _dual(problem, W, logits_KxN, mass_K), 0.0)
     relative = gap / jnp.maximum(objective, 1e-12)
     return Certificate(objective, jnp.maximum(relative, rounding(problem)))
 
@@ -53,13 +53,16 @@ def rounding(problem: Problem) -> float:
     return float(jnp.finfo(jnp.float32).eps) * math.sqrt(problem.labels.shape[0])
 
 
-def _dual(problem: Problem, logits_KxN: jax.Array, mass_K: jax.Array) -> jax.Array:
+def _dual(
+    problem: Problem, weights_KxD: jax.Array, logits_KxN: jax.Array, mass_K: jax.Array
+) -> jax.Array:
     """The largest dual value among feasible points near the predictions.
 
     A dual point is a distribution q_i for each sample, with the class frequencies as its mean (the
     bias is free). Predictions mixed with just enough of one constant distribution have that mean;
     so has every q = y + s (mixed - y), s in [0, 1]. The value is the mean entropy of q minus the
-    penalty's conjugate at the gradient, s V.
+    penalty's conjugate at the gradient, s V. A weight w that is held has no conjugate: it adds what
+    it costs, s V w and its penalty.
     """
     rows, frequency_K = problem.rows, problem.frequency
     excess_K = mass_K - frequency_K
@@ -69,7 +72,14 @@ def _dual(problem: Problem, logits_KxN: jax.Array, mass_K: jax.Array) -> jax.Arr
     moved_KxN = (p_KxN + (relative * frequency_K - excess_K)[:, None]) / (1 + relative)
     mixed_KxN = jnp.maximum(moved_KxN, 0.0)
     error_KxN = rows.weights[None, :] * (mixed_KxN - rows.onehot)
-    slope_KxD = jnp.abs(matmul(error_KxN, rows.inputs)[:, :-1])
+    signed_KxD = matmul(error_KxN, rows.inputs)[:, :-1]
+    slope_KxD, linear, constant = jnp.abs(signed_KxD), 0.0, 0.0
+    if problem.held is not None:
+        free_KxD = ~problem.held[:, :-1]
+        W = jnp.where(free_KxD, 0.0, weights_KxD)
+        slope_KxD = jnp.where(free_KxD, slope_KxD, 0.0)
+        linear = jnp.sum(signed_KxD * W)
+        constant = problem.l1 * jnp.sum(jnp.abs(W)) + 0.5 * problem.l2 * jnp.sum(W * W)
     # At s = `safe` no entry exceeds the l1 weight; beyond it, the quadratic part pays.
     safe = jnp.minimum(1.0, 0.999999 * problem.l1 / jnp.maximum(jnp.max(slope_KxD), 1e-30))
     scales_S = safe + (1 - safe) * jnp.linspace(0.0, 1.0, 8) ** 2
@@ -89,4 +99,5 @@ def _dual(problem: Problem, logits_KxN: jax.Array, mass_K: jax.Array) -> jax.Arr
         value = jnp.where(ridge, over / (2 * jnp.where(ridge, problem.l2, 1.0)), 0.0)
         return jnp.where(~ridge & (over > 0), jnp.inf, value)
 
-    return jnp.max(jax.lax.map(entropy, scales_S) - jax.lax.map(conjugate, scales_S))
+    held_S = scales_S * linear + constant
+    return jnp.max(jax.lax.map(entropy, scales_S) - jax.lax.map(conjugate, scales_S) + held_S)

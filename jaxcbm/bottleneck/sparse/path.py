@@ -154,6 +154,13 @@ def nec(head_KxD: jax.Array) -> jax.Array:
     return jnp.sum(head_KxD != 0).astype(jnp.float32) / head_KxD.shape[0]
 
 
+def head_of(problem: Problem, solution_KxJ: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weights [K, D] and bias [K] on activations as they are, from the solver's coefficients."""
+    weights_KxD = solution_KxJ[:, :-1]
+    bias_K = solution_KxJ[:, -1] * problem.constant - matmul(weights_KxD, problem.mean)
+    return weights_KxD, bias_K
+
+
 @partial(jax.jit, static_argnames=("num_classes", "path_length"))
 def _follow_path(
     activations_NxD: jax.Array,
@@ -182,9 +189,7 @@ def _follow_path(
         return Start(state, at.state), (state.now, state.objective, state.gap, state.iterations)
 
     last, (solutions, objective, gap, iterations) = jax.lax.scan(follow, start, lambdas)
-    weights_PxKxD = solutions[:, :, :-1]
-    shift_PxK = matmul(weights_PxKxD, problem.mean)
-    biases_PxK = solutions[:, :, -1] * problem.constant - shift_PxK
+    weights_PxKxD, biases_PxK = jax.vmap(lambda found: head_of(problem, found))(solutions)
     return last, SparsePath(
         lambdas, weights_PxKxD, biases_PxK, objective, gap, iterations, jax.vmap(nec)(weights_PxKxD)
     )

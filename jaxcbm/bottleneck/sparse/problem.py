@@ -36,6 +36,7 @@ class Problem(NamedTuple):
         constant: value of the bias column, float32 []: the activations' root mean square.
         frequency: share of each class, float32 [K].
         l1, l2: penalties of |W| and W^2 / 2, float32 [].
+        held: weights that stay as they are, bool [K, J]; None: all are free.
     """
 
     activations: jax.Array
@@ -46,6 +47,7 @@ class Problem(NamedTuple):
     frequency: jax.Array
     l1: jax.Array
     l2: jax.Array
+    held: jax.Array | None = None
 
     @property
     def width(self) -> int:

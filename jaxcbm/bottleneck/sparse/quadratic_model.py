@@ -107,7 +107,8 @@ def minimise(
 
     def proximal_step(v: jax.Array) -> jax.Array:
         slope = step * gradient_KxJ + metric.times(v - start_KxJ)
-        return soft_threshold(v - rate * slope, l1) / (1 + l2)
+        moved = soft_threshold(v - rate * slope, l1) / (1 + l2)
+        return moved if problem.held is None else jnp.where(problem.held, start_KxJ, moved)
 
     if metric.gram is None:
         return proximal_step(start_KxJ)
