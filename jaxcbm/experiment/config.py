@@ -68,7 +68,8 @@ class Experiment:
     Attributes:
         data: which images, and how they are split.
         encoder: which dual encoder, and what trains of it.
-        concepts: a built-in concept set's name, or a file of phrases.
+        concepts: a built-in concept set's name, a file of phrases, or `annotations`: the phrases
+            that the data's images are annotated with.
         features: folder of the feature store, here or gs://; "" keeps it in the work directory.
         bottleneck: the model.
         training: the loop.

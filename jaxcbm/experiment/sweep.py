@@ -68,7 +68,7 @@ def run(
     require_frozen(experiment, "sweep")
     wanted = runs_of(experiment.fit, grid)
     settle_workdir(workdir, asdict(experiment))
-    prepared = prepare(experiment, workdir)
+    prepared = prepare(experiment, workdir, fits=True)
     about = _about(prepared)
     done = read_runs(workdir / "runs", about)
     agree("the finished runs that they see", " ".join(sorted(done)))

@@ -58,7 +58,7 @@ def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
         _same_phrases(workdir, ConceptSet.from_file(experiment.concepts))
         logging.info("%s is finished; delete it to train again", workdir)
         return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
-    prepared = prepare(experiment, workdir)
+    prepared = prepare(experiment, workdir, fits=True)
     if experiment.encoder.train == "frozen":
         model = fit(
             prepared.splits.train,
