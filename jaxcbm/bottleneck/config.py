@@ -35,8 +35,9 @@ class BottleneckConfig:
         tau_start: temperature at the first step (Gumbel objective and samplers).
         tau_end: temperature at the last step; geometric in between.
         positives: where the `paired` objectives find concepts that belong to an image:
-            `annotations`, `classes` (class-concept text similarity), `scores` (its own top
-            scores), or `auto`: annotations where the data has them, else scores.
+            `annotations` (with its own scores for what they do not say; at least half of the
+            phrases must have one), `classes` (class-concept text similarity), `scores` (its own
+            top scores), or `auto`: annotations where the data has them, else scores.
         positives_k: concepts per class or image, for `classes` and `scores`.
 
     Raises:

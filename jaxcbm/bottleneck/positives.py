@@ -2,14 +2,14 @@
 
 A mask in {0, 1}, float32: from annotations, from the similarity of class and concept texts, or from
 the image's own top scores. `positives_source` says which for a fit, `batch_positives` takes it.
+Where annotations decide but say nothing, of a phrase or of one image, own scores do.
 """
 
-from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcbm.bottleneck.samplers import top_k_mask
 from jaxcbm.errors import UserError
@@ -17,13 +17,16 @@ from jaxcbm.errors import UserError
 if TYPE_CHECKING:
     from jaxcbm.bottleneck.config import BottleneckConfig
 
+# In a table of annotations, uint8: neither absent (0) nor present (1).
+UNKNOWN = 2
+
 
 def positives_source(config: "BottleneckConfig", annotated: bool) -> str:
     """Where the positives of a fit come from.
 
     Args:
         config: of the bottleneck; its `positives` may be `auto`.
-        annotated: whether the train images have annotations of any of the concepts.
+        annotated: whether the train images have annotations.
 
     Returns:
         `annotations`, `classes`, `scores`, or `none` where the objective needs none.
@@ -35,8 +38,8 @@ def positives_source(config: "BottleneckConfig", annotated: bool) -> str:
         return "none"
     if config.positives == "annotations" and not annotated:
         raise UserError(
-            "config.bottleneck.positives=annotations, but the data has none of these concepts: use "
-            "auto, or phrases in the annotations' own words"
+            "config.bottleneck.positives=annotations, but the images have none: use auto, "
+            "classes or scores"
         )
     if config.positives == "auto":
         return "annotations" if annotated else "scores"
@@ -52,33 +55,26 @@ def batch_positives(
 ) -> jax.Array:
     """The concepts that belong to each image of a batch, from what a fit knows of them.
 
+    From its own scores an image has its `positives_k` largest among all D phrases. Where it has
+    annotations, only those of these that no annotation speaks of count: of U unknown phrases about
+    `positives_k` U / D, as many as without annotations, and none that is not among its best.
+
     Args:
         config: of the bottleneck.
-        psi_BxD: concept scores, for images of which nothing else is known.
+        psi_BxD: concept scores, for what is not known otherwise.
         labels_B: int [B].
-        annotated_BxD: from annotations, in {0, 1}; they come first.
+        annotated_BxD: from annotations, in {0, 1, `UNKNOWN`}; they come first.
         class_positives_KxD: from `class_positives`.
 
     Returns:
         float32 [B, D] in {0, 1}.
     """
+    own = partial(from_scores, psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
     if annotated_BxD is not None:
-        return annotated_BxD.astype(jnp.float32)
+        return jnp.where(annotated_BxD == UNKNOWN, own(), annotated_BxD.astype(jnp.float32))
     if class_positives_KxD is not None:
         return class_positives_KxD[labels_B]
-    return from_scores(psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
-
-
-def match_phrases(concepts: Sequence[str], annotations: Sequence[str]) -> np.ndarray:
-    """For each concept phrase, the index of the annotation with the same words, or -1.
-
-    Case and surplus blanks do not matter.
-
-    >>> match_phrases(["Red  crown", "long tail"], ["a beak", "red crown"]).tolist()
-    [1, -1]
-    """
-    where = {_canonical(phrase): i for i, phrase in reversed(list(enumerate(annotations)))}
-    return np.array([where.get(_canonical(phrase), -1) for phrase in concepts], np.int32)
+    return own()
 
 
 def class_positives(class_concept_similarity_KxD: jax.Array, k: int) -> jax.Array:
@@ -106,7 +102,3 @@ def from_scores(psi_BxD: jax.Array, k: int) -> jax.Array:
     [[0.0, 1.0, 1.0]]
     """
     return top_k_mask(jax.lax.stop_gradient(psi_BxD), k)
-
-
-def _canonical(phrase: str) -> str:
-    return " ".join(phrase.lower().split())

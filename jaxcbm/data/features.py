@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxcbm.bottleneck.positives import match_phrases
+from jaxcbm.data.annotations import match_phrases
 from jaxcbm.data.labels import label_ids, some_of
 from jaxcbm.data.store.sharded_rows import ShardedRows
 from jaxcbm.errors import UserError
@@ -175,19 +175,6 @@ class Features:
         known_NxA = self.annotations if rows is None else self.annotations[rows]
         taken_NxD = known_NxA[:, np.maximum(columns_D, 0)]
         return np.where(columns_D >= 0, taken_NxD, np.nan).astype(np.float32)
-
-    def annotates(self, phrases: Sequence[str]) -> bool:
-        """Whether annotations speak of any of some phrases.
-
-        >>> features = Features.from_arrays(
-        ...     np.eye(2), [0, 1], ["owl", "wren"], annotations=np.array([[1.0], [0.0]]),
-        ...     annotation_phrases=["big eyes"])
-        >>> features.annotates(["fins", "big eyes"]), features.annotates(["fins"])
-        (True, False)
-        """
-        if self.annotations is None:
-            return False
-        return bool((match_phrases(phrases, self.annotation_phrases) >= 0).any())
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Features":
         """The images at these positions, in this order; rows on disk stay there."""

@@ -15,7 +15,11 @@ from jaxcbm.evaluation.faithfulness import faithfulness
 from jaxcbm.evaluation.interventions import intervention_curve
 from jaxcbm.evaluation.leakage import leakage
 from jaxcbm.evaluation.metrics import class_metrics, evaluate_prediction
-from jaxcbm.evaluation.random_control import random_concepts, unexplained_accuracy
+from jaxcbm.evaluation.random_control import (
+    deal_annotations,
+    random_concepts,
+    unexplained_accuracy,
+)
 from jaxcbm.evaluation.trust import trust_metrics
 from jaxcbm.model.calibration import Calibration, fit_calibration, log_probabilities
 from jaxcbm.model.concept_values import concept_values, encoder_answers, replacements
@@ -85,7 +89,7 @@ def evaluate(
     splits: Splits,
     *,
     policies: Sequence[str] = (),
-    refit: Callable[[ConceptSet], FittedMethod] | None = None,
+    refit: Callable[[ConceptSet, Splits], FittedMethod] | None = None,
     random_phrases: str = "nonsense",
     nuisances: Sequence[str] = (),
     seed: int = 0,
@@ -97,7 +101,8 @@ def evaluate(
         splits: features; train is read for interventions and controls, validation for the
             temperature.
         policies: of interventions (`jaxcbm.evaluation.interventions.POLICIES`); none: no curves.
-        refit: fits the same method on other phrases, for the controls; None: no controls.
+        refit: fits the same method on other phrases, on features whose annotations may be dealt
+            to them; None: no controls.
         random_phrases: their kind (`jaxcbm.evaluation.random_control.KINDS`).
         nuisances: phrases that say nothing about the classes, for the leakage control.
         seed: of random phrases, of policies, and of what is sampled where a split is huge.
@@ -201,7 +206,7 @@ def explanation_metrics(
 
 
 def controls(
-    refit: Callable[[ConceptSet], FittedMethod],
+    refit: Callable[[ConceptSet, Splits], FittedMethod],
     phrases: Sequence[str],
     splits: Splits,
     top1: float,
@@ -213,7 +218,7 @@ def controls(
     """What the same method reaches without meaning, and what its concepts tell beside theirs.
 
     Args:
-        refit: fits the method on other phrases; annotations say nothing about random ones.
+        refit: fits the method on other phrases, on features whose annotations may be dealt to them.
         phrases: of the method.
         splits: what to fit and to measure on.
         top1: of the method.
@@ -222,14 +227,18 @@ def controls(
         seed: of the phrases, and of the network that reads the activations.
 
     Returns:
-        `random_top1`: accuracy with random phrases; `unexplained`: see `unexplained_accuracy`; with
-        nuisances `leakage_top1`, what a small network reads of the classes from their activations
-        alone, `leakage_real_top1`, what it reads from as many real concepts, and `leakage_chance`,
-        what nothing tells.
+        `random_top1`: accuracy with random phrases, which are trained as the real ones are: where
+        images have annotations, each random phrase is dealt those of a real one
+        (`jaxcbm.evaluation.random_control.deal_annotations`); `unexplained`: see
+        `unexplained_accuracy`; with nuisances `leakage_top1`, what a small network reads of the
+        classes from their activations alone, `leakage_real_top1`, what it reads from as many real
+        concepts, and `leakage_chance`, what nothing tells.
     """
     test, real = splits.test, ConceptSet.from_phrases(phrases)
     labels = np.asarray(test.labels)
-    control = refit(random_concepts(real, kind=random_phrases, seed=seed)).predict(test.as_array())
+    drawn = random_concepts(real, kind=random_phrases, seed=seed)
+    dealt = Splits(*(deal_annotations(part, phrases, drawn.phrases, seed) for part in splits))
+    control = refit(drawn, dealt).predict(test.as_array())
     random_top1 = class_metrics(control.class_logits, labels)["top1"]
     chance = float(np.mean(labels == np.bincount(splits.train.labels).argmax()))
     metrics = {
@@ -238,7 +247,7 @@ def controls(
     }
     if not nuisances:
         return metrics
-    both = refit(ConceptSet.from_phrases([*phrases, *nuisances]))
+    both = refit(ConceptSet.from_phrases([*phrases, *nuisances]), splits)
     activations = [both.predict(part.as_array()).concept_activations for part in splits]
 
     def read(columns: np.ndarray) -> dict[str, float]:

@@ -1,16 +1,20 @@
 """The random-concept control: how much accuracy needs no meaning in the phrases.
 
 A bottleneck over as many phrases of the same length that have nothing to do with the images is
-fitted like the real one. What it reaches is accuracy that the concepts' meaning does not explain.
+fitted like the real one, on the real ones' annotations where there are any. What it reaches is
+accuracy that the concepts' meaning does not explain.
 """
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.annotations import match_phrases
+from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
 
 # No English word begins like this, so no nonsense word is an English one by accident.
@@ -91,6 +95,39 @@ def random_concepts(like: ConceptSet, *, kind: str = "nonsense", seed: int = 0) 
         phrases.append(drawn)
     provenance = {"source": f"random {kind}", "seed": seed, "as_long_as": like.content_hash}
     return ConceptSet.from_phrases(phrases, provenance)
+
+
+def deal_annotations(
+    features: Features, phrases: Sequence[str], random_phrases: Sequence[str], seed: int
+) -> Features:
+    """The annotations of real phrases under the names of random ones.
+
+    Args:
+        features: their annotations may be None: then they stay as they are.
+        phrases: D real ones; those that no annotation speaks of deal nothing.
+        random_phrases: D of them.
+        seed: which phrase is dealt whose annotation; the same for all splits.
+
+    Returns:
+        The same images; every annotation of a real phrase is now one of some random phrase, so that
+        a fit finds as many positives. Other annotations are left out.
+
+    >>> features = Features.from_arrays(np.eye(2), [0, 1], ["owl", "wren"],
+    ...     annotations=np.array([[1.0, 0.0], [0.0, 0.0]]), annotation_phrases=["ear", "fin"])
+    >>> deal_annotations(features, ["an ear", "a tail"], ["zlo na", "zno ki"], 0).annotations
+    array([[1.],
+           [0.]], dtype=float32)
+    """
+    if features.annotations is None:
+        return features
+    order_D = np.random.default_rng(seed).permutation(len(phrases))
+    columns_D = match_phrases(phrases, features.annotation_phrases)[order_D]
+    dealt = np.flatnonzero(columns_D >= 0)
+    return replace(
+        features,
+        annotations=features.annotations[:, columns_D[dealt]],
+        annotation_phrases=tuple(random_phrases[d] for d in dealt),
+    )
 
 
 def unexplained_accuracy(top1: float, random_top1: float, chance: float) -> float:

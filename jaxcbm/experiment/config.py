@@ -68,7 +68,8 @@ class Experiment:
     Attributes:
         data: which images, and how they are split.
         encoder: which dual encoder, and what trains of it.
-        concepts: a built-in concept set's name, or a file of phrases.
+        concepts: a built-in concept set's name, a file of phrases, or `annotations`: the phrases
+            that the data's images are annotated with.
         concept_count: so many of the phrases, drawn by `data.seed`: a smaller draw lies within a
             larger one; 0 for all.
         features: folder of the feature store, here or gs://; "" keeps it in the work directory.

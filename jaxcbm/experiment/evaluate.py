@@ -10,6 +10,7 @@ import numpy as np
 from jaxcbm.atomic import write_json
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
+from jaxcbm.data.features import Splits
 from jaxcbm.distributed.processes import is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
@@ -78,9 +79,9 @@ def evaluate_model(
         )
     train, valid, test = prepared.splits
 
-    def refit(concepts: ConceptSet) -> FittedMethod:
+    def refit(concepts: ConceptSet, splits: Splits) -> FittedMethod:
         parts = {"encoder": prepared.encoder, "concepts": concepts, "config": experiment.fit}
-        return fitted_model(fit(train, valid, **parts))
+        return fitted_model(fit(splits.train, splits.valid, **parts))
 
     found = evaluate(
         fitted_model(model),

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.annotations import ANNOTATIONS
 from jaxcbm.data.birds.dials import withheld_phrases
 from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.features import Features, Splits
@@ -24,6 +25,7 @@ from jaxcbm.evaluation.protocol import check_overlap, pooled_split, stratified_s
 from jaxcbm.experiment.config import Changes, EncoderConfig, Experiment, Named, read_experiment
 from jaxcbm.experiment.stored_split import settle_split
 from jaxcbm.storage import as_path
+from jaxcbm.training.fit_arrays import source_of
 
 
 class Prepared(NamedTuple):
@@ -49,14 +51,31 @@ def encoder_of(how: EncoderConfig) -> DualEncoder:
     return load_encoder(how.name, dtype=how.dtype, image_size=how.image_size or None)
 
 
-def concepts_of(experiment: Experiment) -> ConceptSet:
+def concepts_of(experiment: Experiment, images: ImageSet | None = None) -> ConceptSet:
     """The phrases that the settings name, in the order of their set, without those that a dial of
     the birds withholds, and as many as are asked for.
 
+    Args:
+        experiment: its `concepts` may be `annotations`.
+        images: of train, with their annotations; None where nobody reads them.
+
     Raises:
-        UserError: no such set, or it has fewer phrases than are asked for.
+        UserError: no such set, images without annotations, or fewer phrases than are asked for.
     """
-    concepts, count = ConceptSet.from_file(experiment.concepts), experiment.concept_count
+    count = experiment.concept_count
+    if experiment.concepts != ANNOTATIONS:
+        concepts = ConceptSet.from_file(experiment.concepts)
+    elif images is not None and images.annotation_phrases:
+        concepts = ConceptSet.from_phrases(images.annotation_phrases, {"source": ANNOTATIONS})
+    else:
+        raise UserError(
+            f"config.concepts={ANNOTATIONS}: "
+            + (
+                "a plan reads no images: give --concept-count"
+                if images is None
+                else "the images have no annotations: name a concept set or a file of phrases"
+            )
+        )
     if share := experiment.data.dials.missing_concepts:
         withheld = withheld_phrases(share, experiment.data.seed) & set(concepts.phrases)
         reasons = dict.fromkeys(withheld, "withheld by a dial of the birds")
@@ -91,6 +110,8 @@ def prepare(
     workdir: Path | str | None,
     finetuned: FinetunedWeights | None = None,
     changes: Changes | None = None,
+    *,
+    fits: bool = False,
 ) -> Prepared:
     """Load the encoder and the data, encode once, split, and check that no image is in two splits.
 
@@ -100,14 +121,19 @@ def prepare(
             None keeps neither, where the settings name a feature store.
         finetuned: what training has changed of the encoder; None takes it as it is.
         changes: path of a field -> its new value.
+        fits: whether a bottleneck will be fitted; what no fit accepts then shows before encoding.
 
     Raises:
         UserError: the same picture (by content hash) lies in two splits; the encoder has nothing
-            that the rules could train; the work directory began with other classes or pictures.
+            that the rules could train; the work directory began with other classes or pictures; too
+            few phrases have annotations.
     """
     experiment = read_experiment(config, changes)
     how = experiment.encoder
-    concepts = concepts_of(experiment)
+    train_images, test_images = load_dataset(experiment.data)
+    concepts = concepts_of(experiment, train_images)
+    if fits:
+        source_of(experiment.bottleneck, train_images, concepts.phrases)
     encoder = encoder_of(how)
     rules = rules_of(how.train, how.rules, how.lora)
     if how.train != "frozen":
@@ -115,7 +141,6 @@ def prepare(
     encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     agree("their concepts", concepts.content_hash)
     store = as_path(experiment.features or Path(workdir or "") / "features")
-    train_images, test_images = load_dataset(experiment.data)
     train = encode_here(train_images, encoder, store)
     test = None if test_images is None else encode_here(test_images, encoder, store)
     splits = split(experiment.data, train, test)

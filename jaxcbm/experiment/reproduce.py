@@ -19,7 +19,7 @@ from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
 from jaxcbm.code_version import this_code
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.features import Features
+from jaxcbm.data.features import Features, Splits
 from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
@@ -84,7 +84,7 @@ def run(
     experiment = read_experiment(config, {**(changes or {}), "data.protocol": split})
     workdir = Path(workdir)
     require_frozen(experiment, "reproduce")
-    prepared = prepare(experiment, workdir)
+    prepared = prepare(experiment, workdir, fits=True)
     study = make_study(prepared, experiment)
     parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
     table = table_of(study)
@@ -222,8 +222,10 @@ def _part(
     return part
 
 
-def _refit(method: Method, study: Study, seed: int, concepts: ConceptSet) -> FittedMethod:
-    return method.run(study, seed, concepts=concepts)
+def _refit(
+    method: Method, study: Study, seed: int, concepts: ConceptSet, splits: Splits
+) -> FittedMethod:
+    return method.run(study._replace(splits=splits), seed, concepts=concepts)
 
 
 def _key(config: dict[str, Any], study: Study) -> str:

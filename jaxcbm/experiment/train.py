@@ -8,6 +8,7 @@ from typing import Any
 from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.annotations import ANNOTATIONS
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.distributed.processes import barrier, decide, is_main
@@ -17,7 +18,7 @@ from jaxcbm.evaluation import plots
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
-from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.experiment.prepare import Prepared, concepts_of, prepare
 from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
@@ -55,10 +56,11 @@ def run(
 def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
     written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
     if decide("finished", written):
-        _same_phrases(workdir, ConceptSet.from_file(experiment.concepts))
+        if experiment.concepts != ANNOTATIONS:
+            _same_phrases(workdir, concepts_of(experiment))
         logging.info("%s is finished; delete it to train again", workdir)
         return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
-    prepared = prepare(experiment, workdir)
+    prepared = prepare(experiment, workdir, fits=True)
     if experiment.encoder.train == "frozen":
         model = fit(
             prepared.splits.train,

@@ -14,10 +14,10 @@ from PIL import Image
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
-from jaxcbm.bottleneck.positives import match_phrases
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.annotations import match_phrases
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
 from jaxcbm.encoders.dual_encoder import DualEncoder

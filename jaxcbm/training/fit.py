@@ -12,7 +12,6 @@ from absl import logging
 from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
@@ -36,6 +35,7 @@ from jaxcbm.training.fit_arrays import (
     fit_arrays,
     place_data,
     place_valid,
+    source_of,
     split_arrays,
     start_on,
 )
@@ -72,12 +72,15 @@ def fit(
         The fitted model.
 
     Raises:
-        UserError: no concepts, labels outside the classes, features of another encoder's width.
+        UserError: no concepts, labels outside the classes, features of another encoder's width;
+            images with annotations of fewer than half of the phrases, unless `config` says
+            `bottleneck.positives="scores"` or "classes".
         Preempted: the run was asked to stop; the same call with this work directory goes on.
     """
     config = config or FitConfig()
     encoder, concepts = load_encoder(encoder), ConceptSet.of(concepts)
     workdir = None if workdir is None else Path(workdir)
+    source_of(config.bottleneck, train, concepts.phrases)  # a mistake shows before encoding
     train, valid = (_features(part, encoder, workdir) for part in (train, valid))
     classes = class_names(classes or train.classes)
     check_features(train, valid, encoder, concepts, classes)
@@ -137,7 +140,7 @@ def fit_features(
 def _in_memory(
     train: Features, valid: Features, texts: Texts, config: BottleneckConfig, mesh: Mesh
 ) -> tuple[Inputs, Callable[..., Feed]]:
-    source = positives_source(config, train.annotates(texts.phrases))
+    source = source_of(config, train, texts.phrases)
     parts = split_arrays(train, source, texts.phrases), split_arrays(valid)
     arrays = fit_arrays(config, texts, *parts, source)
     # Through the host: every process puts only the rows of its own devices on the mesh.

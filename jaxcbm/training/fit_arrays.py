@@ -4,7 +4,7 @@ What is pure here takes shapes as well as arrays: a plan sends the sizes of a jo
 functions with `jax.eval_shape`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +25,9 @@ from jaxcbm.bottleneck.scores import (
     statistics_of_moments,
 )
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.data.annotations import check_coverage
 from jaxcbm.data.features import Features
+from jaxcbm.data.image_set import ImageSet
 from jaxcbm.distributed.mesh import shardings_for
 from jaxcbm.distributed.placement import place, place_rows
 from jaxcbm.encoders.dual_encoder import DualEncoder
@@ -61,7 +63,7 @@ class SplitArrays(NamedTuple):
     Attributes:
         embeddings_NxE: float32, unit norm.
         labels_N: int32.
-        positives_NxD: uint8 from annotations, or None.
+        positives_NxD: uint8 from `annotated_positives`, or None.
     """
 
     embeddings_NxE: Any
@@ -114,6 +116,18 @@ def inputs_of_moments(
     return Inputs(unit, std_E[:, None] * scores.kernel)
 
 
+def source_of(config: BottleneckConfig, train: Features | ImageSet, phrases: Sequence[str]) -> str:
+    """Where the positives of a fit on these images come from; see `positives.positives_source`.
+
+    Raises:
+        UserError: annotations are asked for and there are none, or none of half of the phrases.
+    """
+    source = positives.positives_source(config, train.annotations is not None)
+    if source == "annotations":
+        check_coverage(phrases, train.annotation_phrases)
+    return source
+
+
 def shared_data(config: BottleneckConfig, texts: Texts, inputs: Inputs, source: str) -> TrainData:
     """What all batches share; the fields that have a row an image are None."""
     class_positives = None
@@ -128,14 +142,16 @@ def shared_data(config: BottleneckConfig, texts: Texts, inputs: Inputs, source: 
 def annotated_positives(
     features: Features, phrases: tuple[str, ...], rows: np.ndarray | None = None
 ) -> np.ndarray:
-    """Annotation columns in the order of the phrases, uint8 [N, D]; unknown counts as absent.
+    """Annotation columns in the order of the phrases, uint8 [N, D]: 0, 1, or `positives.UNKNOWN`.
 
-    With `rows` [n], those of these images alone.
+    Unknown is a phrase that no annotation speaks of, and an image whose annotation is NaN. With
+    `rows` [n], those of these images alone.
     """
     annotations_NxD = features.annotations_of(phrases, rows)
     assert annotations_NxD is not None
     # A comparison with NaN is false.
-    return (annotations_NxD > 0.5).astype(np.uint8)
+    present_NxD = (annotations_NxD > 0.5).astype(np.uint8)
+    return np.where(np.isnan(annotations_NxD), np.uint8(positives.UNKNOWN), present_NxD)
 
 
 def split_arrays(
@@ -158,7 +174,7 @@ def fit_arrays(
         texts: of the encoder.
         train: N images.
         valid: M images.
-        source: from `positives_source`.
+        source: from `source_of`.
     """
     inputs = make_inputs(config, jnp.asarray(train.embeddings_NxE), texts)
     shared = shared_data(config, texts, inputs, source)

@@ -10,12 +10,17 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.data.features import Features
 from jaxcbm.data.stream.batches import FeatureRows
 from jaxcbm.data.stream.moments import Moments, choose_pivot, sum_moments
 from jaxcbm.model.texts import Texts
-from jaxcbm.training.fit_arrays import Inputs, annotated_positives, inputs_of_moments, shared_data
+from jaxcbm.training.fit_arrays import (
+    Inputs,
+    annotated_positives,
+    inputs_of_moments,
+    shared_data,
+    source_of,
+)
 from jaxcbm.training.step import TrainData
 
 
@@ -37,7 +42,7 @@ class Stream(NamedTuple):
 
 def make_stream(config: BottleneckConfig, texts: Texts, train: Features, valid: Features) -> Stream:
     """One pass over the train embeddings settles the input map; no array of N rows is made."""
-    source = positives_source(config, train.annotates(texts.phrases))
+    source = source_of(config, train, texts.phrases)
     per_image = None
     if source == "annotations":
         per_image = functools.partial(annotated_positives, train, texts.phrases)

@@ -21,7 +21,8 @@ def sigmoid(z: jax.Array, *, positives: jax.Array, biased: bool = False) -> jax.
 
     Args:
         z: concept logits [B, D].
-        positives: [B, D] in {0, 1} (or probabilities in between).
+        positives: [B, D] in {0, 1} (or probabilities in between). No pair is left out: what
+            annotations do not say, `jaxcbm.bottleneck.positives` has settled by the image's scores.
         biased: whether z holds a bias of each concept already.
 
     Returns:

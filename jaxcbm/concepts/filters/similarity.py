@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcbm.concepts.filters.mutual_similarity import drop_similar
-from jaxcbm.concepts.phrase_key import phrase_key
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.errors import UserError
 
 _BLOCK = 4096

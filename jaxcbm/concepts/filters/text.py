@@ -6,7 +6,7 @@ These are idempotent.
 
 from collections.abc import Sequence
 
-from jaxcbm.concepts.phrase_key import phrase_key
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.errors import UserError
 
 

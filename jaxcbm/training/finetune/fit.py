@@ -11,7 +11,6 @@ from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import Params
-from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
@@ -41,6 +40,7 @@ from jaxcbm.training.fit_arrays import (
     annotated_positives,
     check_features,
     shared_data,
+    source_of,
 )
 from jaxcbm.training.loop import Progress, run
 from jaxcbm.training.state import place_state, state_shardings
@@ -131,7 +131,7 @@ def begin(
     inputs, progress = fit_features(
         train.features, valid.features, texts, config=config, mesh=mesh, workdir=workdir
     )
-    source = positives_source(config.bottleneck, train.features.annotates(texts.phrases))
+    source = source_of(config.bottleneck, train.features, texts.phrases)
     ids = _phrase_ids(encoder, texts.phrases) if trains_text(what) else None
     params, fixed = finetune_arrays(
         config.bottleneck,
@@ -220,7 +220,7 @@ def finetune_arrays(
         encoder: all of its parameters, by path.
         texts: by that encoder.
         inputs: of the bottleneck that was fitted on it.
-        source: from `positives_source`.
+        source: from `jaxcbm.training.fit_arrays.source_of`.
         ids_DxT: tokens of the phrases, int32, where the text tower trains.
         seed: of the adapters.
     """

@@ -12,12 +12,11 @@ from absl import logging
 from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.model import Params
-from jaxcbm.bottleneck.positives import positives_source
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.placement import fetch, replicate
 from jaxcbm.model.texts import Texts
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.fit_arrays import FitArrays, fit_arrays, split_arrays, start
+from jaxcbm.training.fit_arrays import FitArrays, fit_arrays, source_of, split_arrays, start
 from jaxcbm.training.sweep.grid import (
     Family,
     Grid,
@@ -97,7 +96,7 @@ def sweep(
             continue
         logging.info("program %d of %d: %s", number, len(parts), _describe(family.structure))
         bottleneck = family.config.bottleneck
-        source = positives_source(bottleneck, train.annotates(texts.phrases))
+        source = source_of(bottleneck, train, texts.phrases)
         splits = split_arrays(train, source, texts.phrases), split_arrays(valid)
         arrays = fit_arrays(bottleneck, texts, *splits, source)
         sizes = len(texts.phrases), len(texts.classes)

@@ -14,7 +14,7 @@ from jaxcbm.concepts.filters.score_information import mutual_information
 from jaxcbm.concepts.filters.similarity import centred, join_embeddings, like_a_class, like_another
 from jaxcbm.concepts.filters.table import FILTERS
 from jaxcbm.concepts.filters.text import near_duplicates, too_long
-from jaxcbm.concepts.phrase_key import phrase_key
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.errors import UserError
 
 # Vectors whose products are multiples of a quarter: exact in float32, so that thresholds are hit

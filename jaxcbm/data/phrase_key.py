@@ -1,9 +1,12 @@
-"""When two phrases say the same: case, articles, hyphens and plurals do not matter."""
+"""When two phrases say the same: articles, hyphens, plurals, spelling and "has" do not matter."""
 
 import re
 import unicodedata
 
 _ARTICLES = frozenset({"a", "an", "the"})
+# In front of a phrase these only say that the thing is there.
+_LEADING = frozenset({"has", "have", "having", "it", "with"})
+_SPELLINGS = {"color": "colour", "colored": "coloured", "gray": "grey"}
 _IRREGULAR = {
     "buses": "bus",
     "children": "child",
@@ -43,13 +46,18 @@ _ENDINGS = (
 
 
 def phrase_key(phrase: str) -> str:
-    """The same text for phrases that differ in case, articles, punctuation or number.
+    """The same text for phrases that differ in case, articles, punctuation, number or spelling.
+
+    A leading "has" or "with" goes too; the order of words stays, since "bill longer than head" is
+    not "head longer than bill".
 
     English words lose their plural by rules and a short list; other scripts only their case. Made
     to compare phrases, not to be read; empty only where the phrase holds no letter, digit or sign.
 
     >>> phrase_key("The Red-Crowns"), phrase_key("a red crown"), phrase_key("hoodies")
     ('red crown', 'red crown', 'hoody')
+    >>> phrase_key("It has gray wings"), phrase_key("with a grey wing")
+    ('grey wing', 'grey wing')
     >>> phrase_key("Grüne Flügel"), phrase_key("A")
     ('grüne flügel', 'a')
     """
@@ -57,10 +65,19 @@ def phrase_key(phrase: str) -> str:
     # Folding the case can undo the normal form, so that a second pass is needed.
     text = unicodedata.normalize("NFKC", text.casefold()).casefold()
     words = re.sub(r"['\u2019]s\b|[^\w\s]|_", _gap, text).split()
+    words = [_spelled(_singular(word)) for word in words]
     told = [word for word in words if word not in _ARTICLES] or words
-    key = " ".join(_singular(word) for word in told)
     # A phrase of signs alone ("+", "?!") is what it is.
-    return key or " ".join(text.split())
+    return " ".join(_without_leading(told)) or " ".join(text.split())
+
+
+def _without_leading(words: list[str]) -> list[str]:
+    first = next((n for n, word in enumerate(words) if word not in _LEADING), 0)
+    return words[first:]
+
+
+def _spelled(word: str) -> str:
+    return _SPELLINGS.get(word, word)
 
 
 def _gap(found: re.Match) -> str:
