@@ -126,7 +126,7 @@ def deal_annotations(
     return replace(
         features,
         annotations=features.annotations[:, columns_D[dealt]],
-        annotation_phrases=tuple(random_phrases[d] for d in dealt),
+        annotation_phrases=tuple(random_phrases[d] for d in dealt.tolist()),
     )
 
 

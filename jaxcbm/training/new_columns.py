@@ -14,6 +14,7 @@ from jaxcbm.bottleneck.scores import (
     standardised_map,
     statistics_of_moments,
 )
+from jaxcbm.data.annotations import match_phrases
 from jaxcbm.data.features import Features
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch
@@ -47,7 +48,8 @@ def new_columns(
     own = _own_scores(model, train, embeddings_AxE)
     found = {}
     for phrase, embedding_E, column in zip(phrases, embeddings_AxE, own, strict=True):
-        source = positives_source(model.config, train.annotates([phrase]))
+        known = match_phrases([phrase], train.annotation_phrases)[0] >= 0
+        source = positives_source(model.config, bool(known))
         alone = OBJECTIVES[model.config.objective].separable and source == "annotations"
         slope_E, offset = (
             _trained(model, train, valid, phrase, embedding_E, config) if alone else column
