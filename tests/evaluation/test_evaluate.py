@@ -82,13 +82,8 @@ def test_the_temperature_is_fitted_on_validation_alone(fitted, splits):
 def test_nothing_that_test_is_measured_by_is_fitted_on_test(fitted, splits):
     """Test whose truth is turned round looks as wrong as it then is: a fit on it would not."""
     test = splits.test
-    turned = Features.from_arrays(
-        test.as_array(),
-        relabelled(test).labels,
-        NAMES,
-        annotations=1.0 - test.annotations_of(PHRASES),
-        annotation_phrases=PHRASES,
-    )
+    annotations = 1.0 - test.annotations_of(PHRASES)
+    turned = replace(relabelled(test), annotations=annotations, annotation_phrases=PHRASES)
     right = evaluate(fitted, splits).metrics
     wrong = evaluate(fitted, splits._replace(test=turned)).metrics
     assert right["concept_ece"] < 0.1 and wrong["concept_ece"] > 2 * right["concept_ece"]

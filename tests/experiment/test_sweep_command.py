@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxcbm.cli import main
+from jaxcbm.experiment.sweep import read_runs, write_runs
 from jaxcbm.report.sweep_pages import overrides
 from jaxcbm.report.sweep_plot import Point, axes_of, sweep_plot
 from jaxcbm.training.sweep import sweep
@@ -91,6 +92,14 @@ def test_the_printed_command_trains_the_best_setting(swept, settings, tmp_path, 
     config = json.loads((tmp_path / "best" / "config.json").read_text())
     rate = config["training"]["cbl"]["learning_rate"]
     assert f"--config.training.cbl.learning_rate={rate}" in best
+
+
+def test_equal_runs_on_other_phrases_are_kept_apart(tmp_path):
+    runs = {count: Outcome("same", {}, 1.0, count / 10, 1, 1.0) for count in (2, 3)}
+    for count, outcome in runs.items():
+        write_runs(tmp_path, [outcome], {"concepts": {"count": count}})
+    for count, outcome in runs.items():
+        assert read_runs(tmp_path, {"concepts": {"count": count}}) == {"same": outcome}
 
 
 def test_sets_of_phrases_and_their_sizes_are_axes(settings, tmp_path, monkeypatch):

@@ -40,6 +40,9 @@ SWAP = """    from dataclasses import replace
     swapped = {{"{0}": "{1}", "{1}": "{0}"}}
     config = replace(config, objective=swapped.get(config.objective, config.objective))
 """
+NOTHING_ON_TEST = (
+    "tests/evaluation/test_evaluate.py::test_nothing_that_test_is_measured_by_is_fitted_on_test"
+)
 LOSS_OF_ITS_NAME = f"{LOOP}::test_each_objective_is_the_loss_of_its_name"
 
 MUTATIONS = {
@@ -80,6 +83,24 @@ MUTATIONS = {
     ),
     "contrastive and gumbel swapped": Mutation(
         STEP, SCORES, SWAP.format("contrastive", "gumbel") + SCORES, (LOSS_OF_ITS_NAME,)
+    ),
+    "calibrated on test": Mutation(
+        "jaxcbm/evaluation/evaluate.py",
+        "_calibration(fitted, splits.train, valid, on_valid, seed)",
+        "_calibration(fitted, splits.train, test, prediction, seed)",
+        (NOTHING_ON_TEST,),
+    ),
+    "temperature of test": Mutation(
+        "jaxcbm/evaluation/calibration.py",
+        "    temperature = fit_temperature(valid_logits_NxK, valid_labels_N)\n",
+        "    temperature = fit_temperature(test_logits_NxK, test_labels_N)\n",
+        ("tests/evaluation/test_evaluate.py::test_the_temperature_is_fitted_on_validation_alone",),
+    ),
+    "temperature of train": Mutation(
+        "jaxcbm/training/calibrate.py",
+        "    on_valid = model.predict_embeddings(valid.as_array())\n",
+        "    valid = train\n    on_valid = model.predict_embeddings(valid.as_array())\n",
+        ("tests/training/test_calibrate.py::test_a_fit_is_calibrated_on_validation[False]",),
     ),
     "similarity and l1 swapped": Mutation(
         STEP, SCORES, SWAP.format("similarity", "l1") + SCORES, (LOSS_OF_ITS_NAME,)

@@ -35,7 +35,8 @@ def nec_curve(
     """Accuracy at each target NEC, and their mean (ANEC).
 
     For each target: the first model of the path with at least that NEC (else the last one),
-    truncated to it by magnitude.
+    truncated to it by magnitude. On a fine path that model is hardly larger than the target, so
+    that the truncation, and with it the path's spacing, decides little.
 
     Args:
         path: from `elastic_net_path`, fitted on other data than this.

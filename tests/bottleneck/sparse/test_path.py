@@ -55,7 +55,8 @@ def test_a_path_in_pieces_is_the_path(data, path, at_once):
     np.testing.assert_allclose(joined.weights, path.weights, atol=2e-3)
     # Each piece starts where the one before it ended, or it would take many times as long.
     assert int(joined.iterations.sum()) <= 1.1 * int(path.iterations.sum())
-    assert float(jnp.max(joined.certificate)) <= 1e-6
+    # No certificate claims less than the rounding of its sums.
+    assert float(jnp.max(joined.certificate)) <= max(1e-6, float(jnp.max(path.certificate)))
 
 
 @pytest.mark.parametrize("index", [3, 7])
