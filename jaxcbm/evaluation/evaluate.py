@@ -142,7 +142,10 @@ def evaluate(
     )
     top1_at_nec: tuple[float, ...] = ()
     if fitted.sparse_path is not None:
-        at_nec = fitted.sparse_path.curve(prediction.concept_activations, labels, NEC_TARGETS)
+        at_nec = fitted.sparse_path.curve(
+            *(prediction.concept_activations, labels, NEC_TARGETS),
+            valid=(on_valid.concept_activations, np.asarray(valid.labels)),
+        )
         top1_at_nec, metrics["anec"] = tuple(at_nec.accuracies.tolist()), float(at_nec.anec)
     if refit is not None:
         metrics |= controls(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, nec_curve
+from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, accuracy_at, nec_curve
 from jaxcbm.bottleneck.sparse.packed import PackedPath, join, pack
 from jaxcbm.bottleneck.sparse.path import SparsePath, path_in_pieces
 from jaxcbm.bottleneck.unit_scale import unit_scale
@@ -48,8 +48,23 @@ class SparseChoice(NamedTuple):
         activations_NxD: np.ndarray,
         labels_N: np.ndarray,
         targets: tuple[int, ...] = (5, 10, 15, 20, 25, 30),
+        *,
+        valid: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> AccuracyAtNec:
-        """Accuracy at equal numbers of effective concepts, on any images."""
+        """Accuracy at equal numbers of effective concepts, on any images.
+
+        Args:
+            activations_NxD: as they are.
+            labels_N: int [N].
+            targets: numbers of effective concepts.
+            valid: activations and labels of other images. With them, each target takes of the
+                heads that reach it, and are at most twice as large, the one that is right on most
+                of these once it is truncated: penalties that give a few large weights shrink them
+                too, so that a larger head often truncates to a better one, and the path's spacing
+                would decide. Without, the first head that reaches it.
+        """
+        if valid is not None:
+            return self._chosen_curve((activations_NxD, labels_N), valid, targets)
         rows = jnp.asarray(self.standardise(activations_NxD))
         reached_TxP = self.path.nec >= np.asarray(targets, np.float32)[:, None]
         last = len(self.path.nec) - 1
@@ -57,6 +72,30 @@ class SparseChoice(NamedTuple):
         # Of many large heads only those that the curve reads are ever dense at once.
         few = self.path.unpack(len(self.mean), np.unique(first_T).tolist())
         return nec_curve(few, rows, jnp.asarray(labels_N, jnp.int32), targets=targets)
+
+    def _at(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """One head of the path and its bias; only one is dense at a time."""
+        return self.path.head(position, len(self.mean)), self.path.biases[position]
+
+    def _chosen_curve(
+        self,
+        told: tuple[np.ndarray, np.ndarray],
+        valid: tuple[np.ndarray, np.ndarray],
+        targets: tuple[int, ...],
+    ) -> AccuracyAtNec:
+        told, valid = (
+            (self.standardise(rows), np.asarray(labels, np.int32)) for rows, labels in (told, valid)
+        )
+        found = []
+        for target in targets:
+            (reaching,) = np.nonzero((self.path.nec >= target) & (self.path.nec <= 2 * target))
+            if not len(reaching):
+                above = np.append(np.flatnonzero(self.path.nec >= target), len(self.path.nec) - 1)
+                reaching = above[:1]
+            right = [float(accuracy_at(*self._at(int(p)), *valid, target)) for p in reaching]
+            found.append(accuracy_at(*self._at(int(reaching[np.argmax(right)])), *told, target))
+        accuracies_T = jnp.stack(found)
+        return AccuracyAtNec(jnp.asarray(targets, jnp.int32), accuracies_T, jnp.mean(accuracies_T))
 
 
 def choose_sparse_head(

@@ -35,8 +35,7 @@ def nec_curve(
     """Accuracy at each target NEC, and their mean (ANEC).
 
     For each target: the first model of the path with at least that NEC (else the last one),
-    truncated to it by magnitude. On a fine path that model is hardly larger than the target, so
-    that the truncation, and with it the path's spacing, decides little.
+    truncated to it by magnitude. On a fine path that model is hardly larger than the target.
 
     Args:
         path: from `elastic_net_path`, fitted on other data than this.
@@ -61,13 +60,26 @@ def nec_curve(
     def accuracy(target: jax.Array) -> jax.Array:
         reached = path.nec >= target.astype(jnp.float32)
         chosen = jnp.where(jnp.any(reached), jnp.argmax(reached), path.nec.size - 1)
-        head_KxD = truncate_to_nec(path.weights[chosen], target)
-        logits = matmul(activations_NxD.astype(jnp.float32), head_KxD.T)
-        predicted = jnp.argmax(logits + path.biases[chosen][None, :], axis=1)
-        return jnp.mean((predicted == labels_N).astype(jnp.float32))
+        head = path.weights[chosen], path.biases[chosen]
+        return accuracy_at(*head, activations_NxD, labels_N, target)
 
     accuracies_T = jax.lax.map(accuracy, targets_T)
     return AccuracyAtNec(targets_T, accuracies_T, jnp.mean(accuracies_T))
+
+
+@jax.jit
+def accuracy_at(
+    head_KxD: jax.Array,
+    bias_K: jax.Array,
+    activations_NxD: jax.Array,
+    labels_N: jax.Array,
+    target: jax.Array | int,
+) -> jax.Array:
+    """Accuracy of a head that is truncated to a NEC by magnitude, float32 []."""
+    truncated_KxD = truncate_to_nec(head_KxD, target)
+    logits = matmul(activations_NxD.astype(jnp.float32), truncated_KxD.T)
+    predicted = jnp.argmax(logits + bias_K[None, :], axis=1)
+    return jnp.mean((predicted == labels_N).astype(jnp.float32))
 
 
 def truncate_to_nec(head_KxD: jax.Array, k: jax.Array | int) -> jax.Array:
