@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.data.sources.tfds import TfdsImages
 from jaxcbm.errors import UserError
 
@@ -188,10 +189,11 @@ def _rows_of_classes(votes_KxA: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
 
 
 def _phrases(attributes: tuple[str, ...]) -> tuple[str, ...]:
-    """Phrases, all different: what two attributes would share says its group as well."""
+    """Phrases that all say something else: what two attributes would share says its group as well."""
     phrases = [phrase_of(attribute) for attribute in attributes]
+    keys = [phrase_key(phrase) for phrase in phrases]
     return tuple(
-        phrase if phrases.count(phrase) == 1 else attribute.removeprefix("has_").replace("_", " ")
+        phrase if keys.count(phrase_key(phrase)) == 1 else attribute.removeprefix("has_").replace("_", " ")
         for phrase, attribute in zip(phrases, attributes, strict=True)
     )
 
