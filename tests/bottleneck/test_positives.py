@@ -10,7 +10,7 @@ from jaxcbm.bottleneck.config import BottleneckConfig
 
 
 def test_what_annotations_do_not_say_own_scores_do():
-    """A phrase without an annotation, an image whose annotation is unknown, and the rest as told."""
+    """Of a phrase without an annotation, and of an image whose annotation is unknown."""
     rng, unknown = np.random.default_rng(0), positives.UNKNOWN
     psi = rng.normal(size=(50, 12)).astype(np.float32)
     told = rng.integers(0, 2, size=(50, 12)).astype(np.uint8)

@@ -7,8 +7,8 @@ import pytest
 
 from jaxcbm.data.features import Features
 from jaxcbm.encoders.load import load_encoder
-from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.errors import UserError
+from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.training import calibrate as module
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit import fit

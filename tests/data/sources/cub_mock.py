@@ -51,9 +51,7 @@ def write_folder(
     numbered(root / "attributes.txt", attributes)
     numbered(folder / "images.txt", [photograph.file for photograph in photographs])
     numbered(folder / "classes.txt", species)
-    numbered(
-        folder / "image_class_labels.txt", [1 + species.index(p.species) for p in photographs]
-    )
+    numbered(folder / "image_class_labels.txt", [1 + species.index(p.species) for p in photographs])
     numbered(folder / "train_test_split.txt", [int(p.train) for p in photographs])
     numbered(folder / "attributes/certainties.txt", CERTAINTIES)
     lines = ["{} {} {} {} 3.25".format(*answer) for answer in answers]

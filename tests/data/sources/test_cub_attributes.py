@@ -21,7 +21,7 @@ from jaxcbm.data.sources.cub import (
     with_attributes,
 )
 from jaxcbm.errors import UserError
-from tests.data.sources.cub_mock import Photograph, prepare, write_folder
+from cub_mock import Photograph, prepare, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAN = np.nan

@@ -1,15 +1,21 @@
 """The documented command of configs/cub.py, on drawn birds laid out as CUB-200-2011 is."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from jaxcbm.cli import main
 from jaxcbm.data.birds.birds import load_birds
+from jaxcbm.data.datasets import load_dataset
 from jaxcbm.data.sources import class_names
+from jaxcbm.errors import UserError
+from jaxcbm.experiment.config import read_experiment
+from jaxcbm.experiment.prepare import concepts_of
+from jaxcbm.training.fit_arrays import source_of
 from jaxcbm.training.metrics_log import read_metrics
-from tests.data.sources.cub_mock import Photograph, prepare, write_folder
+from cub_mock import Photograph, prepare, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -95,8 +101,20 @@ def test_attributes_are_positives_and_raise_the_concept_auc(arguments, tmp_path)
     assert "blue back" in model["concepts"]["phrases"]
 
 
+def test_the_attributes_are_a_concept_set(arguments):
+    changes = dict(argument.removeprefix("--config.").split("=") for argument in arguments[2:5])
+    experiment = read_experiment("cub", {**changes, "concepts": "annotations"})
+    images, _ = load_dataset(experiment.data)
+    phrases = concepts_of(experiment, images).phrases
+    assert phrases == images.annotation_phrases and "blue back" in phrases
+    assert source_of(experiment.bottleneck, images, phrases) == "annotations"
+    with pytest.raises(UserError, match="give --concept-count"):
+        concepts_of(experiment)
+    with pytest.raises(UserError, match="the images have no annotations"):
+        concepts_of(experiment, replace(images, annotations=None, annotation_phrases=()))
+
+
 def test_a_set_of_other_words_is_refused_before_anything_is_encoded(arguments, tmp_path, capsys):
-    """The built-in birds: 27 of them are attributes here, worded as these are; half is enough."""
     phrases = ["a crest like a comb", "a red-crowned head", "a blue back", "rain", "snow"]
     (tmp_path / "own.txt").write_text("\n".join(phrases))
     features = f"--config.features={tmp_path / 'store'}"
