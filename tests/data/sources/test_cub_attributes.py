@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cub_mock import Photograph, prepare, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -21,7 +22,6 @@ from jaxcbm.data.sources.cub import (
     with_attributes,
 )
 from jaxcbm.errors import UserError
-from cub_mock import Photograph, prepare, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 NAN = np.nan

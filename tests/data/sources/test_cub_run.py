@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cub_mock import Photograph, prepare, write_folder
 
 from jaxcbm.cli import main
 from jaxcbm.data.birds.birds import load_birds
@@ -15,7 +16,6 @@ from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.prepare import concepts_of
 from jaxcbm.training.fit_arrays import source_of
 from jaxcbm.training.metrics_log import read_metrics
-from cub_mock import Photograph, prepare, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
