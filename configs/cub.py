@@ -15,9 +15,9 @@ the others take an image's own top scores. A set of which fewer than half have a
 refused, unless --config.bottleneck.positives=scores trains it without attributes.
 
 Without --config.data.attributes the run has no annotations: positives are then an image's own top
-scores, and there is no concept AUC. --config.data.attribute_votes=true gives each image the majority
-answer of its class in train; --config.data.attribute_certainty=4 keeps only the answers that
-annotators were sure of.
+scores, and there is no concept AUC. --config.data.attribute_votes=true gives each image the
+majority answer of its class in train; --config.data.attribute_certainty=4 keeps only the answers
+that annotators were sure of.
 
 Preparing downloads 1.2 GB and takes about 10 minutes; only it needs TensorFlow and OpenCV, and
 data/ can be copied to where there are none. Encoding 11,788 images takes about 10 minutes at 20
