@@ -3,13 +3,19 @@
     pip install 'jaxcbm[tf]'
     python -m jaxcbm.data.sources.prepare_tfds --name=caltech_birds2011 --data-dir=data
     jaxcbm train --config=cub --workdir=runs/cub \
-        --config.data.attributes=$(echo data/downloads/extracted/*/CUB_200_2011)
+        --config.data.attributes=$(echo data/downloads/extracted/*/CUB_200_2011) \
+        --config.concepts=annotations
 
 TFDS has no attributes of these birds, but keeps the archive that has them, unpacked, under
 downloads/; any other copy of the folder CUB_200_2011 will do.
 
-Without --config.data.attributes the run has no annotations: positives then come from class-concept
-similarity, and there is no concept AUC. --config.data.attribute_votes=true gives each image the
+The concepts are then what the 312 attributes say. Without --config.concepts they are the built-in
+set cub: three of four phrases are worded as the attributes are, and take their positives from them;
+the others take an image's own top scores. A set of which fewer than half have an attribute is
+refused, unless --config.bottleneck.positives=scores trains it without attributes.
+
+Without --config.data.attributes the run has no annotations: positives are then an image's own top
+scores, and there is no concept AUC. --config.data.attribute_votes=true gives each image the
 majority answer of its class in train; --config.data.attribute_certainty=4 keeps only the answers
 that annotators were sure of.
 

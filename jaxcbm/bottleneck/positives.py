@@ -63,7 +63,8 @@ def batch_positives(
         config: of the bottleneck.
         psi_BxD: concept scores, for what is not known otherwise.
         labels_B: int [B].
-        annotated_BxD: from annotations, in {0, 1, `UNKNOWN`}; they come first.
+        annotated_BxD: from annotations; they come first. Bool where all is known, else uint8 in
+            {0, 1, `UNKNOWN`}.
         class_positives_KxD: from `class_positives`.
 
     Returns:
@@ -71,6 +72,8 @@ def batch_positives(
     """
     own = partial(from_scores, psi_BxD, k=min(config.positives_k, psi_BxD.shape[1]))
     if annotated_BxD is not None:
+        if annotated_BxD.dtype == jnp.bool_:
+            return annotated_BxD.astype(jnp.float32)
         return jnp.where(annotated_BxD == UNKNOWN, own(), annotated_BxD.astype(jnp.float32))
     if class_positives_KxD is not None:
         return class_positives_KxD[labels_B]

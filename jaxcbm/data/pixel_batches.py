@@ -21,7 +21,7 @@ class Pictures(NamedTuple):
     Attributes:
         images: N images.
         preprocess: how they enter the encoder.
-        positives: uint8 [N, D], or None.
+        positives: bool or uint8 [N, D], or None.
         threads: that decode; 0 for one a core.
     """
 
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     Attributes:
         pixels: uint8 [B, S, S, 3].
         labels: int32 [B].
-        positives: uint8 [B, D], or None.
+        positives: bool or uint8 [B, D], or None.
         mask: float32 [B]; 0 for rows that only fill up the batch.
     """
 

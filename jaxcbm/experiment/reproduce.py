@@ -39,6 +39,15 @@ from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Study, table_of
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 from jaxcbm.machine_load import Load, watch_load
 
+# What is to be known of an encoder's numbers on a dataset: by both names, for the report.
+_NOTES = {
+    ("fashion_mnist", "jaxcbm/tiny"): (
+        "The built-in encoder has read captions made from the labels of 20,000 Fashion-MNIST train "
+        "pictures, 2,004 of the 6,000 validation pictures among them, and never read test. Its "
+        "zero-shot accuracy is 80.8 % on the validation pictures it has seen, 79.6 % on the "
+        "others and 79.1 % on test: no class there is new to it.",
+    ),
+}
 Protocol = Literal["official", "pooled", "released"]
 # Of the files of finished parts: another one, and older parts are run again.
 _PART_FORMAT = 4
@@ -115,6 +124,7 @@ def run(
         seeds=tuple(range(seeds)),
         rows=tuple(rows),
         command=command,
+        notes=_NOTES.get((experiment.data.name, study.encoder.name), ()),
         dials=experiment.data.dials.turned,
         interventions=_interventions(DEFAULT, measured.get(DEFAULT, [])),
         code=this_code(),

@@ -116,6 +116,8 @@ def job_of(experiment: Experiment, wanted: Wanted) -> Job:
         concepts=concepts,
         classes=sizes.classes,
         annotated=experiment.data.annotated,
+        # Annotators were not always sure; the birds' annotations are complete.
+        some_unknown=bool(experiment.data.attributes),
     )
 
 

@@ -28,6 +28,8 @@ class Job(NamedTuple):
         concepts: D.
         classes: K.
         annotated: whether images come with annotations of their concepts.
+        some_unknown: whether of some image and concept they say nothing; steps then compute the
+            encoder's own scores too.
     """
 
     encoder: DualEncoder
@@ -41,6 +43,7 @@ class Job(NamedTuple):
     concepts: int
     classes: int
     annotated: bool = False
+    some_unknown: bool = False
 
 
 class Stage(NamedTuple):

@@ -79,13 +79,18 @@ def source_of(job: Job) -> str:
     return positives_source(job.config.bottleneck, job.annotated)
 
 
+def positives_type(job: Job) -> Any:
+    """Number type of `jaxcbm.training.fit_arrays.annotated_positives`."""
+    return jnp.uint8 if job.some_unknown else jnp.bool_
+
+
 def abstract_arrays(job: Job, config: BottleneckConfig) -> FitArrays:
     """What the fit reads, as shapes, from the function that makes it; not a number is made."""
     texts, source = abstract_texts(job), source_of(job)
     shape, width = jax.ShapeDtypeStruct, job.encoder.embed_dim
 
     def split(count: int, annotated: bool) -> SplitArrays:
-        present = shape((count, job.concepts), jnp.uint8) if annotated else None
+        present = shape((count, job.concepts), positives_type(job)) if annotated else None
         return SplitArrays(shape((count, width), jnp.float32), shape((count,), jnp.int32), present)
 
     def arrays(concepts: Any, classes: Any, train: SplitArrays, valid: SplitArrays) -> FitArrays:
@@ -115,7 +120,7 @@ def batch_rows(
     """What a batch holds on the mesh: its rows, their labels, positives where some are, a mask."""
     shape, batch = jax.ShapeDtypeStruct, rows.shape[0]
     annotated = arrays.data.positives is not None
-    positives = shape((batch, job.concepts), jnp.uint8) if annotated else None
+    positives = shape((batch, job.concepts), positives_type(job)) if annotated else None
     parts = rows, shape((batch,), jnp.int32), positives, shape((batch,), jnp.float32)
     return jax.tree.map(lambda leaf: abstract_rows(leaf, mesh), parts)
 

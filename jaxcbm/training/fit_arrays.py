@@ -25,7 +25,7 @@ from jaxcbm.bottleneck.scores import (
     statistics_of_moments,
 )
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.annotations import check_coverage
+from jaxcbm.data.annotations import check_coverage, match_phrases
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.distributed.mesh import shardings_for
@@ -63,7 +63,7 @@ class SplitArrays(NamedTuple):
     Attributes:
         embeddings_NxE: float32, unit norm.
         labels_N: int32.
-        positives_NxD: uint8 from `annotated_positives`, or None.
+        positives_NxD: bool or uint8 from `annotated_positives`, or None.
     """
 
     embeddings_NxE: Any
@@ -140,25 +140,39 @@ def shared_data(config: BottleneckConfig, texts: Texts, inputs: Inputs, source: 
 
 
 def annotated_positives(
-    features: Features, phrases: tuple[str, ...], rows: np.ndarray | None = None
-) -> np.ndarray:
-    """Annotation columns in the order of the phrases, uint8 [N, D]: 0, 1, or `positives.UNKNOWN`.
+    features: Features, phrases: Sequence[str]
+) -> Callable[[np.ndarray | None], np.ndarray]:
+    """What annotations say of some phrases, as a function of rows [n] (None: of all images).
 
-    Unknown is a phrase that no annotation speaks of, and an image whose annotation is NaN. With
-    `rows` [n], those of these images alone.
+    Unknown is a phrase that no annotation speaks of, and an image whose annotation is NaN.
+
+    Returns:
+        rows -> bool [n, D] where all is known of every image, so that no step needs the encoder's
+        own scores; else uint8 [n, D]: 0, 1, or `positives.UNKNOWN`.
     """
-    annotations_NxD = features.annotations_of(phrases, rows)
-    assert annotations_NxD is not None
-    # A comparison with NaN is false.
-    present_NxD = (annotations_NxD > 0.5).astype(np.uint8)
-    return np.where(np.isnan(annotations_NxD), np.uint8(positives.UNKNOWN), present_NxD)
+    assert features.annotations is not None
+    columns_D = match_phrases(phrases, features.annotation_phrases)
+    known = (columns_D >= 0).all() and not np.isnan(features.annotations).any(axis=0)[
+        columns_D
+    ].any()
+
+    def of_rows(rows: np.ndarray | None) -> np.ndarray:
+        annotations_NxD = features.annotations_of(phrases, rows)
+        assert annotations_NxD is not None
+        present_NxD = annotations_NxD > 0.5
+        if known:
+            return present_NxD
+        unknown_NxD = np.isnan(annotations_NxD)
+        return np.where(unknown_NxD, positives.UNKNOWN, present_NxD).astype(np.uint8)
+
+    return of_rows
 
 
 def split_arrays(
     features: Features, source: str = "none", phrases: tuple[str, ...] = ()
 ) -> SplitArrays:
     """A split read into memory, with the positives that its annotations give if they are asked."""
-    annotated = annotated_positives(features, phrases) if source == "annotations" else None
+    annotated = annotated_positives(features, phrases)(None) if source == "annotations" else None
     return SplitArrays(features.as_array(), np.asarray(features.labels, np.int32), annotated)
 
 

@@ -31,7 +31,7 @@ class TrainData(NamedTuple):
         inputs: float32 [N (padded), I], what the layer reads; or embeddings [N (padded), E] where
             `input_map` turns a batch of them into that.
         labels: int32 [N (padded)].
-        positives: uint8 [N (padded), D] from annotations, or None.
+        positives: bool or uint8 [N (padded), D] from annotations, or None.
         class_positives: float32 [K, D], or None.
         base_kernel: float32 [I, D] that turns inputs into scores, or None where they are scores.
     """

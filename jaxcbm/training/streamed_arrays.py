@@ -1,6 +1,5 @@
 """What a streamed fit reads: rows on disk, and the few arrays that all rows share."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -45,7 +44,7 @@ def make_stream(config: BottleneckConfig, texts: Texts, train: Features, valid: 
     source = source_of(config, train, texts.phrases)
     per_image = None
     if source == "annotations":
-        per_image = functools.partial(annotated_positives, train, texts.phrases)
+        per_image = annotated_positives(train, texts.phrases)
     rows = FeatureRows(train.embeddings, train.labels, per_image)
     moments = train_moments(rows) if config.standardise else None
     inputs = inputs_of_moments(config, moments, texts)

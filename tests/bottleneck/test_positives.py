@@ -6,13 +6,30 @@ import numpy as np
 import pytest
 
 from jaxcbm.bottleneck import positives
+from jaxcbm.bottleneck.config import BottleneckConfig
 
 
-def test_annotations_reach_the_concepts_that_name_them():
-    columns = positives.match_phrases(
-        ["Red crown", "no such thing", "long  TAIL"], ["long tail", "red crown", "big"]
+def test_what_annotations_do_not_say_own_scores_do():
+    """Of a phrase without an annotation, and of an image whose annotation is unknown."""
+    rng, unknown = np.random.default_rng(0), positives.UNKNOWN
+    psi = rng.normal(size=(50, 12)).astype(np.float32)
+    told = rng.integers(0, 2, size=(50, 12)).astype(np.uint8)
+    told[:, [2, 7]] = unknown
+    told[::3, 5] = unknown
+    config = BottleneckConfig(positives_k=4)
+    found = np.asarray(positives.batch_positives(config, psi, np.zeros(50, np.int32), told))
+    for image in range(50):
+        best = set(np.argsort(-psi[image])[:4])
+        for concept in range(12):
+            said = told[image, concept]
+            expected = concept in best if said == unknown else said
+            assert found[image, concept] == expected
+    assert found[:, [2, 7]].sum() > 0
+    nothing = positives.batch_positives(config, psi, np.zeros(50, np.int32))
+    all_unknown = np.full_like(told, unknown)
+    np.testing.assert_array_equal(
+        positives.batch_positives(config, psi, np.zeros(50, np.int32), all_unknown), nothing
     )
-    assert columns.tolist() == [1, -1, 0]
 
 
 def test_class_similarity_ignores_hubs():

@@ -14,7 +14,7 @@ from jaxcbm.data.sources.fashion_mnist import CLASSES
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-SIZES = {"cifar100": 282, "cub": 246, "imagenet": 585, "places365": 403}
+SIZES = {"cifar100": 282, "cub": 282, "imagenet": 585, "places365": 403}
 
 
 def classes_of(name: str, data_dir) -> tuple[str, ...]:

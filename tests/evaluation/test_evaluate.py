@@ -185,10 +185,11 @@ def test_huge_splits_are_sampled_and_test_is_not(fitted, splits, monkeypatch):
 
 
 def test_controls_fit_the_same_on_phrases_without_meaning(fitted, splits):
-    asked = []
+    asked, annotated = [], []
 
-    def refit(concepts):
+    def refit(concepts, given):
         asked.append(concepts.phrases)
+        annotated.append(given.train.annotations_of(concepts.phrases))
         rows_of = fitted.predict
 
         def predict(rows):
@@ -209,6 +210,13 @@ def test_controls_fit_the_same_on_phrases_without_meaning(fitted, splits):
     assert len(asked[0]) == CONCEPTS and not set(asked[0]) & set(PHRASES)
     assert set(asked[0][0].split()) <= set(_WORDS)
     assert asked[1] == (*PHRASES, *nuisances)
+    # Random phrases have the real ones' annotations, dealt anew; nuisances have none.
+    real = splits.train.annotations_of(PHRASES)
+    columns = {column.tobytes() for column in real.T}
+    assert {column.tobytes() for column in annotated[0].T} == columns
+    assert not np.array_equal(annotated[0], real)
+    np.testing.assert_array_equal(annotated[1][:, :CONCEPTS], real)
+    assert np.isnan(annotated[1][:, CONCEPTS:]).all()
     labels = splits.test.labels
     assert found["random_top1"] == pytest.approx(np.mean(labels == 0))
     chance = np.mean(labels == np.bincount(splits.train.labels).argmax())

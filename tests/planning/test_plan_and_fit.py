@@ -63,7 +63,8 @@ def job(concepts, annotated, **options):
         test=0,
         concepts=concepts,
         classes=CLASSES,
-        annotated=annotated,
+        annotated=annotated is not False,
+        some_unknown=annotated == "in part",
     )
 
 
@@ -72,6 +73,8 @@ def features(count, width, phrases, annotated, seed):
     rows = rng.normal(size=(count, width)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     present = rng.integers(0, 2, (count, len(phrases))).astype(np.float32)
+    if annotated == "in part":
+        phrases, present = phrases[:-1], present[:, :-1]
     return Features.from_arrays(
         rows,
         rng.integers(0, CLASSES, count),
@@ -84,6 +87,7 @@ def features(count, width, phrases, annotated, seed):
 def first_call(planned, mesh, monkeypatch):
     """The arguments of the first step of the fit that a job describes."""
     width, config = planned.encoder.embed_dim, planned.config
+    annotated = "in part" if planned.some_unknown else planned.annotated
     phrases = tuple(f"phrase {d}" for d in range(planned.concepts))
     rng = np.random.default_rng(5)
     words = [
@@ -100,8 +104,8 @@ def first_call(planned, mesh, monkeypatch):
     monkeypatch.setattr(fit_module, "run", run)
     with pytest.raises(Called):
         fit_features(
-            features(IMAGES, width, phrases, planned.annotated, 0),
-            features(VALID, width, phrases, planned.annotated, 1),
+            features(IMAGES, width, phrases, annotated, 0),
+            features(VALID, width, phrases, annotated, 1),
             Texts(phrases, CLASS_NAMES, *words, scale=20.0),
             config=config,
             mesh=mesh,
@@ -122,7 +126,7 @@ BOTTLENECKS = [
 
 
 @pytest.mark.parametrize("data", ["memory", "stream"])
-@pytest.mark.parametrize("annotated", [True, False])
+@pytest.mark.parametrize("annotated", [True, "in part", False])
 @pytest.mark.parametrize("concepts", [NARROW, WIDE])
 @pytest.mark.parametrize(
     "bottleneck",

@@ -7,6 +7,7 @@ import pytest
 
 from jaxcbm.data.features import Features
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.training import calibrate as module
 from jaxcbm.training.config import FitConfig
@@ -68,7 +69,7 @@ def test_huge_splits_are_sampled(parts, monkeypatch):
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "sigmoid"])
-def test_phrases_that_no_annotation_speaks_of_fit_as_without_annotations(parts, objective):
+def test_phrases_that_no_annotation_speaks_of_fit_by_scores_where_that_is_said(parts, objective):
     train, valid, encoder = parts
     base = FitConfig()
     config = replace(
@@ -78,6 +79,9 @@ def test_phrases_that_no_annotation_speaks_of_fit_as_without_annotations(parts, 
         sparse_head=replace(base.sparse_head, enabled=False),
     )
     strange = ["a door", "a wooden table", "rain"]
+    with pytest.raises(UserError, match="only 0 of 3 phrases have an annotation"):
+        fit(train, valid, encoder=encoder, concepts=strange, config=config)
+    config = replace(config, bottleneck=replace(config.bottleneck, positives="scores"))
     plain = (replace(part, annotations=None, annotation_phrases=()) for part in (train, valid))
     models = [
         fit(*splits, encoder=encoder, concepts=strange, config=config)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.data.sources.tfds import TfdsImages
 from jaxcbm.errors import UserError
 
@@ -188,11 +189,12 @@ def _rows_of_classes(votes_KxA: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
 
 
 def _phrases(attributes: tuple[str, ...]) -> tuple[str, ...]:
-    """Phrases, all different: what two attributes would share says its group as well."""
+    """Phrases that all differ: what two attributes would share says its group as well."""
     phrases = [phrase_of(attribute) for attribute in attributes]
+    keys = [phrase_key(phrase) for phrase in phrases]
     return tuple(
-        phrase if phrases.count(phrase) == 1 else attribute.removeprefix("has_").replace("_", " ")
-        for phrase, attribute in zip(phrases, attributes, strict=True)
+        phrase if keys.count(key) == 1 else attribute.removeprefix("has_").replace("_", " ")
+        for phrase, key, attribute in zip(phrases, keys, attributes, strict=True)
     )
 
 

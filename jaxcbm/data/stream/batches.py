@@ -21,7 +21,7 @@ class FeatureRows(NamedTuple):
     Attributes:
         embeddings: [N, E], in memory or on disk, of any float type.
         labels: int32 [N].
-        positives: from rows int64 [n] to uint8 [n, D]; None where nobody asks for them.
+        positives: from rows int64 [n] to bool or uint8 [n, D]; None where nobody asks for them.
     """
 
     embeddings: np.ndarray | ShardedRows
@@ -35,7 +35,7 @@ class FeatureBatch(NamedTuple):
     Attributes:
         embeddings: [B, E], as they are stored.
         labels: int32 [B].
-        positives: uint8 [B, D], or None.
+        positives: bool or uint8 [B, D], or None.
         mask: float32 [B]; 0 for rows that only fill up the batch.
     """
 

@@ -149,7 +149,9 @@ def begin(
         *(encoder.name, len(what.lora), len(what.train), sum(v.size for v in params.values())),
     )
     positives = (
-        annotated_positives(train.features, texts.phrases) if source == "annotations" else None
+        annotated_positives(train.features, texts.phrases)(None)
+        if source == "annotations"
+        else None
     )
 
     def pictures(part: ImageSplit, positives_NxD: np.ndarray | None) -> Pictures:

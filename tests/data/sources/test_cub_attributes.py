@@ -1,12 +1,11 @@
 """CUB's attribute files, in their published form, become annotations of the right photographs."""
 
-import io
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cub_mock import Photograph, prepare, write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -29,7 +28,11 @@ NAN = np.nan
 
 SPECIES = ("001.Black_footed_Albatross", "002.Laysan_Albatross")
 # Two photographs of each species are for training and one is for test.
-PHOTOGRAPHS = [f"{name}/{name[4:]}_{i:04d}_{i}.jpg" for name in SPECIES for i in range(3)]
+PHOTOGRAPHS = [
+    Photograph(name, i, i < 2, Image.new("RGB", (4, 4), (3 * species + i, 0, 0)))
+    for species, name in enumerate(SPECIES)
+    for i in range(3)
+]
 ATTRIBUTES = ("has_bill_shape::curved_(up_or_down)", "has_wing_color::blue", "has_size::small")
 # Image, attribute, present, certainty; what is not listed was never asked.
 ANSWERS = [
@@ -44,63 +47,14 @@ ANSWERS = [
 @pytest.fixture
 def cub(tmp_path) -> Path:
     """The folder as the archive leaves it: attributes.txt stands beside CUB_200_2011."""
-    folder = tmp_path / "unpacked/CUB_200_2011"
-    (folder / "attributes").mkdir(parents=True)
-    numbered = enumerate(ATTRIBUTES, start=1)
-    (folder.parent / "attributes.txt").write_text("".join(f"{i} {a}\n" for i, a in numbered))
-    numbered = enumerate(PHOTOGRAPHS, start=1)
-    (folder / "images.txt").write_text("".join(f"{i} {a}\n" for i, a in numbered))
-    lines = ["{} {} {} {} 3.25".format(*answer) for answer in ANSWERS]
-    lines[4] = lines[4].replace(" 3.25", " 0 7.1")  # as in image 2275 of the published file
-    (folder / "attributes/image_attribute_labels.txt").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_folder(tmp_path / "unpacked", PHOTOGRAPHS, ATTRIBUTES, ANSWERS)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
-    """The features of caltech_birds2011 that matter here, without its downloads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_datasets as tfds
-
-        class JaxcbmCub(tfds.core.GeneratorBasedBuilder):
-            VERSION = tfds.core.Version("1.0.0")
-
-            def _info(self):
-                features = {
-                    "image": tfds.features.Image(encoding_format="png"),
-                    "image/filename": tfds.features.Text(),
-                    "label": tfds.features.ClassLabel(num_classes=2),
-                    "label_name": tfds.features.Text(),
-                }
-                return tfds.core.DatasetInfo(
-                    builder=self, features=tfds.features.FeaturesDict(features)
-                )
-
-            def _split_generators(self, download_manager):
-                return {"train": self._some((0, 1)), "test": self._some((2,))}
-
-            def _some(self, numbers):
-                for index, name in enumerate(PHOTOGRAPHS):
-                    if index % 3 in numbers:
-                        buffer = io.BytesIO()
-                        Image.new("RGB", (4, 4), (index, 0, 0)).save(buffer, "PNG")
-                        buffer.seek(0)
-                        yield (
-                            index,
-                            {
-                                "image": buffer,
-                                "image/filename": f"CUB_200_2011/images/{name}",
-                                "label": index // 3,
-                                "label_name": SPECIES[index // 3][4:].lower(),
-                            },
-                        )
-
-            def _generate_examples(self):
-                raise NotImplementedError
-
-        root = tmp_path_factory.mktemp("cub")
-        JaxcbmCub(data_dir=root, file_format="array_record").download_and_prepare()
+    """caltech_birds2011 in TFDS's folder."""
+    root = tmp_path_factory.mktemp("cub")
+    prepare(root, PHOTOGRAPHS)
     return root
 
 
