@@ -52,7 +52,7 @@ def test_names_and_objects_give_the_same_fit(model, images, tiny_encoder_folder)
         ({"concepts": 5}, "concepts=5: give phrases"),
         ({"encoder": "no/such/encoder"}, "no such folder: no/such/encoder"),
         ({"classes": "amber"}, "classes='amber' is one text"),
-        ({"classes": ["amber"]}, "labels do not fit 1 classes"),
+        ({"classes": ["amber", "blue"]}, "labels do not fit 2 classes"),
     ],
 )
 def test_a_fit_says_what_it_cannot_use(change, said, images, tiny_encoder_folder):

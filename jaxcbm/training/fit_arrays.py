@@ -152,9 +152,8 @@ def annotated_positives(
     """
     assert features.annotations is not None
     columns_D = match_phrases(phrases, features.annotation_phrases)
-    known = (columns_D >= 0).all() and not np.isnan(features.annotations).any(axis=0)[
-        columns_D
-    ].any()
+    matched = bool((columns_D >= 0).all())
+    known = matched and not np.isnan(features.annotations[:, columns_D]).any()
 
     def of_rows(rows: np.ndarray | None) -> np.ndarray:
         annotations_NxD = features.annotations_of(phrases, rows)
