@@ -323,8 +323,9 @@ def test_controls_fit_the_row_that_they_stand_in(monkeypatch):
     seen = []
     monkeypatch.setattr(methods, "fit_on", lambda *given: seen.append(given))
     nothing: Any = None
-    own, others = SimpleNamespace(phrases="own"), SimpleNamespace(phrases="others")
-    splits, dealt = Splits(*[nothing] * 3), Splits(*["dealt"] * 3)
+    own, others = ConceptSet.from_phrases(["own"]), ConceptSet.from_phrases(["other"])
+    part = Features.from_arrays(np.eye(2, 4, dtype=np.float32), [0, 1], ["owl", "wren"])
+    splits, dealt = Splits(*[part] * 3), Splits(*[part.select([1])] * 3)
     study = Study(read_experiment("quickstart"), nothing, own, splits, *[nothing] * 3)
     rows = {name: METHODS[name] for name in (DEFAULT, "jaxcbm (default), erasure")}
     assert {name for name, row in METHODS.items() if row.controls} == set(rows)

@@ -15,6 +15,7 @@ from jaxcbm.training.fit_arrays import annotated_positives
 
 def test_unknown_is_neither_absent_nor_present():
     train = make_features(annotated=True)
+    assert train.annotations is not None
     annotations = train.annotations[:, :8].copy()
     annotations[::5, 3] = np.nan
     part = replace(train, annotations=annotations, annotation_phrases=PHRASES[:8])
@@ -30,6 +31,7 @@ def test_unknown_is_neither_absent_nor_present():
 def test_complete_annotations_need_no_scores():
     """They are yes or no, whatever is unknown of annotations that nobody asks for."""
     train = make_features(annotated=True)
+    assert train.annotations is not None
     annotations = train.annotations.copy()
     annotations[0, 8] = np.nan
     part = replace(train, annotations=annotations)
