@@ -62,20 +62,7 @@ def concepts_of(experiment: Experiment, images: ImageSet | None = None) -> Conce
     Raises:
         UserError: no such set, images without annotations, or fewer phrases than are asked for.
     """
-    count = experiment.concept_count
-    if experiment.concepts != ANNOTATIONS:
-        concepts = ConceptSet.from_file(experiment.concepts)
-    elif images is not None and images.annotation_phrases:
-        concepts = ConceptSet.from_phrases(images.annotation_phrases, {"source": ANNOTATIONS})
-    else:
-        raise UserError(
-            f"config.concepts={ANNOTATIONS}: "
-            + (
-                "a plan reads no images: give --concept-count"
-                if images is None
-                else "the images have no annotations: name a concept set or a file of phrases"
-            )
-        )
+    concepts, count = _named_concepts(experiment, images), experiment.concept_count
     if share := experiment.data.dials.missing_concepts:
         withheld = withheld_phrases(share, experiment.data.seed) & set(concepts.phrases)
         reasons = dict.fromkeys(withheld, "withheld by a dial of the birds")
@@ -90,6 +77,18 @@ def concepts_of(experiment: Experiment, images: ImageSet | None = None) -> Conce
     left = {concepts.phrases[d]: "not drawn" for d in order[count:]}
     how = {"concept_count": count, "seed": experiment.data.seed}
     return concepts.without(left, "draw", how)
+
+
+def _named_concepts(experiment: Experiment, images: ImageSet | None) -> ConceptSet:
+    if experiment.concepts != ANNOTATIONS:
+        return ConceptSet.from_file(experiment.concepts)
+    if images is None:
+        why = "a plan reads no images: give --concept-count"
+    elif not images.annotation_phrases:
+        why = "the images have no annotations: name a concept set or a file of phrases"
+    else:
+        return ConceptSet.from_phrases(images.annotation_phrases, {"source": ANNOTATIONS})
+    raise UserError(f"config.concepts={ANNOTATIONS}: {why}")
 
 
 def require_frozen(experiment: Experiment, command: str) -> None:

@@ -94,7 +94,7 @@ def _sweep_one(
 ) -> tuple[list[Outcome], dict[str, Any]]:
     """All runs of a grid on one encoder's features and one set of phrases, and which these are."""
     wanted = runs_of(experiment.fit, grid)
-    prepared = prepare(experiment, workdir, fits=True)
+    prepared = prepare(experiment, workdir)
     about = _about(prepared)
     done = read_runs(workdir / "runs", about)
     agree("the finished runs that they see", " ".join(sorted(done)))

@@ -36,11 +36,11 @@ def test_matches_follow_the_order_of_both(order, before):
 
 def test_half_is_enough_and_less_is_refused_by_name():
     check_coverage(["a blue wing", "curved bills", "snow", "rain"], ANNOTATIONS)
-    given = ["a blue wing", "a blue wing bar", "zzz", "rain", "a gull"]
+    given = ["a blue wing", "curved bills", "a blue wing bar", "zzz", "rain"]
     with pytest.raises(UserError) as caught:
         check_coverage(given, ANNOTATIONS)
     message = str(caught.value)
-    assert message.startswith("only 1 of 5 phrases have an annotation")
+    assert message.startswith("only 2 of 5 phrases have an annotation")
     assert "'a blue wing bar' (closest: 'blue wing'); 'zzz' (nothing close); 'rain' (" in message
-    assert "a gull" not in message and "\n" not in message
+    assert "\n" not in message
     assert "--config.bottleneck.positives=scores" in message

@@ -321,16 +321,20 @@ def test_controls_fit_the_row_that_they_stand_in(monkeypatch):
     from jaxcbm.experiment import methods, reproduce
 
     seen = []
-    monkeypatch.setattr(methods, "fit_on", lambda study, config, on: seen.append((config, on)))
-    study: Any = SimpleNamespace(experiment=read_experiment("quickstart"), concepts="its own")
-    others: Any = "others"
+    monkeypatch.setattr(methods, "fit_on", lambda *given: seen.append(given))
+    nothing: Any = None
+    own, others = ConceptSet.from_phrases(["own"]), ConceptSet.from_phrases(["other"])
+    part = Features.from_arrays(np.eye(2, 4, dtype=np.float32), [0, 1], ["owl", "wren"])
+    splits, dealt = Splits(*[part] * 3), Splits(*[part.select([1])] * 3)
+    study = Study(read_experiment("quickstart"), nothing, own, splits, *[nothing] * 3)
     rows = {name: METHODS[name] for name in (DEFAULT, "jaxcbm (default), erasure")}
     assert {name for name, row in METHODS.items() if row.controls} == set(rows)
     for row in rows.values():
         row.run(study, 3)
-        reproduce._refit(row, study, 3, others)
-    (plain, own), (again, on), (erased, _), (erased_again, _) = seen
-    assert (own, on, plain) == ("its own", "others", again)
+        reproduce._refit(row, study, 3, others, dealt)
+    assert [(given[0].splits, given[2]) for given in seen] == [(splits, own), (dealt, others)] * 2
+    plain, again, erased, erased_again = (config for _, config, _ in seen)
+    assert plain == again
     assert (plain.sparse_head.erasure, erased.sparse_head.erasure) == (0.0, 1.0)
     assert erased == erased_again and erased.training == plain.training
 

@@ -52,6 +52,7 @@ def arguments(tmp_path_factory):
     rng = np.random.default_rng(0)
     for train in (True, False):
         birds = load_birds("train" if train else "test", images_per_class=8 if train else 4)
+        assert birds.annotations is not None
         names = [name.title().replace(" ", "_").replace("-", "_") for name in birds.classes]
         columns = [birds.annotation_phrases.index(drawn_as(a)) for a in ATTRIBUTES]
         for index, label in enumerate(birds.labels):
