@@ -23,6 +23,10 @@ from jaxcbm.errors import UserError
 T = TypeVar("T")
 
 
+# Where JAX's whole numbers end.
+_WHOLE = 2**31 - 1
+
+
 class Range(NamedTuple):
     """What a number may be, beside its type: `Annotated[int, Range(1)]`.
 
@@ -42,14 +46,13 @@ class Range(NamedTuple):
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:
-        if self.high < math.inf:
+        if self.high < _WHOLE:
             return f"{'above ' if self.above else ''}{self.low:g} to {self.high:g}"
         return f"{'above' if self.above else 'at least'} {self.low:g}"
 
 
-# Whole numbers end where JAX counts in 32 bits.
-Count = Annotated[int, Range(1, 2**31 - 1)]
-Whole = Annotated[int, Range(0, 2**31 - 1)]
+Count = Annotated[int, Range(1, _WHOLE)]
+Whole = Annotated[int, Range(0, _WHOLE)]
 Share = Annotated[float, Range(0, 1)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]

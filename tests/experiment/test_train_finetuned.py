@@ -47,7 +47,7 @@ def test_train_leaves_a_model_with_its_tuned_encoder(config, picture_folder, tmp
     "changes, said",
     [
         ({"lora": {"where": "attention"}}, "'attention=lora' matches no parameter"),
-        ({"lora": {"rank": 0}}, "rank 0 must be at least 1"),
+        ({"lora": {"rank": 0}}, r"lora\.rank must be a whole number, at least 1, not 0"),
         ({"train": "frozen", "rules": "vision=train"}, "has no effect with train=frozen"),
         ({"train": "al"}, "must be 'frozen' or 'lora'"),
     ],

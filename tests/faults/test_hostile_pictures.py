@@ -19,9 +19,7 @@ from jaxcbm.encoders.image.file import FORMATS, UnreadableImage, decode, open_fi
 from jaxcbm.encoders.image.open import open_image
 from jaxcbm.errors import UserError
 
-POSTSCRIPT = (
-    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(MARK) (w) file closefile\n"
-)
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n(MARK) (w) file closefile\n"
 
 
 def png_of(width: int, height: int, told: tuple[int, int] | None = None) -> bytes:

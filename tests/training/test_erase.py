@@ -12,6 +12,7 @@ from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
+from jaxcbm.experiment.config import read_experiment
 from jaxcbm.model.model import Model
 from jaxcbm.training.config import SparseHeadConfig
 from jaxcbm.training.erase import erase_unannotated
@@ -27,6 +28,7 @@ def features(known=PHRASES[:4], images=240, seed=0):
     labels = np.arange(images) % len(CLASSES)
     means = np.random.default_rng(9).normal(size=(len(CLASSES), WIDTH))
     rows = (rng.normal(size=(images, WIDTH)) + means[labels]).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     present = (rows[:, : len(known)] > 0).astype(np.float32)
     told = {"annotations": present, "annotation_phrases": known} if known else {}
     return Features.from_arrays(rows, labels, CLASSES, **told)
@@ -118,5 +120,5 @@ def test_the_head_is_solved_on_what_is_left(monkeypatch):
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_is_a_share(share):
-    with pytest.raises(UserError, match=r"erasure=.*give 0 to 1"):
-        SparseHeadConfig(erasure=share)
+    with pytest.raises(UserError, match=r"sparse_head\.erasure must be a number"):
+        read_experiment({}, {"sparse_head.erasure": share})
