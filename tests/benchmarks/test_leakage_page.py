@@ -1,6 +1,7 @@
 """Rules against leakage do what their names say, and the page is what its results say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def layer():
     rows = rng.normal(size=(300, 6)) + 2 * rng.normal(size=(3, 6))[labels]
     present = (rows[:, :3] + rng.normal(size=(300, 3)) > 0).astype(np.float32)
     told: dict[str, Any] = {"annotations": present, "annotation_phrases": PHRASES[:3]}
-    part = Features.from_arrays(rows.astype(np.float32), labels, ["a", "b", "c"], **told)
+    part = Features.from_arrays(np.eye(6)[np.arange(300) % 6], labels, ["a", "b", "c"], **told)
+    part = replace(part, embeddings=rows.astype(np.float32))
     _, params = build_bottleneck(BottleneckConfig(sampler="sigmoid"), 6, 5, 3)
     model = Model(
         config=BottleneckConfig(sampler="sigmoid"),
