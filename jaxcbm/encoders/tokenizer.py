@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from jaxcbm.encoders.import_transformers import import_transformers
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
+from jaxcbm.typed_json import Range, value_from_json
 
 # The files that decide what a tokenizer does, of any family.
 TOKENIZER_FILES = (
@@ -25,6 +26,8 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+
+_Limit = Annotated[float, Range(3)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +77,21 @@ class Tokenizer:
             UserError: files are missing, or the vocabulary is not the model's.
         """
         require_files(folder, ("tokenizer.json",), files)
-        backend = _read_backend(folder, kind)
+        backend, empty = _read_backend(folder, kind)
         check_vocabulary(folder, len(backend), vocab_size)
-        if not (empty := backend("")["input_ids"]):
+        if (highest := max([*backend.get_vocab().values(), *empty])) >= vocab_size:
+            raise UserError(
+                f"{folder}: the tokenizer has a token of id {highest} but config.json says "
+                f"vocab_size {vocab_size}; use the tokenizer files these weights came with"
+            )
+        if not empty:
             raise UserError(
                 f"{folder}: the tokenizer puts no end of text behind a phrase, so the text tower "
                 "cannot pool there; use the tokenizer files these weights came with"
             )
         return cls(
             backend=backend,
-            context_length=min(positions, backend.model_max_length),
+            context_length=min(positions, read_limit(backend.model_max_length, folder)),
             end_of_text_id=empty[-1],
             digest=files_digest(folder),
         )
@@ -131,6 +139,16 @@ def check_vocabulary(folder: Path, found: int, vocab_size: int) -> None:
         )
 
 
+def read_limit(value: Any, folder: Path) -> int:
+    """The most tokens that a tokenizer allows; where none is known, files say 1e30.
+
+    Raises:
+        UserError: no number, or one below 3: both ends and a token between them.
+    """
+    where = str(folder / "tokenizer_config.json")
+    return int(value_from_json(_Limit, value, where, "model_max_length"))
+
+
 def files_digest(folder: Path) -> str:
     """sha256 of the tokenizer's files in a folder, hex."""
     digest = hashlib.sha256()
@@ -141,13 +159,17 @@ def files_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_backend(folder: Path, kind: str) -> Any:
+def _read_backend(folder: Path, kind: str) -> tuple[Any, list[int]]:
+    """The tokenizer, and what it makes of an empty phrase."""
     transformers = import_transformers()
     try:
         # AutoTokenizer wants a config that names the tokenizer or the family.
         named = any((folder / n).is_file() for n in ("tokenizer_config.json", "config.json"))
         reader = transformers.AutoTokenizer if named else getattr(transformers, kind)
-        return reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        backend = reader.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        return backend, list(backend("")["input_ids"])
     except Exception as error:
         raise UserError(
             f"{folder}: the tokenizer files cannot be read ({first_line(error)}); download them "

@@ -13,7 +13,13 @@ from typing import Any
 
 from jaxcbm.encoders.json_file import read_json
 from jaxcbm.encoders.siglip.config import SiglipConfig
-from jaxcbm.encoders.tokenizer import Tokenizer, check_vocabulary, files_digest, require_files
+from jaxcbm.encoders.tokenizer import (
+    Tokenizer,
+    check_vocabulary,
+    files_digest,
+    read_limit,
+    require_files,
+)
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
 
@@ -94,7 +100,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
 
     end = special("eos_token", "<eos>" if second else "</s>")
     starts = second and settings.get("add_bos_token", False)
-    limit = min(config.text.context_length, settings.get("model_max_length") or 64)
+    limit = read_limit(settings.get("model_max_length") or 64, folder)
     return Tokenizer(
         backend=PieceBackend(
             pieces=lambda text: pieces(plain(text)),
@@ -102,7 +108,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
             start=(special("bos_token", "<bos>"),) if starts else (),
             end=(end,) if settings.get("add_eos_token", True) else (),
         ),
-        context_length=int(limit),
+        context_length=min(config.text.context_length, limit),
         end_of_text_id=end,
         digest=files_digest(folder),
         pad_id=special("pad_token", "<pad>" if second else "</s>"),
@@ -128,7 +134,7 @@ def _second_version(settings: dict[str, Any], folder: Path) -> bool:
 
 def _token(settings: dict[str, Any], name: str, default: str) -> str:
     token = settings.get(name) or default
-    return token["content"] if isinstance(token, dict) else str(token)
+    return str(token.get("content") if isinstance(token, dict) else token)
 
 
 Reader = tuple[Callable[[str], list[int]], int, Callable[[str], int | None]]

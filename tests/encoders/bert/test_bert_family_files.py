@@ -102,7 +102,7 @@ BREAKAGES = {
     "stride": ("align", {"vision_config__strides": [1, 2, 3]}, "strides must be 1 or 2"),
     "activation": ("align", {"vision_config__hidden_act": "elu"}, "unknown activation 'elu'"),
     "pooling": ("align", {"vision_config__pooling_type": "sum"}, "'sum' is not mean or max"),
-    "channels": ("align", {"vision_config__num_channels": 1}, "1 image channels"),
+    "channels": ("align", {"vision_config__num_channels": 1}, "num_channels must be 3, not 1"),
     "image size": ("align", {"vision_config__image_size": [33, 34]}, r"is \[33, 34\]"),
     "picture": ("align", {"vision_config__image_size": 64}, "makes 33 x 33 pixels"),
     "depth": ("align", {"vision_config__depth_coefficient": 1.5}, "missing: "),
