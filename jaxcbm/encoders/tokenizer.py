@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from jaxcbm.encoders.import_transformers import import_transformers
+from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
-from jaxcbm.typed_json import Range, value_from_json
+from jaxcbm.typed_json import Range
 
 # The files that decide what a tokenizer does, of any family.
 TOKENIZER_FILES = (
@@ -27,7 +28,13 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 
-_Limit = Annotated[float, Range(3)]
+# A text needs room for both its ends and a token between them; where no limit is known, files say
+# 1e30. The switches are those of SigLIP's second version.
+_KINDS: dict[str, Any] = {
+    "tokenizer_class": str | None,
+    "model_max_length": Annotated[float, Range(3)] | None,
+    **dict.fromkeys(("do_lower_case", "add_bos_token", "add_eos_token"), bool | None),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,7 @@ class Tokenizer:
             )
         return cls(
             backend=backend,
-            context_length=min(positions, read_limit(backend.model_max_length, folder)),
+            context_length=min(positions, int(backend.model_max_length)),
             end_of_text_id=empty[-1],
             digest=files_digest(folder),
         )
@@ -139,14 +146,16 @@ def check_vocabulary(folder: Path, found: int, vocab_size: int) -> None:
         )
 
 
-def read_limit(value: Any, folder: Path) -> int:
-    """The most tokens that a tokenizer allows; where none is known, files say 1e30.
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The content of tokenizer_config.json, the fields that many read checked; empty without it.
 
     Raises:
-        UserError: no number, or one below 3: both ends and a token between them.
+        UserError: damaged, or a field of the wrong type.
     """
-    where = str(folder / "tokenizer_config.json")
-    return int(value_from_json(_Limit, value, where, "model_max_length"))
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path, "a tokenizer's configuration") if path.is_file() else {}
+    checked = {name: field(settings, name, kind, str(path)) for name, kind in _KINDS.items()}
+    return settings | {name: value for name, value in checked.items() if value is not None}
 
 
 def files_digest(folder: Path) -> str:
@@ -161,6 +170,7 @@ def files_digest(folder: Path) -> str:
 
 def _read_backend(folder: Path, kind: str) -> tuple[Any, list[int]]:
     """The tokenizer, and what it makes of an empty phrase."""
+    read_settings(folder)
     transformers = import_transformers()
     try:
         # AutoTokenizer wants a config that names the tokenizer or the family.

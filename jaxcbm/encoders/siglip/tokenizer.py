@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.encoders.json_file import read_json
 from jaxcbm.encoders.siglip.config import SiglipConfig
 from jaxcbm.encoders.tokenizer import (
     Tokenizer,
     check_vocabulary,
     files_digest,
-    read_limit,
+    read_settings,
     require_files,
 )
 from jaxcbm.errors import UserError
@@ -74,7 +73,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
         UserError: files or the package are missing, or the vocabulary is not the model's.
     """
     require_files(folder, ("spiece.model",), ("tokenizer.json", "tokenizer_config.json"))
-    settings = _settings(folder)
+    settings = read_settings(folder)
     second = _second_version(settings, folder)
     lower = second or settings.get("do_lower_case", True)
 
@@ -100,7 +99,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
 
     end = special("eos_token", "<eos>" if second else "</s>")
     starts = second and settings.get("add_bos_token", False)
-    limit = read_limit(settings.get("model_max_length") or 64, folder)
+    limit = int(settings.get("model_max_length", 64))
     return Tokenizer(
         backend=PieceBackend(
             pieces=lambda text: pieces(plain(text)),
@@ -114,11 +113,6 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
         pad_id=special("pad_token", "<pad>" if second else "</s>"),
         full_rows=True,
     )
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    return read_json(path, "a tokenizer's configuration") if path.is_file() else {}
 
 
 def _second_version(settings: dict[str, Any], folder: Path) -> bool:

@@ -144,7 +144,7 @@ REFUSED = {
     "width": ({TEXT + "width": 48}, "mis-shaped: "),
     "depth": ({VISION + "layers": 3}, r"16 missing: visual\.transformer\.resblocks\.2\."),
     "vocabulary": ({TEXT + "vocab_size": 49408}, "has 572 tokens but .* vocab_size 49408"),
-    "nothing": ({"model_cfg": {}}, "no model_cfg with a vision_cfg"),
+    "nothing": ({"model_cfg": {}}, "vision_cfg must be an object"),
 }
 
 
