@@ -132,8 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            said = f"a file's name is too long: {str(error.filename)[:60]}..."
-            print(f"jaxcbm: error: {said}", file=sys.stderr)
+            name = f"{str(error.filename)[:60]}..."
+            print(f"jaxcbm: error: {name}: a name too long for a file", file=sys.stderr)
             return 2
         if error.errno != errno.EPIPE:
             raise
