@@ -1,6 +1,7 @@
 """The command line: parse and call."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -129,7 +130,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"jaxcbm: error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            name = f"{str(error.filename)[:60]}..."
+            print(f"jaxcbm: error: {name}: a name too long for a file", file=sys.stderr)
+            return 2
+        if error.errno != errno.EPIPE:
+            raise
         # Who reads our output, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:

@@ -11,7 +11,10 @@ from markupsafe import Markup
 
 from jaxcbm.palette import PALETTE
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|#~])")
+# Markup anywhere, and addresses that viewers turn into links by themselves.
+_SPECIAL = re.compile(r"[\\`*_\[\]|#~]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+# What makes a list, a rule or a heading where it begins a line.
+_BEGINNING = re.compile(r"^(\d{0,9})([-+.)](?=\s|$)|-(?=-)|=)")
 
 
 def render(template: str, **values: Any) -> str:
@@ -32,7 +35,19 @@ def escape_markdown(text: str) -> str:
     '&lt;b&gt; a\\\\_b \\\\| c'
     """
     tame = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", " ".join(tame.split()))
+    line = _SPECIAL.sub(r"\\\g<0>", " ".join(tame.split()))
+    return _BEGINNING.sub(r"\1\\\2", line)
+
+
+def code_markdown(text: str) -> Markup:
+    """Text as code in Markdown, on one line, whatever backticks are in it.
+
+    >>> print(code_markdown("a `b`"))
+    `` a `b` ``
+    """
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, room = "`" * (longest + 1), " " * (longest > 0)
+    return Markup(f"{fence}{room}{' '.join(text.split())}{room}{fence}")
 
 
 class Bar(NamedTuple):
@@ -117,4 +132,5 @@ def _environment(markdown: bool) -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals["palette"] = PALETTE
+    environment.filters["code"] = code_markdown
     return environment

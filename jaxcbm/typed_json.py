@@ -87,6 +87,26 @@ def from_json(kind: type[T], value: Any, place: str, *, null_is_nan: bool = Fals
     return _read_object(kind, value, _Place(place, "", null_is_nan))
 
 
+def value_from_json(kind: Any, value: Any, place: str, name: str) -> Any:
+    """Read one value of an object whose other fields are nobody's concern here.
+
+    Args:
+        kind: a type that a field of `from_json` may have.
+        value: what `json.loads` gave.
+        place: begins every message, such as the file's name.
+        name: of the field in that file.
+
+    Raises:
+        UserError: the place of the value within the file, what it is, and what it should be.
+
+    >>> value_from_json(Share, True, "a.json", "dropout")
+    Traceback (most recent call last):
+    ...
+    jaxcbm.errors.UserError: a.json: dropout must be a number, not True
+    """
+    return _read(kind, value, _Place(place, name, False))
+
+
 class Setting(NamedTuple):
     """One field of a nested dataclass.
 

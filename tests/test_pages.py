@@ -1,11 +1,13 @@
+import html
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from page_parser import parse
 
-from jaxcbm.pages import bars, render
+from jaxcbm.pages import bars, code_markdown, escape_markdown, render
 from jaxcbm.palette import PALETTE
 
 EVIL = "</style><script>alert('1')</script><img src=http://evil/x onerror=\"x\">&|`*_\n# [a](b)"
@@ -77,3 +79,36 @@ def test_markdown_values_are_text_unless_marked_safe():
     text = render("sweep.md", about=about, table=table, best="--config.a_b=1")
     assert r"2 \*runs\*" in text and r"| a\|b |" in text and "`--config.a_b=1`" in text
     assert "<script" not in text and r"\# \[a\](b)" in text
+
+
+COMMON_MARK = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+STRANGE = st.text(alphabet="[](){}<>!`*_~#|\\-+=.01:/&; \n\tax", min_size=1).filter(str.strip)
+
+
+@given(STRANGE)
+@example("]](javascript:alert(1))")
+@example("[a]: javascript:alert(1)")
+@example("<javascript:alert(1)>")
+@example("- item")
+@example("12. item")
+@example("---")
+def test_text_is_never_markup(text):
+    """A name from data reads as it is, alone, in a cell, in a list and in a link's text."""
+    line = " ".join(text.split())
+    shown = html.escape(line)
+    assert COMMON_MARK.render(escape_markdown(text)) == f"<p>{shown}</p>\n"
+    cell = COMMON_MARK.render(f"| a |\n|---|\n| {escape_markdown(text)} |\n")
+    assert f"<td>{shown}</td>" in cell
+    link = COMMON_MARK.render(f"[*{escape_markdown(text)}*](https://a.b)")
+    assert link == f'<p><a href="https://a.b"><em>{shown}</em></a></p>\n'
+
+
+@given(STRANGE)
+@example("`] [a](javascript:alert(1))")
+def test_code_stays_code(text):
+    shown = html.escape(" ".join(text.split()))
+    assert COMMON_MARK.render(code_markdown(text)) == f"<p><code>{shown}</code></p>\n"
+
+
+def test_addresses_in_data_are_not_made_links_by_the_viewer():
+    assert escape_markdown("see http://a.b or WWW.a.b") == r"see http\://a.b or WWW\.a.b"

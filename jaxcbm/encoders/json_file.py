@@ -1,10 +1,17 @@
 """The JSON files of a checkpoint."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Range, value_from_json
+
+# Sizes beyond what any model has: memory would end before a message could be made of them.
+Size = Annotated[int, Range(1, 2**24)]
+Layers = Annotated[int, Range(1, 1000)]
+Pixels = Annotated[int, Range(1, 4096)]
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -15,8 +22,17 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not {what}; download it again")
     return content
+
+
+def field(content: Mapping[str, Any], name: str, kind: Any, where: str) -> Any:
+    """A field of what `read_json` gave, checked; None where it is absent and `kind` allows it.
+
+    Raises:
+        UserError: the file, the field, what it is and what it should be.
+    """
+    return value_from_json(kind, content.get(name), where, name)

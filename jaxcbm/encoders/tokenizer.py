@@ -5,13 +5,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from jaxcbm.encoders.import_transformers import import_transformers
+from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
+from jaxcbm.typed_json import Range
 
 # The files that decide what a tokenizer does, of any family.
 TOKENIZER_FILES = (
@@ -25,6 +27,14 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+
+# A text needs room for both its ends and a token between them; where no limit is known, files say
+# 1e30. The switches are those of SigLIP's second version.
+_KINDS: dict[str, Any] = {
+    "tokenizer_class": str | None,
+    "model_max_length": Annotated[float, Range(3)] | None,
+    **dict.fromkeys(("do_lower_case", "add_bos_token", "add_eos_token"), bool | None),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +84,21 @@ class Tokenizer:
             UserError: files are missing, or the vocabulary is not the model's.
         """
         require_files(folder, ("tokenizer.json",), files)
-        backend = _read_backend(folder, kind)
+        backend, empty = _read_backend(folder, kind)
         check_vocabulary(folder, len(backend), vocab_size)
-        if not (empty := backend("")["input_ids"]):
+        if (highest := max([*backend.get_vocab().values(), *empty])) >= vocab_size:
+            raise UserError(
+                f"{folder}: the tokenizer has a token of id {highest} but config.json says "
+                f"vocab_size {vocab_size}; use the tokenizer files these weights came with"
+            )
+        if not empty:
             raise UserError(
                 f"{folder}: the tokenizer puts no end of text behind a phrase, so the text tower "
                 "cannot pool there; use the tokenizer files these weights came with"
             )
         return cls(
             backend=backend,
-            context_length=min(positions, backend.model_max_length),
+            context_length=min(positions, int(backend.model_max_length)),
             end_of_text_id=empty[-1],
             digest=files_digest(folder),
         )
@@ -131,6 +146,18 @@ def check_vocabulary(folder: Path, found: int, vocab_size: int) -> None:
         )
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The content of tokenizer_config.json, the fields that many read checked; empty without it.
+
+    Raises:
+        UserError: damaged, or a field of the wrong type.
+    """
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path, "a tokenizer's configuration") if path.is_file() else {}
+    checked = {name: field(settings, name, kind, str(path)) for name, kind in _KINDS.items()}
+    return settings | {name: value for name, value in checked.items() if value is not None}
+
+
 def files_digest(folder: Path) -> str:
     """sha256 of the tokenizer's files in a folder, hex."""
     digest = hashlib.sha256()
@@ -141,13 +168,18 @@ def files_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_backend(folder: Path, kind: str) -> Any:
+def _read_backend(folder: Path, kind: str) -> tuple[Any, list[int]]:
+    """The tokenizer, and what it makes of an empty phrase."""
+    read_settings(folder)
     transformers = import_transformers()
     try:
         # AutoTokenizer wants a config that names the tokenizer or the family.
         named = any((folder / n).is_file() for n in ("tokenizer_config.json", "config.json"))
         reader = transformers.AutoTokenizer if named else getattr(transformers, kind)
-        return reader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        backend = reader.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        return backend, list(backend("")["input_ids"])
     except Exception as error:
         raise UserError(
             f"{folder}: the tokenizer files cannot be read ({first_line(error)}); download them "

@@ -117,6 +117,7 @@ def test_help_teaches_and_imports_nothing_heavy():
     [
         (["--config.data.root=/no/such/folder"], ["/no/such/folder"]),
         (["--config.data.root="], ["data.root"]),
+        ([f"--config.data.root={'x' * 300}"], ["xxx", "too long"]),
         (["--config.concepts=/no/phrases.txt"], ["/no/phrases.txt"]),
         (["--config.encoder.name=/no/encoder"], ["/no/encoder"]),
         (["--config.training.epoch=3"], ["epoch"]),
@@ -150,6 +151,9 @@ def test_no_such_config(tmp_path, capsys):
         (["explain", "--workdir=x", "--images=x", "--output=x.gif"], [".png or .html"]),
         (["reproduce", "--dataset=birds", "--seeds=-1"], ["--seeds", "'-1'"]),
         (["reproduce", "--dataset=cats"], ["'cats'", "birds"]),
+        (["sweep", "--config=quickstart", "--workdir=x", "--memory=nan"], ["--memory", "'nan'"]),
+        (["sweep", "--config=quickstart", "--workdir=x", "--memory=-1"], ["--memory", "'-1'"]),
+        (["plan", "--config=quickstart", "--price=nan"], ["--price", "'nan'"]),
         (["plan", "--config=quickstart", "--concept-count=-1"], ["--concept-count", "'-1'"]),
         (["concepts", "filter", "--per-class=-2"], ["--per-class", "'-2'"]),
         (["bench", "--output=speed.txt"], ["speed.txt", ".json"]),

@@ -4,6 +4,7 @@ import re
 import statistics
 
 import pytest
+from markdown_it import MarkdownIt
 from page_parser import parse
 from synthetic_result import CLASSES, OURS, synthetic_result
 
@@ -306,3 +307,17 @@ def test_a_bare_result_makes_a_page():
     )
     found = parse(html_report(sections([result])))
     assert "figure" not in found.tags
+
+
+def test_no_name_of_a_result_file_is_a_link_in_markdown():
+    evil = "]](javascript:alert(1)) [a](javascript:alert(1))"
+    result = synthetic_result()
+    rows = [dataclasses.replace(row, name=f"{row.name}{evil}", note=evil) for row in result.rows]
+    curves = [dataclasses.replace(c, row=evil, values=evil) for c in result.interventions]
+    named = dataclasses.replace(
+        result, encoder=evil, notes=(evil,), rows=tuple(rows), interventions=tuple(curves)
+    )
+    page = MarkdownIt("commonmark").enable("table").render(markdown_report(sections([named])))
+    links = {value for _, value in parse(page).links}
+    assert links and all(link.startswith("https://arxiv.org/abs/") for link in links)
+    assert parse(page).text.count(evil) > len(rows)

@@ -6,8 +6,10 @@ from typing import Any
 
 from jaxcbm.encoders.align.efficientnet_config import EfficientNetConfig
 from jaxcbm.encoders.bert.config import BertConfig
-from jaxcbm.encoders.checkpoint.hf_config import read_hf_config
+from jaxcbm.encoders.checkpoint.hf_config import read_hf_config, scalar
+from jaxcbm.encoders.json_file import Size
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,6 @@ class AlignConfig:
                 f"config.json: the image tower ends in {self.vision.output_width} channels but "
                 f"projection_dim is {self.embed_dim}; ALIGN compares them without a projection"
             )
-        if self.temperature_init <= 0:
-            raise UserError(f"config.json: temperature_init_value {self.temperature_init} <= 0")
 
     @classmethod
     def from_hf(cls, content: Mapping[str, Any]) -> "AlignConfig":
@@ -50,6 +50,6 @@ class AlignConfig:
         return cls(
             vision=EfficientNetConfig.from_hf(config.vision_config),
             text=BertConfig.from_hf(config.text_config, after_padding=False),
-            embed_dim=config.projection_dim,
-            temperature_init=float(config.temperature_init_value),
+            embed_dim=scalar(config, "projection_dim", Size),
+            temperature_init=scalar(config, "temperature_init_value", Positive),
         )

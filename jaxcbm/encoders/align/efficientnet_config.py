@@ -1,12 +1,19 @@
 """Sizes of an EfficientNet: a table of stages, scaled in width and in depth."""
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
-from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
+from jaxcbm.encoders.checkpoint.hf_config import require_rgb
+from jaxcbm.encoders.json_file import Pixels, Size
 from jaxcbm.encoders.nn.layers import check_activation
+from jaxcbm.encoders.nn.tower_config import Eps
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Range, Whole, value_from_json
+
+# B7, the largest, has 2560 channels and widths 2.0 times B0's.
+Small = Annotated[int, Range(1, 2**14)]
+Scale = Annotated[float, Range(0, 100, above=True)]
 
 _STAGES = (
     "kernel_sizes",
@@ -50,29 +57,27 @@ class EfficientNetConfig:
     last map, so that the window is the whole map.
     """
 
-    image_size: int
-    width_coefficient: float
-    depth_coefficient: float
-    depth_divisor: int
-    kernel_sizes: tuple[int, ...]
-    in_channels: tuple[int, ...]
-    out_channels: tuple[int, ...]
-    depthwise_padding: tuple[int, ...]
-    strides: tuple[int, ...]
-    num_block_repeats: tuple[int, ...]
-    expand_ratios: tuple[int, ...]
-    squeeze_expansion_ratio: float
+    image_size: Pixels
+    width_coefficient: Scale
+    depth_coefficient: Scale
+    depth_divisor: Small
+    kernel_sizes: tuple[Small, ...]
+    in_channels: tuple[Small, ...]
+    out_channels: tuple[Small, ...]
+    depthwise_padding: tuple[Whole, ...]
+    strides: tuple[Small, ...]
+    num_block_repeats: tuple[Small, ...]
+    expand_ratios: tuple[Small, ...]
+    squeeze_expansion_ratio: Scale
     hidden_act: str
-    hidden_dim: int
+    hidden_dim: Size
     pooling_type: str
-    batch_norm_eps: float
+    batch_norm_eps: Eps
 
     def __post_init__(self):
         if len({len(getattr(self, name)) for name in _STAGES}) != 1 or not self.strides:
             counts = ", ".join(f"{name} {len(getattr(self, name))}" for name in _STAGES)
             raise UserError(f"config.json: these must have one entry a stage: {counts}")
-        if min(min(getattr(self, name)) for name in _STAGES) < 1:
-            raise UserError(f"config.json: below 1 in one of {', '.join(_STAGES)}")
         check_activation(self.hidden_act)
         if self.pooling_type not in ("mean", "max"):
             raise UserError(f"config.json: pooling_type {self.pooling_type!r} is not mean or max")
@@ -87,10 +92,13 @@ class EfficientNetConfig:
             UserError: sizes that no EfficientNet can have.
         """
         require_rgb(section)
-        lists = (*_STAGES, "depthwise_padding")
-        sizes: dict[str, Any] = {name: tuple(getattr(section, name)) for name in lists}
-        others = (field.name for field in fields(cls) if field.name not in lists)
-        return cls(**sizes, **{name: scalar(section, name) for name in others})
+        kinds = get_type_hints(cls, include_extras=True)
+        return cls(
+            **{
+                name: value_from_json(kind, getattr(section, name, None), "config.json", name)
+                for name, kind in kinds.items()
+            }
+        )
 
     @property
     def stem_width(self) -> int:

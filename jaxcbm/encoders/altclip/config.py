@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxcbm.encoders.bert.config import BertConfig
 from jaxcbm.encoders.checkpoint.hf_config import read_hf_config, scalar
+from jaxcbm.encoders.json_file import Size
 from jaxcbm.encoders.nn.tower_config import VisionConfig
 
 
@@ -44,7 +45,7 @@ class AltClipConfig:
         return cls(
             vision=VisionConfig.from_hf(config.vision_config),
             text=BertConfig.from_hf(config.text_config, after_padding=True),
-            text_width=scalar(config.text_config, "project_dim"),
-            embed_dim=scalar(config, "projection_dim"),
-            logit_scale_init=float(scalar(config, "logit_scale_init_value", positive=False)),
+            text_width=scalar(config.text_config, "project_dim", Size),
+            embed_dim=scalar(config, "projection_dim", Size),
+            logit_scale_init=scalar(config, "logit_scale_init_value", float),
         )

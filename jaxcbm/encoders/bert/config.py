@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from jaxcbm.encoders.json_file import Size
 from jaxcbm.encoders.nn.tower_config import TowerConfig
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +20,10 @@ class BertConfig(TowerConfig):
         after_padding: positions are counted from `pad_id + 1`, as RoBERTa does, and not from 0.
     """
 
-    vocab_size: int
-    positions: int
-    token_types: int
-    pad_id: int
+    vocab_size: Size
+    positions: Size
+    token_types: Size
+    pad_id: Whole
     after_padding: bool
 
     hf_names = TowerConfig.hf_names | {
@@ -33,7 +35,7 @@ class BertConfig(TowerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 0 <= self.pad_id < self.vocab_size or self.context_length < 1:
+        if self.pad_id >= self.vocab_size or self.context_length < 1:
             raise UserError(
                 f"config.json: pad_token_id {self.pad_id} does not fit vocab_size "
                 f"{self.vocab_size} and max_position_embeddings {self.positions}"

@@ -84,7 +84,8 @@ def to_ours(
         float32 arrays by our name, in the order of `shapes`.
 
     Raises:
-        UserError: one line with every tensor that is missing, unknown, or has the wrong shape.
+        UserError: one line with every tensor that is missing, unknown, or has the wrong shape, or
+            with those that hold inf or NaN.
 
     >>> rows = [TensorRule("h.{}.weight", "blocks.{}.kernel", TRANSPOSED)]
     >>> shapes = {"blocks.0.kernel": np.zeros((3, 2))}
@@ -94,6 +95,7 @@ def to_ours(
     found: dict[str, np.ndarray] = {}
     unknown: list[str] = []
     misshaped: list[str] = []
+    infinite: list[str] = []
     for name, tensor in tensors:
         if any(re.fullmatch(pattern, name) for pattern in ignored):
             continue
@@ -107,15 +109,25 @@ def to_ours(
         except ValueError:  # a transpose of the wrong rank
             array = None
         if array is None or array.shape != want:
-            expected = layout.to_theirs(np.empty(want, np.bool_)).shape
+            # Of no size in memory: config.json may have asked for more than there is.
+            expected = layout.to_theirs(np.broadcast_to(False, want)).shape
             misshaped.append(f"{name} {list(tensor.shape)} instead of {list(expected)}")
         # Not zero-size or integer: a parameter is a float, in whichever precision it was stored.
         elif not np.issubdtype(array.dtype, np.floating) and array.dtype.name != "bfloat16":
             misshaped.append(f"{name} of type {array.dtype} instead of a float")
         else:
-            found[ours] = np.asarray(array, np.float32, order="C")
+            with np.errstate(over="ignore"):  # float64 that float32 cannot hold
+                found[ours] = np.asarray(array, np.float32, order="C")
+            # Both ends hand NaN on, and no mask as large as the tensor is made.
+            if found[ours].size and not np.isfinite([found[ours].min(), found[ours].max()]).all():
+                infinite.append(name)
             continue
         found[ours] = np.empty(0)  # reported once, as mis-shaped and not as missing as well
+    if infinite:
+        raise UserError(
+            f"{where}: the weights hold inf or NaN ({len(infinite)} tensors: "
+            f"{', '.join(infinite[:5])}); download them again"
+        )
     missing = [_to_their_name(name, rows)[0] for name in shapes if name not in found]
     problems = [
         f"{len(names)} {kind}: {', '.join(names)}"

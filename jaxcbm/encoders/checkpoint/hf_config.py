@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxcbm.encoders.import_transformers import import_transformers
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import value_from_json
 
 
 def read_hf_config(kind: str, content: Mapping[str, Any]) -> Any:
@@ -54,24 +55,21 @@ def _silenced(name: str) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def scalar(section: Any, key: str, *, positive: bool = True) -> Any:
+def scalar(section: Any, key: str, kind: Any) -> Any:
     """One value of a section, which may stand in a list of equal ones.
 
     Args:
         section: the configuration, or a tower's part of it.
         key: its name there.
-        positive: a number must be above 0.
+        kind: its type and range, as `jaxcbm.typed_json` knows them.
 
     Raises:
-        UserError: there is none, there are several, or it is out of range.
+        UserError: there is none, there are several, or it is of another type or out of range.
     """
-    value = getattr(section, key)
-    values = set(value) if isinstance(value, list | tuple) else {value}
-    if len(values) != 1 or (found := values.pop()) is None:
-        raise UserError(f"config.json: {key} is {value!r}; one value is needed")
-    if positive and isinstance(found, int | float) and found <= 0:
-        raise UserError(f"config.json: {key} is {value!r}; a number above 0 is needed")
-    return found
+    value = getattr(section, key, None)
+    if isinstance(value, list | tuple) and value and all(each == value[0] for each in value):
+        value = value[0]
+    return value_from_json(kind, value, "config.json", key)
 
 
 def require_rgb(section: Any) -> None:
@@ -81,4 +79,4 @@ def require_rgb(section: Any) -> None:
         UserError: another number of channels.
     """
     if section.num_channels != 3:
-        raise UserError(f"config.json: {section.num_channels} image channels; 3 are needed")
+        raise UserError(f"config.json: num_channels must be 3, not {section.num_channels!r:.60}")

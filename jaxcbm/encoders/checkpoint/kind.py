@@ -6,7 +6,7 @@ from typing import Any
 
 from jaxcbm.encoders.checkpoint.tensor_files import weight_patterns
 from jaxcbm.encoders.families import FAMILIES
-from jaxcbm.encoders.json_file import read_json
+from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.encoders.open_clip.config import OPEN_CLIP_CONFIG
 from jaxcbm.errors import UserError
 
@@ -34,7 +34,7 @@ def read_kind(folder: Path, files: Collection[str]) -> tuple[str, dict[str, Any]
     """
     config, open_clip = folder / "config.json", folder / OPEN_CLIP_CONFIG
     content = read_json(config, "a model's configuration") if config.is_file() else {}
-    kind = content.get("model_type")
+    kind = field(content, "model_type", str | None, str(config))
     if open_clip.is_file():
         plain = kind in FAMILIES and weight_patterns(files, FAMILIES[kind].weights)
         if not plain:

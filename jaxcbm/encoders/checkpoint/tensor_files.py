@@ -1,6 +1,5 @@
 """The tensors of a checkpoint folder, whichever of the formats in the wild holds them."""
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from flax import serialization
 from safetensors import SafetensorError, safe_open
 
 from jaxcbm.encoders.checkpoint.restricted_pickle import read_torch_zip
+from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.errors import UserError
 
 Tensors = Iterator[tuple[str, np.ndarray]]
@@ -61,12 +61,10 @@ def weight_patterns(
 
 
 def _read_shards(index: Path, read: Callable[[Path], Tensors]) -> Tensors:
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{index}: not an index of shards; download it again") from error
+    content = read_json(index, "an index of shards")
+    shards = sorted(set(field(content, "weight_map", dict[str, str], str(index)).values()))
     # An index is downloaded data: it may name files beside it and nothing else.
-    if strange := [s for s in shards if not isinstance(s, str) or Path(s).name != s]:
+    if strange := [s for s in shards if Path(s).name != s]:
         raise UserError(f"{index}: names {strange[0]!r}, which is not a file of this folder")
     if missing := [shard for shard in shards if not (index.parent / shard).is_file()]:
         raise UserError(

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxcbm.encoders.checkpoint.hf_config import read_hf_config, scalar
+from jaxcbm.encoders.json_file import Size
 from jaxcbm.encoders.nn.tower_config import TextConfig, VisionConfig
+from jaxcbm.typed_json import Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +20,8 @@ class ClipTextConfig(TextConfig):
             `jaxcbm.encoders.clip.model`.
     """
 
-    start_of_text_id: int
-    end_of_text_id: int
+    start_of_text_id: Whole
+    end_of_text_id: Whole
 
     hf_names = TextConfig.hf_names | {
         "start_of_text_id": "bos_token_id",
@@ -98,8 +100,8 @@ class ClipConfig:
         return cls(
             vision=VisionConfig.from_hf(config.vision_config),
             text=ClipTextConfig.from_hf(config.text_config),
-            embed_dim=scalar(config, "projection_dim"),
-            logit_scale_init=float(scalar(config, "logit_scale_init_value", positive=False)),
+            embed_dim=scalar(config, "projection_dim", Size),
+            logit_scale_init=scalar(config, "logit_scale_init_value", float),
         )
 
     def to_hf(self) -> dict[str, Any]:

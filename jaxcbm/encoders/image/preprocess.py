@@ -20,7 +20,7 @@ from jaxcbm.encoders.image.processor_file import (
     read_size,
     with_defaults,
 )
-from jaxcbm.encoders.json_file import read_json
+from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.errors import UserError
 
 __all__ = ["ImageLike", "Preprocess", "open_image"]
@@ -81,14 +81,14 @@ class Preprocess:
         if c["do_resize"]:
             edge, longest, resize = read_size(c["size"], c["default_to_square"], where)
         crop = read_size(c["crop_size"], True, where)[2] if c["do_center_crop"] else None
-        mean, std = read_normalisation(c)
+        mean, std = read_normalisation(c, where)
         return cls(
             shortest_edge=edge,
             longest_edge=longest,
             resize=resize,
             crop=crop,
             resample=int(c["resample"]),
-            scale=float(c["rescale_factor"]) if c["do_rescale"] else 1.0,
+            scale=c["rescale_factor"] if c["do_rescale"] else 1.0,
             mean=mean,
             std=std,
         )
@@ -101,7 +101,8 @@ class Preprocess:
             if not path.is_file():
                 continue
             settings = read_json(path, "an image processor's configuration")
-            settings = settings.get("image_processor", settings)
+            nested = field(settings, "image_processor", dict[str, Any] | None, str(path))
+            settings = settings if nested is None else nested
             if name == PREPROCESS_FILES[0] or settings.keys() & {"size", "image_mean", "crop_size"}:
                 return cls.from_hf(settings, str(path))
         raise UserError(

@@ -1,11 +1,16 @@
 """Sizes of transformer towers, and their names in Hugging Face's config.json."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
 from jaxcbm.encoders.checkpoint.hf_config import require_rgb, scalar
+from jaxcbm.encoders.json_file import Layers, Pixels, Size
 from jaxcbm.encoders.nn.layers import check_activation
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Range
+
+# What may be added to a variance.
+Eps = Annotated[float, Range(0, 1, above=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +27,12 @@ class TowerConfig:
         hf_names: field -> key of a section of config.json, for the fields that have one.
     """
 
-    width: int
-    mlp_width: int
-    layers: int
-    heads: int
+    width: Size
+    mlp_width: Size
+    layers: Layers
+    heads: Size
     activation: str = "quick_gelu"
-    eps: float = 1e-5
+    eps: Eps = 1e-5
 
     hf_names: ClassVar[dict[str, str]] = {
         "width": "hidden_size",
@@ -56,9 +61,9 @@ class TowerConfig:
         Raises:
             UserError: sizes that no such tower can have.
         """
+        kinds = get_type_hints(cls, include_extras=True)
         sizes = {
-            ours: scalar(section, theirs, positive=not theirs.endswith("_token_id"))
-            for ours, theirs in cls.hf_names.items()
+            ours: scalar(section, theirs, kinds[ours]) for ours, theirs in cls.hf_names.items()
         }
         return cls(**sizes, **others)
 
@@ -76,8 +81,8 @@ class VisionConfig(TowerConfig):
         patch_size: height and width of a patch, in pixels.
     """
 
-    image_size: int
-    patch_size: int
+    image_size: Pixels
+    patch_size: Pixels
 
     hf_names = TowerConfig.hf_names | {"image_size": "image_size", "patch_size": "patch_size"}
 
@@ -106,8 +111,8 @@ class TextConfig(TowerConfig):
         context_length: T, the most tokens a text can have.
     """
 
-    vocab_size: int
-    context_length: int
+    vocab_size: Size
+    context_length: Size
 
     hf_names = TowerConfig.hf_names | {
         "vocab_size": "vocab_size",

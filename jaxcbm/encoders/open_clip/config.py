@@ -5,21 +5,24 @@ DataComp, DFN, MetaCLIP and BioCLIP use, are CLIP's; every option that makes ano
 is refused by its name.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
 
 from jaxcbm.encoders.clip.config import ClipConfig, ClipTextConfig
 from jaxcbm.encoders.clip.model import LEGACY_END_OF_TEXT
 from jaxcbm.encoders.image.preprocess import Preprocess
-from jaxcbm.encoders.nn.tower_config import VisionConfig
+from jaxcbm.encoders.image.processor_file import Factor, Shift, read_colours
+from jaxcbm.encoders.json_file import Layers, Pixels, Size, field, read_json
+from jaxcbm.encoders.nn.tower_config import Eps, VisionConfig
 from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Range
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 
+_Ratio = Annotated[float, Range(0.01, 100)]
 # What a key left out means.
 _TOWER: dict[str, Any] = {"layers": 12, "mlp_ratio": 4.0, "act_kwargs": None, "norm_kwargs": None}
 _VISION = {**_TOWER, "width": 768, "head_width": 64, "patch_size": 16, "image_size": 224}
@@ -56,9 +59,7 @@ def open_clip_sizes(content: Mapping[str, Any]) -> ClipConfig:
     Raises:
         UserError: a tower that is not CLIP's own, by the option that makes it another.
     """
-    model = content.get("model_cfg")
-    if not isinstance(model, Mapping) or not isinstance(model.get("vision_cfg"), Mapping):
-        raise UserError(f"{OPEN_CLIP_CONFIG}: no model_cfg with a vision_cfg; download it again")
+    model = field(content, "model_cfg", dict[str, Any], OPEN_CLIP_CONFIG)
     for key, value in model.items():
         if key not in _TOP and value not in (None, False):
             raise _unsupported(key, value)
@@ -68,20 +69,20 @@ def open_clip_sizes(content: Mapping[str, Any]) -> ClipConfig:
     return ClipConfig(
         vision=VisionConfig(
             **_tower(vision, quick),
-            heads=vision["width"] // vision["head_width"],
+            heads=max(1, vision["width"] // field(vision, "head_width", Size, OPEN_CLIP_CONFIG)),
             image_size=_square(vision["image_size"], "image_size"),
             patch_size=_square(vision["patch_size"], "patch_size"),
         ),
         text=ClipTextConfig(
             **_tower(text, quick),
-            heads=text["heads"],
-            vocab_size=text["vocab_size"],
-            context_length=text["context_length"],
+            heads=field(text, "heads", Size, OPEN_CLIP_CONFIG),
+            vocab_size=field(text, "vocab_size", Size, OPEN_CLIP_CONFIG),
+            context_length=field(text, "context_length", Size, OPEN_CLIP_CONFIG),
             start_of_text_id=text["vocab_size"] - 2,
             end_of_text_id=LEGACY_END_OF_TEXT,  # open_clip pools at the highest id
         ),
-        embed_dim=model.get("embed_dim", 512),
-        logit_scale_init=float(model.get("init_logit_scale") or 2.6592),
+        embed_dim=field({"embed_dim": 512, **model}, "embed_dim", Size, OPEN_CLIP_CONFIG),
+        logit_scale_init=field(model, "init_logit_scale", float | None, OPEN_CLIP_CONFIG) or 2.6592,
     )
 
 
@@ -95,17 +96,16 @@ def open_clip_preprocess(folder: Path) -> Preprocess:
         UserError: a way of resizing that is not supported.
     """
     where = folder / OPEN_CLIP_CONFIG
-    content = json.loads(where.read_text(encoding="utf-8"))
-    settings = content.get("preprocess_cfg") or {}
+    content = read_json(where, "a model's configuration")
+    settings = field(content, "preprocess_cfg", dict[str, Any] | None, str(where)) or {}
+    settings = {"mean": _OPENAI_MEAN, "std": _OPENAI_STD, **settings}
     size = open_clip_sizes(content).vision.image_size
     mode = settings.get("resize_mode", "shortest")
     if mode not in ("shortest", "squash"):
         raise UserError(f"{where}: resize_mode {mode!r} is not supported; shortest and squash are")
     name = settings.get("interpolation", "bicubic")
-    if name not in _FILTERS:
+    if name not in list(_FILTERS):
         raise UserError(f"{where}: interpolation {name!r} is not supported (of {list(_FILTERS)})")
-    red, green, blue = settings.get("mean", _OPENAI_MEAN)
-    red_std, green_std, blue_std = settings.get("std", _OPENAI_STD)
     squash = mode == "squash"
     return Preprocess(
         shortest_edge=None if squash else size,
@@ -114,14 +114,15 @@ def open_clip_preprocess(folder: Path) -> Preprocess:
         crop=None if squash else (size, size),
         resample=int(_FILTERS[name]),
         scale=1 / 255,
-        mean=(float(red), float(green), float(blue)),
-        std=(float(red_std), float(green_std), float(blue_std)),
+        mean=read_colours(settings, "mean", Shift, str(where)),
+        std=read_colours(settings, "std", Factor, str(where)),
         rounded_corner=True,
     )
 
 
 def _section(model: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    section = {**defaults, **(model.get(name) or {})}
+    kind = dict[str, Any] if name == "vision_cfg" else dict[str, Any] | None
+    section = {**defaults, **(field(model, name, kind, OPEN_CLIP_CONFIG) or {})}
     if timm := section.get("timm_model_name"):
         raise UserError(
             f"{OPEN_CLIP_CONFIG}: its image tower is {timm!r} of the library timm, which is not "
@@ -132,7 +133,7 @@ def _section(model: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -
             f"{OPEN_CLIP_CONFIG}: its texts enter by {hf!r} of Hugging Face, which is not "
             "supported; take a checkpoint with CLIP's own text tower and tokenizer"
         )
-    if not isinstance(section["layers"], int):
+    if isinstance(section["layers"], list):
         raise UserError(
             f"{OPEN_CLIP_CONFIG}: its image tower is a ResNet (layers {section['layers']}), which "
             "is not supported; take a vision transformer"
@@ -146,26 +147,30 @@ def _section(model: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -
 
 
 def _tower(section: Mapping[str, Any], quick_gelu: bool) -> dict[str, Any]:
-    act, norm = section["act_kwargs"] or {}, section["norm_kwargs"] or {}
+    act, norm = (
+        field(section, name, dict[str, Any] | None, OPEN_CLIP_CONFIG) or {}
+        for name in ("act_kwargs", "norm_kwargs")
+    )
+    width = field(section, "width", Size, OPEN_CLIP_CONFIG)
     tanh = act.get("approximate") == "tanh"
     if act.keys() - {"approximate"} or (act and quick_gelu):
         raise _unsupported("act_kwargs", act)
     if norm.keys() - {"eps"}:
         raise _unsupported("norm_kwargs", norm)
     return {
-        "width": section["width"],
-        "mlp_width": int(section["width"] * section["mlp_ratio"]),
-        "layers": section["layers"],
+        "width": width,
+        "mlp_width": int(width * field(section, "mlp_ratio", _Ratio, OPEN_CLIP_CONFIG)),
+        "layers": field(section, "layers", Layers, OPEN_CLIP_CONFIG),
         "activation": "quick_gelu" if quick_gelu else "gelu_pytorch_tanh" if tanh else "gelu",
-        "eps": norm.get("eps", 1e-5),
+        "eps": field({"eps": 1e-5, **norm}, "eps", Eps, OPEN_CLIP_CONFIG),
     }
 
 
 def _square(value: Any, key: str) -> int:
-    height, width = value if isinstance(value, list | tuple) else (value, value)
-    if height != width or not isinstance(height, int):
+    sides = value if isinstance(value, list | tuple) and len(value) == 2 else [value]
+    if sides[0] != sides[-1]:
         raise UserError(f"{OPEN_CLIP_CONFIG}: {key} {value!r} is not supported; only squares are")
-    return height
+    return field({key: sides[0]}, key, Pixels, OPEN_CLIP_CONFIG)
 
 
 def _unsupported(key: str, value: Any) -> UserError:

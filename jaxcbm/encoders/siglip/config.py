@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxcbm.encoders.checkpoint.hf_config import read_hf_config
+from jaxcbm.encoders.checkpoint.hf_config import read_hf_config, scalar
+from jaxcbm.encoders.json_file import Size
 from jaxcbm.encoders.nn.tower_config import TextConfig, VisionConfig
 from jaxcbm.errors import UserError
 
@@ -50,5 +51,5 @@ class SiglipConfig:
         return cls(
             vision=VisionConfig.from_hf(vision),
             text=TextConfig.from_hf(text),
-            embed_dim=vision.hidden_size,
+            embed_dim=scalar(vision, "hidden_size", Size),
         )

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.encoders.json_file import read_json
 from jaxcbm.encoders.siglip.config import SiglipConfig
-from jaxcbm.encoders.tokenizer import Tokenizer, check_vocabulary, files_digest, require_files
+from jaxcbm.encoders.tokenizer import (
+    Tokenizer,
+    check_vocabulary,
+    files_digest,
+    read_settings,
+    require_files,
+)
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
 
@@ -68,7 +73,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
         UserError: files or the package are missing, or the vocabulary is not the model's.
     """
     require_files(folder, ("spiece.model",), ("tokenizer.json", "tokenizer_config.json"))
-    settings = _settings(folder)
+    settings = read_settings(folder)
     second = _second_version(settings, folder)
     lower = second or settings.get("do_lower_case", True)
 
@@ -94,7 +99,7 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
 
     end = special("eos_token", "<eos>" if second else "</s>")
     starts = second and settings.get("add_bos_token", False)
-    limit = min(config.text.context_length, settings.get("model_max_length") or 64)
+    limit = int(settings.get("model_max_length", 64))
     return Tokenizer(
         backend=PieceBackend(
             pieces=lambda text: pieces(plain(text)),
@@ -102,17 +107,12 @@ def siglip_tokenizer(folder: Path, config: SiglipConfig) -> Tokenizer:
             start=(special("bos_token", "<bos>"),) if starts else (),
             end=(end,) if settings.get("add_eos_token", True) else (),
         ),
-        context_length=int(limit),
+        context_length=min(config.text.context_length, limit),
         end_of_text_id=end,
         digest=files_digest(folder),
         pad_id=special("pad_token", "<pad>" if second else "</s>"),
         full_rows=True,
     )
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    return read_json(path, "a tokenizer's configuration") if path.is_file() else {}
 
 
 def _second_version(settings: dict[str, Any], folder: Path) -> bool:
@@ -128,7 +128,7 @@ def _second_version(settings: dict[str, Any], folder: Path) -> bool:
 
 def _token(settings: dict[str, Any], name: str, default: str) -> str:
     token = settings.get(name) or default
-    return token["content"] if isinstance(token, dict) else str(token)
+    return str(token.get("content") if isinstance(token, dict) else token)
 
 
 Reader = tuple[Callable[[str], list[int]], int, Callable[[str], int | None]]

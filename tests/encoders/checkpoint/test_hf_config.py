@@ -23,7 +23,7 @@ CONTENTS = {
     "align": random_bert_families.VARIANTS["align_max"],
 }
 OTHERS = ("num_channels", "pad_token_id", "sub_configs", "per_layer_config", "to_dict")
-VALUES = (None, True, 0, -1, 1.5, "x", "__class__", [], [1, 2], {}, {"x": 1})
+VALUES = (None, True, 0, -1, 1.5, 2**70, "x", "__class__", [], [1, 2], {}, {"x": 1})
 
 
 def broken_configs(kind):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import random_clip
+from damage import swap_value, tries
 from PIL import Image
 from random_open_clip import PICTURES, TRANSFORMS, write_checkpoint
 from safetensors.numpy import save_file
@@ -144,7 +145,7 @@ REFUSED = {
     "width": ({TEXT + "width": 48}, "mis-shaped: "),
     "depth": ({VISION + "layers": 3}, r"16 missing: visual\.transformer\.resblocks\.2\."),
     "vocabulary": ({TEXT + "vocab_size": 49408}, "has 572 tokens but .* vocab_size 49408"),
-    "nothing": ({"model_cfg": {}}, "no model_cfg with a vision_cfg"),
+    "nothing": ({"model_cfg": {}}, "vision_cfg must be an object"),
 }
 
 
@@ -169,3 +170,22 @@ def test_what_is_missing_is_named(file, said, checkpoint):
     (checkpoint / file).unlink()
     with pytest.raises(UserError, match=said):
         load_encoder(checkpoint)
+
+
+def test_strange_values_give_sizes_or_one_line(checkpoint):
+    config = checkpoint / "open_clip_config.json"
+    edit(checkpoint, preprocess_cfg={"mean": [0.5] * 3, "std": 0.5, "resize_mode": "squash"})
+    edit(checkpoint, **{VISION + "act_kwargs": {"approximate": "tanh"}})
+    edit(checkpoint, **{TEXT + "norm_kwargs": {"eps": 1e-6}})
+    whole = config.read_text()
+    for seed in range(tries(200)):
+        config.write_text(whole)
+        swap_value(config, np.random.default_rng(seed))
+        try:
+            sizes = open_clip_sizes(json.loads(config.read_text()))
+            how = open_clip_preprocess(checkpoint)
+        except UserError as error:
+            assert "\n" not in str(error) and "config.json: " in str(error), seed
+        else:
+            numbers = (sizes.vision.width, sizes.vision.mlp_width, sizes.text.layers, *how.std)
+            assert min(numbers) > 0, seed

@@ -197,7 +197,7 @@ BREAKAGES = {
     ),
     "channels": (
         lambda f: edit(f / "config.json", vision_config__num_channels=1),
-        "1 image channels",
+        "num_channels must be 3, not 1",
     ),
     "depth": (
         lambda f: edit(f / "config.json", text_config__num_hidden_layers=3),
