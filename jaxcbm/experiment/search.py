@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -74,7 +75,8 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         if process_count() > 1 and not experiment.features:
             raise UserError("give --config.features=FOLDER, which all processes share")
-        prepared = prepare(experiment, Path(folder))
+        features = experiment.features or folder
+        prepared = prepare(replace(experiment, features=features), None)
         rows = search(prepared, templates)
     if output and is_main():
         write_json(output, _about(experiment, prepared, templates, rows))
