@@ -44,7 +44,8 @@ def test_an_override_changes_what_is_listed(capsys):
 def test_what_a_literal_may_be_is_said(capsys):
     said = " ".join(" ".join(lines(capsys, "quickstart")).split())
     assert "('adam' or 'adamw' or 'sgd')" in said
-    assert "--config.training.epochs=150 passes over the train features. (a whole number, at least 1)" in said
+    passes = "--config.training.epochs=150 passes over the train features."
+    assert f"{passes} (a whole number, at least 1)" in said
 
 
 @pytest.mark.parametrize("kind", [Experiment, PretrainExperiment])
