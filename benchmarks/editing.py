@@ -176,7 +176,10 @@ def birds(rounds: int) -> dict[str, Any]:
         f"merge *{phrases[1]}* and *{phrases[2]}*": (model, {"merge": {"both": phrases[1:3]}}),
         f"add *{phrases[3]}*, deleted before": (without, {"add": [phrases[3]]}),
         f"hold *{phrases[0]}* at 0 in one class": (model, {"hold": held}),
-        f"forget {len(train) // 100} images, 1 %": (model, {"forget": range(len(train) // 100)}),
+        f"forget {len(train) // 100} images, 1 %": (
+            model,
+            {"forget": [row.tobytes().hex() for row in train.digests[: len(train) // 100]]},
+        ),
     }
     lambdas = model.sparse_path.path.lambdas
     rows = {}

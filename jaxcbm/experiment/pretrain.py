@@ -106,9 +106,8 @@ def run(
         UserError: no such config or field, or a work directory of another config or in use.
     """
     experiment, workdir = read_experiment(config, changes, PretrainExperiment), Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    settle_workdir(workdir, asdict(experiment))
     with hold(workdir):
+        settle_workdir(workdir, asdict(experiment))
         return _run(experiment, workdir)
 
 

@@ -95,8 +95,13 @@ def run(
     require_frozen(experiment, "reproduce")
     prepared = prepare(experiment, workdir, fits=True)
     study = make_study(prepared, experiment)
-    parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
     table = table_of(study)
+    if absent := [name for name in methods if name not in table]:
+        raise UserError(
+            f"no row {absent[0]!r} on this data: it needs annotations that the data lacks, or it is "
+            f"the row {DEFAULT!r}"
+        )
+    parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
     measured = {
         row: [
             _part(row, method, study, seed, parts, rows_only)

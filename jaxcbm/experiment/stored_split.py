@@ -70,12 +70,12 @@ def _found_again(
         found: list[tuple[int, int]] = []
         for row, digest in enumerate(map(bytes, kept)):
             there = sorted(places.get(digest, ()), key=lambda place: place[0] != p)
-            if not there:
+            if len(there) <= seen[digest]:
                 raise UserError(
                     f"{workdir}: picture {row} of the {names} split that it began with is gone: "
                     "restore it, or choose another --workdir"
                 )
-            own, at = there[min(seen[digest], len(there) - 1)]
+            own, at = there[seen[digest]]
             seen[digest] += 1
             now, before = int(parts[own].labels[at]), int(labels[p][row])
             if now != before:

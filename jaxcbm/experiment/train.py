@@ -48,8 +48,8 @@ def run(
         Preempted: the run was asked to stop; the same call goes on.
     """
     experiment, workdir = read_experiment(config, changes), Path(workdir)
-    settle_workdir(workdir, asdict(experiment))
     with hold(workdir):
+        settle_workdir(workdir, asdict(experiment))
         return _run(experiment, workdir)
 
 

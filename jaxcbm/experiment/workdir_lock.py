@@ -35,6 +35,8 @@ def hold(workdir: Path) -> Iterator[None]:
     if not is_main():
         yield
         return
+    if workdir.is_file():
+        raise UserError(f"--workdir={workdir} is a file: name a folder")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = workdir / LOCK_FILE

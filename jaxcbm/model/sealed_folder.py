@@ -49,6 +49,7 @@ def read_header(file: Path) -> dict[str, Any]:
             raise UserError(f"{file}: written by another version of jaxcbm; train it again")
         kept, files = header.pop(_HASH), header[_FILES]
         whole = kept == _hash_of_header(header)
+        told = [(Path(name).name, each["bytes"], each[_HASH]) for name, each in files.items()]
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     # Depth, encoding and numbers can be wrong as well as the grammar.
@@ -56,12 +57,12 @@ def read_header(file: Path) -> dict[str, Any]:
         raise damaged(file) from error
     if not whole:
         raise damaged(file)
-    for name, told in files.items():
+    for name, size, digest in told:
         path = file.parent / name
         if not path.is_file():
             raise UserError(f"{path}: missing; copy the whole folder, or train again")
         try:
-            if path.stat().st_size != told["bytes"] or _hash_of(path) != told[_HASH]:
+            if path.stat().st_size != size or _hash_of(path) != digest:
                 raise damaged(path)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error

@@ -14,7 +14,13 @@ from jaxcbm.model.edits import Edit, HeldWeight, kept_by, remaining
 from jaxcbm.model.model import Model
 from jaxcbm.training.calibrate import calibrate
 from jaxcbm.training.config import FitConfig
-from jaxcbm.training.edited_head import EditedHead, pose_edit, with_draws, with_edited_head
+from jaxcbm.training.edited_head import (
+    EditedHead,
+    held_weights,
+    pose_edit,
+    with_draws,
+    with_edited_head,
+)
 from jaxcbm.training.fit import fit
 from jaxcbm.training.new_columns import new_columns
 
@@ -66,15 +72,19 @@ def edit(
             a head that no sparse path gave.
     """
     config = config or FitConfig()
-    if "sparse_head_images" in model.metrics:
+    # Before anything is sampled: positions are in what the caller gave.
+    forgotten = _digests(forget, train, valid)
+    if "sparse_head_images" in model.metrics and not refit_layer:
         many, seed = config.sparse_head.images, config.training.seed
         train, valid = train.sample(many, seed), valid.sample(many, seed)
     changes = {"delete": tuple(delete), "merge": dict(merge or {}), "add": tuple(add)}
-    changes |= {"hold": dict(hold or {}), "forget": tuple(forget)}
+    changes |= {"hold": dict(hold or {}), "forget": forgotten}
     asked = settle(model, train, valid, **changes)
     if refit_layer:
         if asked.columns.phrases != model.concepts.phrases or asked.done.held:
             raise UserError("refit_layer goes with images to forget alone: edit its result further")
+        if held_weights(model.edits, model.concepts.phrases):
+            raise UserError("refit_layer keeps no held weights, and earlier edits hold some")
         return _fitted_again(model, asked, config)
     asked = asked._replace(done=replace(asked.done, path=path))
     edited, head, done = edited_problem(model, asked, config)
@@ -109,9 +119,12 @@ def settle(
     merge: Mapping[str, Iterable[str]] = MappingProxyType({}),
     add: Iterable[str] = (),
     hold: Mapping[tuple[str, str], float] = MappingProxyType({}),
-    forget: Iterable[int | str] = (),
+    forget: Iterable[str] = (),
 ) -> Settled:
-    """Find everything that an edit names; arguments and errors as for `edit`."""
+    """Find everything that an edit names; arguments and errors as for `edit`.
+
+    Images to forget are named by their digests alone.
+    """
     phrases, delete = model.concepts.phrases, tuple(delete)
     columns = plan_columns(phrases, delete, merge, add)
     since = [place for place, old in enumerate(model.edits, start=1) if old.refitted]
@@ -124,7 +137,7 @@ def settle(
             if len(source) > 1
         },
         held=_held(model, columns, hold),
-        forgotten=_digests(forget, train, valid),
+        forgotten=tuple(forget),
     )
     if columns.phrases == phrases and not (done.merged or done.held or done.forgotten):
         raise UserError("nothing to edit: name a concept, a weight or an image")

@@ -83,7 +83,8 @@ def with_choice(
             "valid_top1": choice.valid_top1.tolist(),
             "certificate": [float(x) for x in choice.path.certificate],
         }
-        metrics["anec"] = float(choice.curve(valid_NxD, valid_labels).anec)
+        own = valid_NxD, valid_labels
+        metrics["anec"] = float(choice.curve(*own, valid=own).anec)
     known = {name: x for name, x in model.metrics.items() if name not in ("path", "anec")}
     head = {"head.kernel": np.ascontiguousarray(choice.head.T), "head.bias": choice.bias}
     return replace(

@@ -35,10 +35,11 @@ def png_of(width: int, height: int, told: tuple[int, int] | None = None) -> byte
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def many_scans() -> bytes:
-    """A progressive JPEG whose last scan comes again and again."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(buffer, "JPEG", progressive=True)
+def many_scans(pair: bool = False) -> bytes:
+    """A progressive JPEG, alone or with another picture, whose last scan comes again and again."""
+    buffer, picture = io.BytesIO(), Image.new("RGB", (64, 64), "red")
+    more = {"save_all": True, "append_images": [picture]} if pair else {}
+    picture.save(buffer, "MPO" if pair else "JPEG", progressive=True, **more)
     content = buffer.getvalue()
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * 200 + content[-2:]
@@ -55,6 +56,7 @@ BYTES = {
     "strip.png": (png_of(1, 1_000_000), "strip"),
     "vast.png": (png_of(1, 1, told=(60_000, 60_000)), "pixels"),
     "scans.jpg": (many_scans(), "scans"),
+    "pair.jpg": (many_scans(pair=True), "scans"),
     "deep.tiff": (float_tiff(), "floats from"),
     "empty.gif": (b"", "empty file"),
 }

@@ -66,7 +66,8 @@ def decode(file: IO[bytes]) -> Image.Image:
                 raise UnreadableImage(
                     f"{width} x {height} pixels: a strip of more than {MAX_ASPECT} to 1"
                 )
-            if image.format == "JPEG":
+            # Pillow calls a JPEG file with a table of several pictures MPO.
+            if image.format in ("JPEG", "MPO"):
                 file.seek(0)
                 if file.read().count(b"\xff\xda") > _MAX_SCANS:
                     raise UnreadableImage(f"a JPEG file of more than {_MAX_SCANS} scans")
