@@ -181,10 +181,24 @@ def _read_backend(folder: Path, kind: str) -> tuple[Any, list[int]]:
         )
         return backend, list(backend("")["input_ids"])
     except Exception as error:
+        place, reason = _at_fault(folder, error)
         raise UserError(
-            f"{folder}: the tokenizer files cannot be read ({first_line(error)}); download them "
+            f"{place}: the tokenizer files cannot be read ({first_line(reason)}); download them "
             "again"
         ) from error
+
+
+def _at_fault(folder: Path, error: Exception) -> tuple[Path, Exception]:
+    """The file that cannot be read, and why, where it can be told; else the folder."""
+    from tokenizers import Tokenizer as Backend
+
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            Backend.from_file(str(path))
+    except Exception as reason:  # the library raises nothing narrower
+        return path, reason
+    return folder, error
 
 
 def train_tokenizer(

@@ -48,6 +48,7 @@ def test_strange_values(tiny_encoder_folder, tmp_path):
         ("preprocessor_config.json", '"image_mean": [', '"image_mean": ["x", ', "image_mean"),
         ("tokenizer_config.json", "77", "false", "model_max_length"),
         ("tokenizer_config.json", '"CLIPTokenizer"', "3", "tokenizer_class"),
+        ("tokenizer.json", ": 65,", ": [],", "line"),
         ("tokenizer_config.json", "{", "[" * 100_000 + "{", "not a JSON file"),
     ],
 )
