@@ -30,11 +30,11 @@ TOKENIZER_FILES = (
 
 # A text needs room for both its ends and a token between them; where no limit is known, files say
 # 1e30.
-_Limit = Annotated[float, Range(3)]
+_Limit = Annotated[float, Range(3)] | None
 # The switches are those of SigLIP's second version.
 _KINDS: dict[str, Any] = {
     "tokenizer_class": str | None,
-    "model_max_length": _Limit | None,
+    "model_max_length": _Limit,
     **dict.fromkeys(("do_lower_case", "add_bos_token", "add_eos_token"), bool | None),
 }
 
