@@ -90,6 +90,7 @@ STRANGE = st.text(alphabet="[](){}<>!`*_~#|\\-+=.01:/&; \n\tax", min_size=1).fil
 @example("[a]: javascript:alert(1)")
 @example("<javascript:alert(1)>")
 @example("- item")
+@example("+ item")
 @example("12. item")
 @example("---")
 def test_text_is_never_markup(text):

@@ -9,7 +9,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.typed_json import Range, value_from_json
 
 # Sizes beyond what any model has: memory would end before a message could be made of them.
-Size = Annotated[int, Range(1, 2**24)]
+Size = Annotated[int, Range(1, 9_999_999)]
 Layers = Annotated[int, Range(1, 1000)]
 Pixels = Annotated[int, Range(1, 4096)]
 

@@ -29,10 +29,12 @@ TOKENIZER_FILES = (
 )
 
 # A text needs room for both its ends and a token between them; where no limit is known, files say
-# 1e30. The switches are those of SigLIP's second version.
+# 1e30.
+_Limit = Annotated[float, Range(3)] | None
+# The switches are those of SigLIP's second version.
 _KINDS: dict[str, Any] = {
     "tokenizer_class": str | None,
-    "model_max_length": Annotated[float, Range(3)] | None,
+    "model_max_length": _Limit,
     **dict.fromkeys(("do_lower_case", "add_bos_token", "add_eos_token"), bool | None),
 }
 
@@ -181,10 +183,24 @@ def _read_backend(folder: Path, kind: str) -> tuple[Any, list[int]]:
         )
         return backend, list(backend("")["input_ids"])
     except Exception as error:
+        place, reason = _at_fault(folder, error)
         raise UserError(
-            f"{folder}: the tokenizer files cannot be read ({first_line(error)}); download them "
+            f"{place}: the tokenizer files cannot be read ({first_line(reason)}); download them "
             "again"
         ) from error
+
+
+def _at_fault(folder: Path, error: Exception) -> tuple[Path, Exception]:
+    """The file that cannot be read, and why, where it can be told; else the folder."""
+    from tokenizers import Tokenizer as Backend
+
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            Backend.from_file(str(path))
+    except Exception as reason:  # the library raises nothing narrower
+        return path, reason
+    return folder, error
 
 
 def train_tokenizer(

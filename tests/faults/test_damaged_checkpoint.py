@@ -44,10 +44,17 @@ def test_strange_values(tiny_encoder_folder, tmp_path):
         ("config.json", '"num_hidden_layers": 1', '"num_hidden_layers": 9999', "num_hidden_layers"),
         ("preprocessor_config.json", '"do_resize": true', '"do_resize": [1]', "do_resize"),
         ("preprocessor_config.json", '"resample": 3', '"resample": 300', "resample"),
+        (
+            "preprocessor_config.json",
+            '"rescale_factor": 0.',
+            '"rescale_factor": 1e9, "x": 0.',
+            "rescale",
+        ),
         ("preprocessor_config.json", '"image_std": [', '"image_std": [0, ', "image_std"),
         ("preprocessor_config.json", '"image_mean": [', '"image_mean": ["x", ', "image_mean"),
         ("tokenizer_config.json", "77", "false", "model_max_length"),
         ("tokenizer_config.json", '"CLIPTokenizer"', "3", "tokenizer_class"),
+        ("tokenizer.json", ": 65,", ": [],", "line"),
         ("tokenizer_config.json", "{", "[" * 100_000 + "{", "not a JSON file"),
     ],
 )
