@@ -98,7 +98,7 @@ def run(
     table = table_of(study)
     if absent := [name for name in methods if name not in table]:
         raise UserError(
-            f"no row {absent[0]!r} on this data: it needs annotations that the data lacks, or it is "
+            f"no row {absent[0]!r} on this data: it needs annotations, which the data lacks, or is "
             f"the row {DEFAULT!r}"
         )
     parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
