@@ -33,6 +33,7 @@ _AXES = {
 HIGHLIGHTED = (
     "jaxcbm (default)",
     "Label-free CBM",
+    "VLG-CBM",
     "Post-hoc CBM, learned vectors",
     "LaBo",
     "CDM",
