@@ -59,8 +59,8 @@ MUTATIONS = {
     ),
     "a positive dropped": Mutation(
         "jaxcbm/bottleneck/positives.py",
-        "        return annotated_BxD.astype(jnp.float32)\n",
-        "        return annotated_BxD.astype(jnp.float32).at[:, 0].set(0.0)\n",
+        "own(), annotated_BxD.astype(jnp.float32))\n",
+        "own(), annotated_BxD.astype(jnp.float32)).at[:, 0].set(0.0)\n",
         (LOSS_OF_ITS_NAME,),
     ),
     "labels shifted by one": Mutation(
