@@ -88,7 +88,7 @@ def sparse(mesh: MeshConfig, folder: Path) -> Flat:
     """`jaxcbm.fit` with the sparse head that it chooses."""
     how = config(mesh)
     # Further down the path, concepts that are nearly the same share weights as rounding has it.
-    head = SparseHeadConfig(path_length=4, tolerance=1e-3, nec=8.0)
+    head = SparseHeadConfig(path_length=8, tolerance=1e-3, nec=8.0)
     how = replace(how, sparse_head=head)
     encoder = load_encoder(folder)
     parts = features(1, IMAGES), features(2, VALID)
@@ -124,7 +124,7 @@ def path(mesh: MeshConfig) -> Flat:
     noisy += 3 * rng.gumbel(size=noisy.shape)
     placed = (place_rows(x, on) for x in (activations, np.argmax(noisy, 1).astype(np.int32)))
     weights = place_rows(np.ones(IMAGES, np.float32), on)
-    found = fetch(elastic_net_path(*placed, CLASSES, path_length=4, sample_weights=weights))
+    found = fetch(elastic_net_path(*placed, CLASSES, path_length=8, sample_weights=weights))
     names = ("weights", "biases", "objective", "lambdas", "iterations")
     return {name: getattr(found, name) for name in names}
 
