@@ -123,7 +123,8 @@ def _read(file: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarra
     try:
         with safe_open(file, "numpy") as stored:
             said = stored.metadata()
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            names = stored.keys()  # not a dict: it has no __iter__
+            tensors = {name: stored.get_tensor(name) for name in names}
         if said["check"] != _check(tensors):
             raise ValueError("another content")
         classes = tuple(json.loads(said["classes"]))
