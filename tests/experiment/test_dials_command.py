@@ -108,7 +108,7 @@ def test_what_is_done_is_not_run_again(turned, monkeypatch):
         (["--dial=magic"], "no dial 'magic': choose among annotation_noise"),
         (["--config.data.dials.shortcut=0.5"], "config.data.dials.shortcut is set"),
         (["--config.data.name=fashion_mnist"], "config.data.name=fashion_mnist has no dials"),
-        (["--config.data.dials.shortcut=2"], "data.dials.shortcut=2.0: give a number from 0 to 1"),
+        (["--config.data.dials.shortcut=2"], "data.dials.shortcut must be a number, 0 to 1"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, few_levels, more, told):

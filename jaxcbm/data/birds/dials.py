@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from jaxcbm.data.birds.species import PHRASES
-from jaxcbm.errors import UserError
+from jaxcbm.typed_json import Share
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,11 @@ class Dials:
         atypical: share of individuals with one more trait that is not their species'.
     """
 
-    annotation_noise: float = 0.0
-    missing_concepts: float = 0.0
-    shortcut: float = 0.0
-    nuisances: float = 0.0
-    atypical: float = 0.0
-
-    def __post_init__(self):
-        for name, value in vars(self).items():
-            if not 0 <= value <= 1:
-                raise UserError(f"data.dials.{name}={value}: give a number from 0 to 1")
+    annotation_noise: Share = 0.0
+    missing_concepts: Share = 0.0
+    shortcut: Share = 0.0
+    nuisances: Share = 0.0
+    atypical: Share = 0.0
 
     @property
     def turned(self) -> dict[str, float]:
