@@ -26,7 +26,6 @@ from jaxcbm.model.concept_values import concept_values, encoder_answers, replace
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
 
-NEC_TARGETS = (5, 10, 15, 20, 25, 30)
 INTERVENTIONS = 20
 # Corrections of each image, by an expert, after which accuracy is a metric.
 _CORRECTED = (1, 5, 20)
@@ -142,10 +141,7 @@ def evaluate(
     )
     top1_at_nec: tuple[float, ...] = ()
     if fitted.sparse_path is not None:
-        at_nec = fitted.sparse_path.curve(
-            *(prediction.concept_activations, labels, NEC_TARGETS),
-            valid=(on_valid.concept_activations, np.asarray(valid.labels)),
-        )
+        at_nec = fitted.sparse_path.curve(prediction.concept_activations, labels)
         top1_at_nec, metrics["anec"] = tuple(at_nec.accuracies.tolist()), float(at_nec.anec)
     if refit is not None:
         metrics |= controls(

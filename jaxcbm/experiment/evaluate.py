@@ -8,19 +8,14 @@ import jax
 import numpy as np
 
 from jaxcbm.atomic import write_json
+from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
 from jaxcbm.data.features import Splits
 from jaxcbm.distributed.processes import is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
-from jaxcbm.evaluation.evaluate import (
-    NEC_TARGETS,
-    Evaluation,
-    FittedMethod,
-    evaluate,
-    fitted_model,
-)
+from jaxcbm.evaluation.evaluate import Evaluation, FittedMethod, evaluate, fitted_model
 from jaxcbm.evaluation.explanation_truth import PARTS, SHOWN
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.metrics import confusion_matrix

@@ -17,12 +17,13 @@ from absl import logging
 
 from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import class_embeddings
+from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.code_version import this_code
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
-from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
+from jaxcbm.evaluation.evaluate import FittedMethod, evaluate
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.results.file import write_result
 from jaxcbm.evaluation.results.schema import (

@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from jaxcbm.bottleneck.sparse.choice import choose_on_path
+from jaxcbm.bottleneck.sparse.choice import choose_on_path, with_sizes
 from jaxcbm.bottleneck.sparse.continued_path import continue_path
 from jaxcbm.bottleneck.sparse.corrected_copy import correct_some
 from jaxcbm.bottleneck.sparse.path import SparsePath
+from jaxcbm.bottleneck.sparse.sized_heads import Images
 from jaxcbm.bottleneck.unit_scale import unit_scale
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
@@ -125,6 +127,15 @@ def with_edited_head(
         within=config.within,
         nec=config.nec,
     )
+    if len(head.lambdas) > 1:
+        choice = with_sizes(
+            choice,
+            Images(head.rows, jnp.asarray(head.labels, jnp.int32), head.weights),
+            *(valid_MxD, labels_M),
+            held_KxD=head.held,
+            tolerance=config.tolerance,
+            max_iterations=config.max_iterations,
+        )
     done = replace(
         done,
         penalty=float(found.lambdas[choice.chosen]),

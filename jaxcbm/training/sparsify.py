@@ -83,8 +83,7 @@ def with_choice(
             "valid_top1": choice.valid_top1.tolist(),
             "certificate": [float(x) for x in choice.path.certificate],
         }
-        own = valid_NxD, valid_labels
-        metrics["anec"] = float(choice.curve(*own, valid=own).anec)
+        metrics["anec"] = float(choice.curve(valid_NxD, valid_labels).anec)
     known = {name: x for name, x in model.metrics.items() if name not in ("path", "anec")}
     head = {"head.kernel": np.ascontiguousarray(choice.head.T), "head.bias": choice.bias}
     return replace(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from jaxcbm.bottleneck.sparse.choice import choose_sparse_head
+from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.evaluation import evaluate as module
 from jaxcbm.evaluation.calibration import expected_calibration_error, reliability
-from jaxcbm.evaluation.evaluate import NEC_TARGETS, FittedMethod, evaluate
+from jaxcbm.evaluation.evaluate import FittedMethod, evaluate
 from jaxcbm.evaluation.interventions import POLICIES
 from jaxcbm.evaluation.random_control import _WORDS
 from jaxcbm.model.calibration import fit_temperature

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.cli import main
 from jaxcbm.code_version import this_code
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features, Splits
-from jaxcbm.evaluation.evaluate import NEC_TARGETS
 from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.experiment import reproduce
 from jaxcbm.experiment.config import read_experiment

@@ -195,7 +195,7 @@ def test_a_path_ends_where_all_that_is_asked_for_has_passed(monkeypatch):
     whole = choose_sparse_head(*parts, path_length=30)
     monkeypatch.setattr(choice, "_HEADS", 5)
     assert len(choose_sparse_head(*parts, path_length=30).path.nec) == 30
-    monkeypatch.setattr(choice, "_LARGEST_NEC", 10.0)
+    monkeypatch.setattr(choice, "LARGEST_NEC", 10.0)
     ended = choose_sparse_head(*parts, path_length=30)
     count = len(ended.path.nec)
     assert count < 30 and ended.chosen == whole.chosen and ended.path.nec[-1] >= 10

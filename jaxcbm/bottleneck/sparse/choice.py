@@ -1,22 +1,28 @@
 """One point of the sparse path: the sparsest head that validates about as well as the best."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, accuracy_at, nec_curve
+from jaxcbm.bottleneck.sparse.nec_curve import AccuracyAtNec, accuracy_at, measure_heads
 from jaxcbm.bottleneck.sparse.packed import PackedPath, join, pack
 from jaxcbm.bottleneck.sparse.path import SparsePath, path_in_pieces
+from jaxcbm.bottleneck.sparse.sized_heads import (
+    LARGEST_NEC,
+    NEC_TARGETS,
+    Images,
+    SizedHeads,
+    solve_sizes,
+)
 from jaxcbm.bottleneck.unit_scale import unit_scale
 
 # Heads that are solved at once, and their weights, which are dense then: half a GiB.
 _HEADS, _WEIGHTS = 25, 2**27
 # A path ends early once its heads are larger than any that is asked for, and validation's
 # cross-entropy, which has one valley along it, has risen by this share.
-_LARGEST_NEC, _RISEN = 36.0, 0.02
+_RISEN = 0.02
 
 
 class SparseChoice(NamedTuple):
@@ -29,6 +35,8 @@ class SparseChoice(NamedTuple):
         valid_top1: validation accuracy along the path, float64 [P].
         chosen: the position of the head on it.
         mean, scale: float32 [D], of train activations.
+        sized: heads of given numbers of effective concepts, in the coordinates of the path; None
+            where they were not solved for.
     """
 
     head: np.ndarray
@@ -38,6 +46,7 @@ class SparseChoice(NamedTuple):
     chosen: int
     mean: np.ndarray
     scale: np.ndarray
+    sized: SizedHeads | None = None
 
     def standardise(self, activations_NxD: np.ndarray) -> np.ndarray:
         """Activations of mean 0 and deviation 1 on train."""
@@ -47,9 +56,7 @@ class SparseChoice(NamedTuple):
         self,
         activations_NxD: np.ndarray,
         labels_N: np.ndarray,
-        targets: tuple[int, ...] = (5, 10, 15, 20, 25, 30),
-        *,
-        valid: tuple[np.ndarray, np.ndarray] | None = None,
+        targets: tuple[int, ...] = NEC_TARGETS,
     ) -> AccuracyAtNec:
         """Accuracy at equal numbers of effective concepts, on any images.
 
@@ -57,45 +64,22 @@ class SparseChoice(NamedTuple):
             activations_NxD: as they are.
             labels_N: int [N].
             targets: numbers of effective concepts.
-            valid: activations and labels of other images. With them, each target takes of the
-                heads that reach it, and are at most twice as large, the one that is right on most
-                of these once it is truncated: penalties that give a few large weights shrink them
-                too, so that a larger head often truncates to a better one, and the path's spacing
-                would decide. Without, the first head that reaches it.
         """
-        if valid is not None:
-            return self._chosen_curve((activations_NxD, labels_N), valid, targets)
-        rows = jnp.asarray(self.standardise(activations_NxD))
-        reached_TxP = self.path.nec >= np.asarray(targets, np.float32)[:, None]
-        last = len(self.path.nec) - 1
-        first_T = np.where(reached_TxP.any(axis=1), reached_TxP.argmax(axis=1), last)
-        # Of many large heads only those that the curve reads are ever dense at once.
-        few = self.path.unpack(len(self.mean), np.unique(first_T).tolist())
-        return nec_curve(few, rows, jnp.asarray(labels_N, jnp.int32), targets=targets)
-
-    def _at(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """One head of the path and its bias; only one is dense at a time."""
-        return self.path.head(position, len(self.mean)), self.path.biases[position]
-
-    def _chosen_curve(
-        self,
-        told: tuple[np.ndarray, np.ndarray],
-        valid: tuple[np.ndarray, np.ndarray],
-        targets: tuple[int, ...],
-    ) -> AccuracyAtNec:
-        told, valid = (
-            (self.standardise(rows), np.asarray(labels, np.int32)) for rows, labels in (told, valid)
-        )
-        found = []
-        for target in targets:
-            (reaching,) = np.nonzero((self.path.nec >= target) & (self.path.nec <= 2 * target))
-            if not len(reaching):
-                above = np.append(np.flatnonzero(self.path.nec >= target), len(self.path.nec) - 1)
-                reaching = above[:1]
-            right = [float(accuracy_at(*self._at(int(p)), *valid, target)) for p in reaching]
-            found.append(accuracy_at(*self._at(int(reaching[np.argmax(right)])), *told, target))
+        images = jnp.asarray(self.standardise(activations_NxD)), jnp.asarray(labels_N, jnp.int32)
+        # Only one head is dense at a time.
+        found = [accuracy_at(*self._of_size(target), *images, target) for target in targets]
         accuracies_T = jnp.stack(found)
         return AccuracyAtNec(jnp.asarray(targets, jnp.int32), accuracies_T, jnp.mean(accuracies_T))
+
+    def _of_size(self, target: int) -> tuple[np.ndarray, np.ndarray]:
+        """The head that was solved for a size, else the first of the path that reaches it, else its
+        last one; with its bias."""
+        path, position = self.path, len(self.path.nec) - 1
+        if self.sized is not None and target in self.sized.sizes:
+            path, position = self.sized.heads, int(np.argmax(self.sized.sizes == target))
+        elif (path.nec >= target).any():
+            position = int(np.argmax(path.nec >= target))
+        return path.head(position, len(self.mean)), path.biases[position]
 
 
 def choose_sparse_head(
@@ -126,7 +110,7 @@ def choose_sparse_head(
         within, nec: as for `choose_point`.
 
     Returns:
-        SparseChoice.
+        SparseChoice, with a head for each of `jaxcbm.bottleneck.sparse.sized_heads.NEC_TARGETS`.
 
     Reference: Wong et al. 2021 (arXiv 2105.04857).
 
@@ -136,18 +120,25 @@ def choose_sparse_head(
     ((2, 1), 1.0)
     """
     mean_D, scale_D = unit_scale(train_NxD)
-    pieces = path_in_pieces(
+    train = Images(
         jnp.asarray((train_NxD - mean_D) * scale_D),
         jnp.asarray(train_labels, jnp.int32),
-        num_classes,
+        None if weights is None else jnp.asarray(weights, jnp.float32),
+    )
+    pieces = path_in_pieces(
+        *(train.rows, train.labels, num_classes),
         path_length=path_length,
         at_once=min(max(_WEIGHTS // (num_classes * len(mean_D)), 1), _HEADS),
         l1_ratio=l1_ratio,
         tolerance=tolerance,
         max_iterations=max_iterations,
-        sample_weights=None if weights is None else jnp.asarray(weights, jnp.float32),
+        sample_weights=train.weights,
     )
-    return choose_on_path(pieces, mean_D, scale_D, valid_MxD, valid_labels, within=within, nec=nec)
+    choice = choose_on_path(
+        pieces, mean_D, scale_D, valid_MxD, valid_labels, within=within, nec=nec
+    )
+    how = {"tolerance": tolerance, "max_iterations": max_iterations}
+    return with_sizes(choice, train, valid_MxD, valid_labels, **how)
 
 
 def choose_on_path(
@@ -173,18 +164,39 @@ def choose_on_path(
     rows, labels = jnp.asarray((valid_MxD - mean_D) * scale_D), jnp.asarray(valid_labels, jnp.int32)
     measured, packed, top1_P, loss_P = [], [], np.empty(0), np.empty(0)
     for piece in pieces:
-        found = _measure(piece.weights, piece.biases, rows, labels)
+        found = measure_heads(piece.weights, piece.biases, rows, labels)
         measured.append([np.asarray(values, np.float64) for values in found])
         packed.append(pack(piece))
         top1_P, loss_P = np.concatenate(measured, axis=1)
         risen = loss_P[-1] > (1.0 + max(within, _RISEN)) * loss_P.min()
-        if risen and packed[-1].nec[-1] >= max(_LARGEST_NEC, nec):
+        if risen and packed[-1].nec[-1] >= max(LARGEST_NEC, nec):
             break
     path = join(packed)
     chosen = choose_point(loss_P, path.nec, within=within, nec=nec)
     head_KxD = path.head(chosen, len(mean_D)) * scale_D
     bias_K = path.biases[chosen] - head_KxD @ mean_D
     return SparseChoice(head_KxD, bias_K, path, top1_P, chosen, mean_D, scale_D)
+
+
+def with_sizes(
+    choice: SparseChoice,
+    train: Images,
+    valid_MxD: np.ndarray,
+    valid_labels: np.ndarray,
+    **settings: Any,
+) -> SparseChoice:
+    """The choice with a head for each size.
+
+    Args:
+        choice: on a path.
+        train: what the path was solved on.
+        valid_MxD: activations of other images, as they are.
+        valid_labels: int [M].
+        settings: as for `solve_sizes`.
+    """
+    rows, labels = choice.standardise(valid_MxD), jnp.asarray(valid_labels, jnp.int32)
+    valid = Images(jnp.asarray(rows), labels)
+    return choice._replace(sized=solve_sizes(choice.path, train, valid, **settings))
 
 
 def choose_point(
@@ -209,19 +221,3 @@ def choose_point(
         return int(np.argmin(np.abs(nec_P - nec)))
     # Penalties fall along the path: the first point that is good enough is the sparsest.
     return int(np.argmax(loss_P <= (1.0 + within) * loss_P.min()))
-
-
-@jax.jit
-def _measure(
-    weights_PxKxD: jax.Array, biases_PxK: jax.Array, rows_MxD: jax.Array, labels_M: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Accuracy and mean cross-entropy of every head, float32 [P] each."""
-
-    def measure(head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        weights_KxD, bias_K = head
-        logits = jnp.matmul(rows_MxD, weights_KxD.T) + bias_K[None, :]
-        hits_M = (jnp.argmax(logits, axis=1) == labels_M).astype(jnp.float32)
-        own_M = jnp.take_along_axis(logits, labels_M[:, None], axis=1)[:, 0]
-        return jnp.mean(hits_M), jnp.mean(jax.nn.logsumexp(logits, axis=1) - own_M)
-
-    return jax.lax.map(measure, (weights_PxKxD, biases_PxK))

@@ -1,13 +1,10 @@
 """Accuracy against the number of effective concepts (NEC), and its mean, ANEC."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxcbm.bottleneck.sparse.path import SparsePath
 from jaxcbm.bottleneck.sparse.problem import matmul
 
 
@@ -25,48 +22,6 @@ class AccuracyAtNec(NamedTuple):
     anec: jax.Array
 
 
-@partial(jax.jit, static_argnames="targets")
-def nec_curve(
-    path: SparsePath,
-    activations_NxD: jax.Array,
-    labels_N: jax.Array,
-    targets: Sequence[int] = (5, 10, 15, 20, 25, 30),
-) -> AccuracyAtNec:
-    """Accuracy at each target NEC, and their mean (ANEC).
-
-    For each target: the first model of the path with at least that NEC (else the last one),
-    truncated to it by magnitude. On a fine path that model is hardly larger than the target.
-
-    Args:
-        path: from `elastic_net_path`, fitted on other data than this.
-        activations_NxD: [N, D].
-        labels_N: int [N].
-        targets: NEC values; a tuple under jit.
-
-    Returns:
-        AccuracyAtNec.
-
-    Reference: Srivastava et al. 2024 (arXiv 2408.01432), section 4.
-
-    >>> from jaxcbm.bottleneck.sparse.path import elastic_net_path
-    >>> activations = jnp.array([[1.0, 0.3], [0.8, -0.3], [-1.0, 0.2], [-0.9, -0.2]])
-    >>> labels = jnp.array([0, 0, 1, 1])
-    >>> path = elastic_net_path(activations, labels, 2, path_length=3)
-    >>> float(nec_curve(path, activations, labels, targets=(1, 2)).anec)
-    1.0
-    """
-    targets_T = jnp.asarray(targets, jnp.int32)
-
-    def accuracy(target: jax.Array) -> jax.Array:
-        reached = path.nec >= target.astype(jnp.float32)
-        chosen = jnp.where(jnp.any(reached), jnp.argmax(reached), path.nec.size - 1)
-        head = path.weights[chosen], path.biases[chosen]
-        return accuracy_at(*head, activations_NxD, labels_N, target)
-
-    accuracies_T = jax.lax.map(accuracy, targets_T)
-    return AccuracyAtNec(targets_T, accuracies_T, jnp.mean(accuracies_T))
-
-
 @jax.jit
 def accuracy_at(
     head_KxD: jax.Array,
@@ -82,6 +37,23 @@ def accuracy_at(
     return jnp.mean((predicted == labels_N).astype(jnp.float32))
 
 
+@jax.jit
+def measure_heads(
+    weights_PxKxD: jax.Array, biases_PxK: jax.Array, rows_MxD: jax.Array, labels_M: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Accuracy and mean cross-entropy of every head, float32 [P] each."""
+
+    def measure(head: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        weights_KxD, bias_K = head
+        logits = jnp.matmul(rows_MxD, weights_KxD.T) + bias_K[None, :]
+        hits_M = (jnp.argmax(logits, axis=1) == labels_M).astype(jnp.float32)
+        own_M = jnp.take_along_axis(logits, labels_M[:, None], axis=1)[:, 0]
+        return jnp.mean(hits_M), jnp.mean(jax.nn.logsumexp(logits, axis=1) - own_M)
+
+    return jax.lax.map(measure, (weights_PxKxD, biases_PxK))
+
+
+@jax.jit
 def truncate_to_nec(head_KxD: jax.Array, k: jax.Array | int) -> jax.Array:
     """Zero all but the k * K weights of largest magnitude in the whole head, so that NEC <= k.
 

@@ -8,7 +8,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from sklearn.linear_model import LogisticRegression
 
 from jaxcbm.bottleneck.sparse import quadratic_model
-from jaxcbm.bottleneck.sparse.nec_curve import nec_curve, truncate_to_nec
+from jaxcbm.bottleneck.sparse.nec_curve import truncate_to_nec
 from jaxcbm.bottleneck.sparse.path import elastic_net_path, nec, path_in_pieces
 from jaxcbm.distributed.mesh import make_mesh
 
@@ -192,17 +192,3 @@ def test_truncation_keeps_the_largest():
     np.testing.assert_array_equal(np.asarray(cut)[kept], np.asarray(head)[kept])
     np.testing.assert_array_equal(truncate_to_nec(head, 30), head)
     assert nec(truncate_to_nec(jnp.ones((3, 10)), 2)) == 2
-
-
-def test_nec_curve(data, path):
-    curve = nec_curve(path, *data, targets=(1, 3, 100))
-    np.testing.assert_allclose(curve.anec, np.mean(curve.accuracies), rtol=1e-6)
-    assert curve.accuracies[0] < curve.accuracies[2]
-    # No model has 100 concepts a class: the last one serves, whole.
-    logits = data[0] @ path.weights[-1].T + path.biases[-1][None, :]
-    accuracy = np.mean(np.argmax(logits, axis=1) == data[1])
-    np.testing.assert_allclose(curve.accuracies[2], accuracy, rtol=1e-6)
-    first = int(np.argmax(np.asarray(path.nec) >= 3))
-    logits = data[0] @ truncate_to_nec(path.weights[first], 3).T + path.biases[first][None, :]
-    accuracy = np.mean(np.argmax(logits, axis=1) == data[1])
-    np.testing.assert_allclose(curve.accuracies[1], accuracy, rtol=1e-6)
