@@ -74,6 +74,17 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--process", type=count(0), metavar="I", help="which one this is, from 0")
 
 
+def add_rows(parser: argparse.ArgumentParser, *, seeds: int) -> None:
+    """The flags of a command that runs rows of the table of methods: seeds, rows, processes."""
+    parser.add_argument(
+        "--seeds", type=count(1), default=seeds, help=f"how many (default: {seeds})"
+    )
+    parser.add_argument(
+        "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
+    )
+    add_distributed(parser)
+
+
 def count(least: int) -> Callable[[str], int]:
     """The type of a flag that counts something.
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_config, add_distributed, add_workdir, count
+from jaxcbm.commands.command import add_command, add_config, add_rows, add_workdir
 
 
 def add(commands: Any) -> None:
@@ -27,11 +27,7 @@ def add(commands: Any) -> None:
         help="only this one: annotation_noise, missing_concepts, shortcut, nuisances or atypical; "
         "repeatable",
     )
-    parser.add_argument("--seeds", type=count(1), default=1, help="how many (default: 1)")
-    parser.add_argument(
-        "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
-    )
-    add_distributed(parser)
+    add_rows(parser, seeds=1)
 
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_config, add_distributed, add_workdir, count
+from jaxcbm.commands.command import add_command, add_config, add_rows, add_workdir
 
 # What `--dataset` knows: name -> config.
 DATASETS = {
@@ -39,7 +39,6 @@ def add(commands: Any) -> None:
     add_workdir(
         parser, "folder for what it writes (default: runs/reproduce/CONFIG)", required=False
     )
-    parser.add_argument("--seeds", type=count(1), default=5, help="how many (default: 5)")
     parser.add_argument(
         "--protocol",
         choices=("official", "pooled", "released"),
@@ -47,10 +46,7 @@ def add(commands: Any) -> None:
         help="pooled: all images re-split at random as the paper's code does, which tests on train "
         "images; for study (`released` is an older name, and the one in result files)",
     )
-    parser.add_argument(
-        "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
-    )
-    add_distributed(parser)
+    add_rows(parser, seeds=5)
 
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:

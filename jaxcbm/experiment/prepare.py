@@ -13,6 +13,7 @@ from jaxcbm.data.birds.dials import withheld_phrases
 from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.processes import agree, is_distributed
@@ -64,7 +65,8 @@ def concepts_of(experiment: Experiment, images: ImageSet | None = None) -> Conce
     """
     concepts, count = _named_concepts(experiment, images), experiment.concept_count
     if share := experiment.data.dials.missing_concepts:
-        withheld = withheld_phrases(share, experiment.data.seed) & set(concepts.phrases)
+        keys = {phrase_key(phrase) for phrase in withheld_phrases(share, experiment.data.seed)}
+        withheld = [phrase for phrase in concepts.phrases if phrase_key(phrase) in keys]
         reasons = dict.fromkeys(withheld, "withheld by a dial of the birds")
         concepts = concepts.without(reasons, "missing_concepts", {"share": share})
     if not count:

@@ -1,6 +1,5 @@
 """`jaxcbm reproduce`: the paper's whole table on one dataset, from one feature store."""
 
-import hashlib
 import json
 import os
 import platform
@@ -12,15 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import numpy as np
 from absl import logging
 
 from jaxcbm.atomic import write_json
-from jaxcbm.baselines.zero_shot import class_embeddings
 from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.code_version import this_code
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.features import Features, Splits
+from jaxcbm.data.features import Splits
 from jaxcbm.distributed.processes import decide, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.evaluate import FittedMethod, evaluate
@@ -35,9 +32,11 @@ from jaxcbm.evaluation.results.schema import (
     ResultFile,
 )
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
+from jaxcbm.experiment.content_key import content_key
 from jaxcbm.experiment.evaluate import nuisances_of
-from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, Study, table_of
-from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
+from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, table_of
+from jaxcbm.experiment.prepare import prepare, require_frozen
+from jaxcbm.experiment.study import Study, make_study
 from jaxcbm.machine_load import Load, watch_load
 
 # What is to be known of an encoder's numbers on a dataset: by both names, for the report.
@@ -102,7 +101,13 @@ def run(
             f"no row {absent[0]!r} on this data: it needs annotations, which the data lacks, or is "
             f"the row {DEFAULT!r}"
         )
-    parts = workdir / ("rows" if rows_only else "parts") / _key(asdict(experiment), study)
+    parts = (
+        workdir
+        / ("rows" if rows_only else "parts")
+        / content_key(
+            study.encoder, study.concepts, study.splits, [_PART_FORMAT, asdict(experiment)]
+        )
+    )
     measured = {
         row: [
             _part(row, method, study, seed, parts, rows_only)
@@ -141,20 +146,6 @@ def run(
     if is_main():
         write_result(file, result)
     return file
-
-
-def make_study(prepared: Prepared, experiment: Any) -> Study:
-    """Embed classes and phrases once."""
-    encoder, classes = prepared.encoder, prepared.splits.train.classes
-    return Study(
-        experiment=experiment,
-        encoder=encoder,
-        concepts=prepared.concepts,
-        splits=prepared.splits,
-        names_KxE=np.asarray(class_embeddings(encoder, classes, ("{}",))),
-        classes_KxE=np.asarray(class_embeddings(encoder, classes)),
-        concepts_DxE=np.asarray(encoder.embed_texts(list(prepared.concepts.phrases))),
-    )
 
 
 def hardware() -> str:
@@ -242,31 +233,3 @@ def _refit(
     method: Method, study: Study, seed: int, concepts: ConceptSet, splits: Splits
 ) -> FittedMethod:
     return method.run(study._replace(splits=splits), seed, concepts=concepts)
-
-
-def _key(config: dict[str, Any], study: Study) -> str:
-    """Everything that results depend on besides method and seed.
-
-    The code is known by its modules and not by its commit: text may change without a fit anew.
-    """
-    facts = [
-        _PART_FORMAT,
-        this_code().source,
-        config,
-        study.encoder.content_hash,
-        study.concepts.content_hash,
-        [_content(part) for part in study.splits],
-    ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _content(part: Features) -> list[Any]:
-    """What a method sees of a split; its key says nothing of labels and annotations."""
-    known = part.annotations
-    return [
-        part.key,
-        part.classes,
-        hashlib.sha256(part.labels.tobytes()).hexdigest(),
-        part.annotation_phrases,
-        None if known is None else hashlib.sha256(known.tobytes()).hexdigest(),
-    ]

@@ -14,7 +14,8 @@ from jaxcbm.evaluation.calibration import reliability
 from jaxcbm.evaluation.evaluate import FittedMethod
 from jaxcbm.evaluation.results.parts import best_and_worst, class_weights, explained_image
 from jaxcbm.evaluation.results.schema import Explanations, ReliabilityDiagram
-from jaxcbm.experiment.methods import Study, ours
+from jaxcbm.experiment.fit_ours import ours
+from jaxcbm.experiment.study import Study
 
 _IMAGES = 6
 

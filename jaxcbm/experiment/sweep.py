@@ -17,6 +17,7 @@ from jaxcbm.distributed.processes import agree, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.content_key import content_key
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
 from jaxcbm.model.texts import Texts, embed_words
 from jaxcbm.training.fit_arrays import check_features
@@ -127,31 +128,46 @@ def parse_grid(axes: Sequence[str] | Grid) -> dict[str, tuple[Any, ...]]:
     >>> parse_grid({"training.head.learning_rate": [1e-4, 1]})
     {'training.head.learning_rate': (0.0001, 1.0)}
     """
-    if isinstance(axes, Mapping):
-        axes = [f"--grid.{path}={','.join(map(str, values))}" for path, values in axes.items()]
     if not axes:
         raise UserError(f"a sweep needs a grid: {EXAMPLE}")
-    grid = {}
+    # Only what is typed has commas between values: a name may hold one.
+    typed = (
+        {path: [str(value) for value in values] for path, values in axes.items()}
+        if isinstance(axes, Mapping)
+        else _split(axes)
+    )
+    for path, values in typed.items():
+        if not values:
+            raise UserError(f"--grid.{path}: give the grid at least one value")
+    return {
+        path: parse_source(path, values) if path in SOURCES else parse_axis(path, values)
+        for path, values in typed.items()
+    }
+
+
+def _split(axes: Sequence[str]) -> dict[str, list[str]]:
+    """`--grid.a.b=V1,V2` as path -> values."""
+    found: dict[str, list[str]] = {}
     for axis in axes:
         path, equals, values = axis.removeprefix("--grid.").partition("=")
         if not equals or not values:
             raise UserError(f"{axis}: give values with =, as in --grid.{path}=V1,V2")
-        if path in grid:
+        if path in found:
             raise UserError(f"--grid.{path} is there twice: put all its values in one")
-        grid[path] = parse_source(path, values) if path in SOURCES else parse_axis(path, values)
-    return grid
+        found[path] = [value.strip() for value in values.split(",")]
+    return found
 
 
-def parse_source(path: str, text: str) -> tuple[Any, ...]:
+def parse_source(path: str, texts: Sequence[str]) -> tuple[Any, ...]:
     """The values of one of `SOURCES`: names and files as they are, sizes as whole numbers.
 
     Raises:
         UserError: a size that is none.
 
-    >>> parse_source("concepts", "birds, mine.txt"), parse_source("concept_count", "10,20")
-    (('birds', 'mine.txt'), (10, 20))
+    >>> parse_source("concepts", ["birds", "a,b.txt"]), parse_source("concept_count", ["10", "20"])
+    (('birds', 'a,b.txt'), (10, 20))
     """
-    values = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    values = tuple(dict.fromkeys(texts))
     if path != "concept_count":
         return values
     if wrong := [value for value in values if not value.isdecimal()]:
@@ -166,9 +182,10 @@ def _texts(prepared: Prepared) -> Texts:
 
 
 def _about(prepared: Prepared) -> dict[str, Any]:
-    """What runs are runs of; those of other data or phrases are no use."""
+    """What runs are runs of; those of other data, phrases or code are no use."""
     splits = prepared.splits
     return {
+        "content": content_key(prepared.encoder, prepared.concepts, splits[:2]),
         "encoder": prepared.encoder.content_hash,
         "concepts": {"count": len(prepared.concepts), "hash": prepared.concepts.content_hash},
         "train": {"images": len(splits.train), "key": splits.train.key},

@@ -76,8 +76,9 @@ class SparseHeadConfig:
     Attributes:
         enabled: solve the path and keep the chosen head; False keeps the trained head.
         l1_ratio: share of l1 in the elastic net.
-        path_length: penalties on the path, over three decades: of 100, each is 2^0.1 of the next.
-            It ends early where all sizes that are asked for and validation's best have passed.
+        path_length: penalties on the path, 2 or more, over three decades: of 100, each is 2^0.1 of
+            the next. It ends early where all sizes that are asked for and validation's best have
+            passed.
         tolerance: relative certificate at which a solution counts as optimal.
         max_iterations: per penalty.
         within: choose the sparsest head whose cross-entropy on validation exceeds the path's
@@ -96,7 +97,7 @@ class SparseHeadConfig:
 
     enabled: bool = True
     l1_ratio: Annotated[float, Range(0, 1, above=True)] = 0.99
-    path_length: Count = 100
+    path_length: Annotated[int, Range(2, 2**31 - 1)] = 100
     tolerance: Positive = 5e-3
     max_iterations: Count = 2000
     within: NonNegative = 0.02

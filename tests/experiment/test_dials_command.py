@@ -9,6 +9,7 @@ from jaxcbm.cli import main
 from jaxcbm.data.birds.dials import DIALS
 from jaxcbm.data.birds.species import PHRASES
 from jaxcbm.data.datasets import load_dataset
+from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.experiment import dials
 from jaxcbm.experiment.config import read_experiment
@@ -128,6 +129,16 @@ def test_a_dial_leaves_the_concept_set_of_other_settings_alone():
     assert fewer.filters[-1].name == "missing_concepts"
     others = {*phrases(concepts="cub").phrases} - {*PHRASES}
     assert others <= {*phrases(data__dials__missing_concepts=0.5, concepts="cub").phrases}
+
+
+def test_a_phrase_in_other_words_is_withheld_too(tmp_path):
+    file = tmp_path / "phrases.txt"
+    file.write_text("".join(f"a {phrase}\n" for phrase in PHRASES))
+    changes = {"data.dials.missing_concepts": 0.5}
+    kept = concepts_of(read_experiment("quickstart", changes)).phrases
+    others = concepts_of(read_experiment("quickstart", {**changes, "concepts": str(file)})).phrases
+    assert {*map(phrase_key, others)} == {*map(phrase_key, kept)}
+    assert len(others) == 29
 
 
 @pytest.mark.parametrize("seed", [0, 3])

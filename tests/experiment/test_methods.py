@@ -10,9 +10,10 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.provenance import Candidate, Origin
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.encoders.load import load_encoder
-from jaxcbm.experiment import methods
+from jaxcbm.experiment import fit_baselines, fit_ours
 from jaxcbm.experiment.config import read_experiment
-from jaxcbm.experiment.methods import DEFAULT, METHODS, Study, table_of
+from jaxcbm.experiment.methods import DEFAULT, METHODS, table_of
+from jaxcbm.experiment.study import Study
 from jaxcbm.training.config import TrainingConfig
 
 PHRASES = ("red crown", "blue wings", "white eye ring", "forked tail")
@@ -73,10 +74,10 @@ def test_whoever_has_annotations_has_the_corrected_copy(row, share, length, monk
         seen.update(settings)
         return bottleneck, None
 
-    monkeypatch.setattr(methods, "with_sparse_path", remember)
+    monkeypatch.setattr(fit_baselines, "with_sparse_path", remember)
     for bottleneck in ("grounded", "learned", "label_free"):
-        monkeypatch.setattr(methods, f"{bottleneck}_bottleneck", lambda *_, **__: None)
-    monkeypatch.setattr(methods, "_of_classifier", lambda *_: None)
+        monkeypatch.setattr(fit_baselines, f"{bottleneck}_bottleneck", lambda *_, **__: None)
+    monkeypatch.setattr(fit_baselines, "_of_classifier", lambda *_: None)
     METHODS[row].run(study, 0)
     assert (seen["intervened"], seen["copy_weight"], seen["tolerance"]) == (share, 0.3, 0.01)
     assert seen["path_length"] == length
@@ -91,7 +92,7 @@ def test_the_default_without_annotations_sees_none(monkeypatch):
         seen.append(what)
         return plain._replace(predict=lambda rows: plain.predict(rows)._replace(calibration=ANY))
 
-    monkeypatch.setattr(methods, "fit_on", remember)
+    monkeypatch.setattr(fit_ours, "fit_on", remember)
     row = METHODS[f"{DEFAULT}, no annotations"]
     assert row.annotated and row.given == ("labels",)
     fitted = row.run(study, 3)
@@ -132,9 +133,9 @@ def test_descriptions_are_read_by_the_methods_own_prompt():
 
 def test_labo_chooses_among_a_classs_own_phrases(monkeypatch):
     seen = []
-    monkeypatch.setattr(methods, "labo", lambda *what, **how: seen.append((what[4], how)))
-    monkeypatch.setattr(methods, "as_path_of_one", lambda *_: None)
-    monkeypatch.setattr(methods, "_of_classifier", lambda *_: None)
+    monkeypatch.setattr(fit_baselines, "labo", lambda *what, **how: seen.append((what[4], how)))
+    monkeypatch.setattr(fit_baselines, "as_path_of_one", lambda *_: None)
+    monkeypatch.setattr(fit_baselines, "_of_classifier", lambda *_: None)
     own = study_of(described())
     METHODS["LaBo"].run(own, 0)
     METHODS["LaBo"].run(study_of(), 0)
@@ -147,13 +148,13 @@ def test_labo_chooses_among_a_classs_own_phrases(monkeypatch):
 def test_dense_rows_have_a_curve_and_take_as_many_steps_on_any_data(row, steps, monkeypatch):
     study, taken = study_of(), []
     name = {"CDM": "concept_discovery", "LaBo": "labo"}[row]
-    train = getattr(methods, name)
+    train = getattr(fit_baselines, name)
 
     def few(*what, epochs, batch_size, **how):
         taken.append(epochs * max(len(what[0]) // batch_size, 1))
         return train(*what, epochs=3, batch_size=batch_size, **how)
 
-    monkeypatch.setattr(methods, name, few)
+    monkeypatch.setattr(fit_baselines, name, few)
     fitted = METHODS[row].run(study, 0)
     assert taken == [steps]
     rows, labels = study.splits.test.as_array(), cast(Any, study.splits.test.labels)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.experiment import reproduce
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import read_config
-from jaxcbm.experiment.methods import DEFAULT, METHODS, Study, table_of
+from jaxcbm.experiment.methods import DEFAULT, METHODS, table_of
+from jaxcbm.experiment.study import Study
 from jaxcbm.model.model import load_model
 from jaxcbm.training.config import TrainingConfig
 
@@ -187,46 +187,6 @@ def test_another_setting_is_another_result(reproduced, tmp_path):
     assert len({file.parent.name for file in workdir.glob("parts/*/*.json")}) == len(parts) + 1
 
 
-def splits_with(**changes):
-    """A study of which only what parts are found by is there."""
-    embeddings = np.eye(4, dtype=np.float32)[np.arange(6) % 4]
-    given: dict[str, Any] = {
-        "labels": np.array([0, 1, 0, 1, 0, 1]),
-        "classes": ["owl", "wren"],
-        "annotations": np.eye(6, 2),
-        "annotation_phrases": ("beak", "tail"),
-        **changes,
-    }
-    part = Features.from_arrays(embeddings, **given)
-    encoder = SimpleNamespace(content_hash="encoder")
-    concepts = ConceptSet.from_phrases(["beak", "tail"])
-    nothing: Any = None
-    splits = Splits(part, part, part)
-    return Study(nothing, encoder, concepts, splits, *[np.zeros((2, 4))] * 3)  # pyright: ignore
-
-
-def test_parts_are_found_by_labels_classes_and_annotations_and_by_the_code(monkeypatch):
-    keys = [
-        reproduce._key({}, splits_with(**changes))
-        for changes in (
-            {},
-            {"labels": np.array([0, 1, 0, 1, 0, 0])},
-            {"classes": ["owl", "tern"]},
-            {"annotations": np.eye(6, 2)[::-1]},
-            {"annotation_phrases": ("beak", "crest")},
-            {"annotations": None, "annotation_phrases": ()},
-        )
-    ]
-    assert len(set(keys)) == len(keys)
-    assert reproduce._key({}, splits_with()) == keys[0]
-    # Another commit of the same modules finds them, other modules do not.
-    now = this_code()
-    monkeypatch.setattr(reproduce, "this_code", lambda: replace(now, commit="f" * 40, dirty=True))
-    assert reproduce._key({}, splits_with()) == keys[0]
-    monkeypatch.setattr(reproduce, "this_code", lambda: replace(now, source="0" * 16))
-    assert reproduce._key({}, splits_with()) not in keys
-
-
 def test_parts_are_whole_and_nothing_else_lies_beside_them(reproduced):
     files = list(reproduced[0].glob("parts/*/*"))
     assert len(files) >= 2 * 1 + 3  # both seeds of the default, and the rows without a seed
@@ -318,10 +278,10 @@ def test_the_default_takes_the_place_of_a_row_that_is_the_same_fit(changes, stan
 
 
 def test_controls_fit_the_row_that_they_stand_in(monkeypatch):
-    from jaxcbm.experiment import methods, reproduce
+    from jaxcbm.experiment import fit_ours
 
     seen = []
-    monkeypatch.setattr(methods, "fit_on", lambda *given: seen.append(given))
+    monkeypatch.setattr(fit_ours, "fit_on", lambda *given: seen.append(given))
     nothing: Any = None
     own, others = ConceptSet.from_phrases(["own"]), ConceptSet.from_phrases(["other"])
     part = Features.from_arrays(np.eye(2, 4, dtype=np.float32), [0, 1], ["owl", "wren"])

@@ -2,13 +2,18 @@ import csv
 import json
 import math
 import shlex
+import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from jaxcbm.cli import main
-from jaxcbm.experiment.sweep import read_runs, write_runs
+from jaxcbm.code_version import this_code
+from jaxcbm.errors import UserError
+from jaxcbm.experiment import content_key
+from jaxcbm.experiment.sweep import parse_grid, read_runs, write_runs
 from jaxcbm.report.sweep_pages import overrides
 from jaxcbm.report.sweep_plot import Point, axes_of, sweep_plot
 from jaxcbm.training.sweep import sweep
@@ -78,6 +83,25 @@ def test_a_finished_sweep_is_not_run_again_and_a_wider_grid_runs_what_is_missing
     assert main([*argv, *GRID, "--grid.bottleneck.objective=l1,similarity"]) == 0
     assert [family.structure for family in started] == [{"bottleneck.objective": "similarity"}]
     assert "similarity" in capsys.readouterr().out
+
+
+def test_runs_of_other_code_are_run_again(swept, settings, tmp_path, monkeypatch):
+    workdir, now = shutil.copytree(swept, tmp_path / "run"), this_code()
+    before = {file.name for file in (workdir / "runs").iterdir()}
+    monkeypatch.setattr(content_key, "this_code", lambda: replace(now, source="0" * 16))
+    assert main(["-q", "sweep", f"--workdir={workdir}", *settings, *GRID]) == 0
+    assert {file.name for file in (workdir / "runs").iterdir()} - before
+
+
+def test_a_name_from_python_may_hold_a_comma():
+    grid = {"concepts": ["a,b.txt", "birds"], "training.cbl.learning_rate": [1e-4, 1]}
+    assert parse_grid(grid) == {
+        "concepts": ("a,b.txt", "birds"),
+        "training.cbl.learning_rate": (1e-4, 1.0),
+    }
+    assert parse_grid(["--grid.concepts=a, b.txt"]) == {"concepts": ("a", "b.txt")}
+    with pytest.raises(UserError, match="concepts: give the grid at least one value"):
+        parse_grid({"concepts": []})
 
 
 def test_the_printed_command_trains_the_best_setting(swept, settings, tmp_path, capsys):

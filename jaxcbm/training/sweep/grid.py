@@ -61,25 +61,25 @@ class Family(NamedTuple):
     seeds: tuple[int, ...]
 
 
-def parse_axis(path: str, text: str) -> tuple[Any, ...]:
+def parse_axis(path: str, texts: Sequence[str]) -> tuple[Any, ...]:
     """The values of an axis as typed on a command line, converted to the field's type.
 
     Args:
         path: a field of `FitConfig` under `bottleneck` or `training`.
-        text: values with commas between them.
+        texts: its values.
 
     Raises:
         UserError: no such field, or a value that it cannot take.
 
-    >>> parse_axis("training.cbl.learning_rate", "1e-4,1e-3")
+    >>> parse_axis("training.cbl.learning_rate", ["1e-4", "1e-3"])
     (0.0001, 0.001)
-    >>> parse_axis("bottleneck.objective", "gumbel,l2")
+    >>> parse_axis("bottleneck.objective", ["gumbel", "l2"])
     Traceback (most recent call last):
     ...
     jaxcbm.errors.UserError: bottleneck.objective: 'l2' is not one of gumbel, contrastive, ...
     """
     kind = field_type(path)
-    return tuple(dict.fromkeys(_parse(path, kind, part.strip()) for part in text.split(",")))
+    return tuple(dict.fromkeys(_parse(path, kind, text) for text in texts))
 
 
 def field_type(path: str) -> Any:

@@ -258,7 +258,7 @@ def test_a_grid_has_every_combination_once():
 )
 def test_a_bad_axis_is_one_clear_line(path, text, words):
     with pytest.raises(UserError) as error:
-        parse_axis(path, text)
+        parse_axis(path, text.split(","))
     assert all(word in str(error.value) for word in words)
 
 
