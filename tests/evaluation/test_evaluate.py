@@ -111,25 +111,16 @@ def test_a_method_that_says_its_own_probabilities_is_measured_by_them(fitted, sp
     assert np.isnan(own["explanation_truth_absent_5"])
 
 
-def test_accuracy_at_equal_nec_computed_from_the_path_by_hand(fitted, splits):
+def test_accuracy_at_equal_nec_is_that_of_the_heads_of_their_sizes(fitted, splits):
     found, path = evaluate(fitted, splits), fitted.sparse_path
-    assert path is not None
-    heads = [path.path.head(p, CONCEPTS) for p in range(len(path.path.nec))]
-
-    def right(part: Features, position: int, target: int) -> float:
-        rows, head = (part.as_array() - path.mean) * path.scale, heads[position].copy()
-        least = np.argsort(-np.abs(head).ravel(), kind="stable")[target * CLASSES :]
-        head.ravel()[least] = 0.0
-        logits = rows @ head.T + path.path.biases[position]
-        return float(np.mean(logits.argmax(axis=1) == part.labels))
-
+    assert path is not None and path.sized is not None
+    rows, labels = splits.test.as_array().astype(np.float64), np.asarray(splits.test.labels)
     expected = []
-    for target in NEC_TARGETS:
-        sizes = [np.count_nonzero(head) / CLASSES for head in heads]
-        enough = [p for p, size in enumerate(sizes) if size >= target] or [len(heads) - 1]
-        near = [p for p in enough if sizes[p] <= 2 * target] or enough[:1]
-        chosen = max(near, key=lambda p: right(splits.valid, p, target))
-        expected.append(right(splits.test, chosen, target))
+    for t, target in enumerate(NEC_TARGETS):
+        head = path.sized.heads.head(t, CONCEPTS)
+        assert 0 < np.count_nonzero(head) <= target * CLASSES
+        logits = (rows - path.mean) * path.scale @ head.T + path.sized.heads.biases[t]
+        expected.append(np.mean(logits.argmax(axis=1) == labels))
     np.testing.assert_allclose(found.top1_at_nec, expected, atol=1e-6)
     assert found.metrics["anec"] == pytest.approx(np.mean(expected))
     assert len(set(expected)) > 2
