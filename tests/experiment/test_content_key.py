@@ -26,21 +26,19 @@ def key_of(encoder="encoder", phrases=("beak", "tail"), facts=None, parts=3, **c
 
 
 def test_work_is_found_by_data_labels_annotations_phrases_and_code(monkeypatch):
-    keys = [
-        key_of(**changes)
-        for changes in (
-            {},
-            {"labels": np.array([0, 1, 0, 1, 0, 0])},
-            {"classes": ["owl", "tern"]},
-            {"annotations": np.eye(6, 2)[::-1]},
-            {"annotation_phrases": ("beak", "crest")},
-            {"annotations": None, "annotation_phrases": ()},
-            {"encoder": "another"},
-            {"phrases": ("beak", "crest")},
-            {"facts": {"training.seed": 1}},
-            {"parts": 2},
-        )
-    ]
+    changed: tuple[dict[str, Any], ...] = (
+        {},
+        {"labels": np.array([0, 1, 0, 1, 0, 0])},
+        {"classes": ["owl", "tern"]},
+        {"annotations": np.eye(6, 2)[::-1]},
+        {"annotation_phrases": ("beak", "crest")},
+        {"annotations": None, "annotation_phrases": ()},
+        {"encoder": "another"},
+        {"phrases": ("beak", "crest")},
+        {"facts": {"training.seed": 1}},
+        {"parts": 2},
+    )
+    keys = [key_of(**changes) for changes in changed]
     assert len(set(keys)) == len(keys)
     assert key_of() == keys[0]
     # Another commit of the same modules finds it, other modules do not.
