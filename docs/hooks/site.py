@@ -1,0 +1,69 @@
+"""What the documentation site is built with, beside MkDocs: pages from code, links, formulas."""
+
+import html
+import logging
+import re
+import tomllib
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from reference import commands_page, notebooks_page, settings_page
+
+ROOT = Path(__file__).parents[2]
+# With --strict a warning stops the build.
+_LOG = logging.getLogger("mkdocs.hooks.site")
+_OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\(((?:\.\./)+)([^)\s#]+)(#[^)\s]*)?\)")
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
+
+
+def repository() -> str:
+    """Address of the repository, from pyproject.toml's `[project.urls]`; "" while it has none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository", "").rstrip("/")
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Show the repository where it has an address."""
+    config.repo_url = repository()
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Add the pages that are made from the code."""
+    made = {
+        "reference/settings.md": settings_page(),
+        "reference/commands.md": commands_page(),
+        "notebooks.md": notebooks_page(ROOT / "notebooks", repository()),
+    }
+    for name, text in made.items():
+        files.append(File.generated(config, name, content=text))
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links to files of the repository at their address; without one, name the file."""
+    folder = Path(config.docs_dir, page.file.src_uri).parent
+
+    def link(found: re.Match) -> str:
+        _, label, up, path, anchor = found.groups()
+        target = (folder / up / path).resolve()
+        if target.is_relative_to(config.docs_dir):
+            return found[0]
+        if not target.exists():
+            _LOG.warning("%s: %s is not in the repository", page.file.src_uri, path)
+        if not (address := repository()):
+            return label
+        return f"[{label}]({address}/blob/main/{target.relative_to(ROOT)}{anchor or ''})"
+
+    return _OUTSIDE.sub(link, markdown)
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn formulas into MathML, which browsers draw without a script."""
+
+    def formula(found: re.Match) -> str:
+        display = "block" if found[1] == "div" else "inline"
+        return convert(html.unescape(found[2]), display=display)
+
+    return _FORMULA.sub(formula, content)
