@@ -1,4 +1,4 @@
-"""Write the tables and sentences with figures in README.md and docs/protocol.md.
+"""Write the tables and sentences with figures in README.md, docs/results.md and docs/protocol.md.
 
 python -m benchmarks.readme     # from docs/results; rows and files that are not there are left out
 
@@ -9,7 +9,7 @@ not edited by hand.
 import json
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,21 @@ from jaxcbm.report.metric_names import mean_and_deviation, metric, summarise
 from jaxcbm.report.tables import at_nec
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/protocol.md")
+PAGES = ("README.md", "docs/results.md", "docs/protocol.md")
 _PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.S)
 # Left to the report: variants of other objectives than the paper's, and what trains nothing.
 _LEFT_OUT = (
     *("Similarity-CBM*", "Contrastive-CBM, [!p]*", "l1-CBM, [!p]*"),
     *("zero-shot*", "Concept Matrix Search*", "DescriptionCLS*"),
 )
+# What README shows of the birds' table: the default, the paper's system and each baseline's best.
+_IN_SUMMARY = (
+    *(DEFAULT, "jaxcbm (default), no annotations", "Sparse-CBM, paired"),
+    *("Sparse-CBM, the paper's system", "Sparse-CBM, released"),
+    *("Label-free CBM", "VLG-CBM", "Post-hoc CBM, text vectors", "Post-hoc CBM, learned vectors"),
+    *("LaBo", "CDM", "linear probe"),
+)
+_SUMMARY_COLUMNS = ("given", "test top-1 %", "at NEC 5 %", "concept AUC", "true reasons %")
 
 
 class Missing(Exception):
@@ -98,12 +106,24 @@ def method_table(dataset: str, study: Study) -> str:
 
     Columns that no row has a value for are left out; without a result there is no table.
     """
+    return _table(
+        *(dataset, study, lambda name: not any(fnmatch(name, out) for out in _LEFT_OUT)),
+        tuple(COLUMNS),
+    )
+
+
+def summary_table(study: Study) -> str:
+    """The rows and columns of the birds' table that a stranger needs."""
+    return _table("birds", study, _IN_SUMMARY.__contains__, _SUMMARY_COLUMNS)
+
+
+def _table(dataset: str, study: Study, shown: Callable[[str], bool], titles: Sequence[str]) -> str:
     try:
         result = study.result(dataset)
     except Missing:
         return ""
-    rows = [row for row in result.rows if not any(fnmatch(row.name, out) for out in _LEFT_OUT)]
-    columns = {title: [cell(row) for row in rows] for title, cell in COLUMNS.items()}
+    rows = [row for row in result.rows if shown(row.name)]
+    columns = {title: [COLUMNS[title](row) for row in rows] for title in titles}
     told = {title: cells for title, cells in columns.items() if any(cells)}
     names = [f"**{row.name}**" if row.name == DEFAULT else row.name for row in rows]
     lines = [[name, *cells] for name, *cells in zip(names, *told.values(), strict=True)]
@@ -177,19 +197,19 @@ def _birds_head(study: Study) -> str:
     def runs() -> str:
         result = study.result("birds")
         return (
-            f"{len(result.seeds)} seeds, mean and deviation, test read once; the fits of the "
-            f"birds' table took {result.seconds / 60:.0f} minutes"
+            f"{len(result.seeds)} seeds, mean and deviation; test was read once. The fits on the "
+            f"birds took {result.seconds / 60:.0f} minutes"
         )
 
     def fashion() -> str:
-        return f"and those of Fashion-MNIST's {study.result('fashion_mnist').seconds / 60:.0f}"
+        return f"and those on Fashion-MNIST {study.result('fashion_mnist').seconds / 60:.0f}"
 
     def images() -> str:
         images = study.result("birds").images
         return (
-            f"on two CPU cores. Painted birds ({images.train:,} train, {images.valid:,} "
-            f"validation, {images.test:,} test images; their invented names tell a text encoder "
-            "nothing, so that zero-shot is hardly above chance):"
+            f"on two CPU cores. There are {images.train:,} train, {images.valid:,} validation and "
+            f"{images.test:,} test images of painted birds. Their invented names tell a text encoder "
+            "nothing, so zero-shot classification is hardly above chance."
         )
 
     return paragraph(runs, fashion, images)
@@ -201,17 +221,17 @@ def _birds_facts(study: Study) -> str:
 
     return paragraph(
         lambda: (
-            f"The default's class probabilities are off by {default('ece')} % (ECE), those of its "
-            f"concepts by {default('concept_ece')} %; its 95 % prediction sets hold the class for "
-            f"{default('set_coverage')} % of test images."
+            f"The default's class probabilities have a calibration error (ECE) of {default('ece')} %, "
+            f"its concept probabilities one of {default('concept_ece')} %. Its 95 % prediction sets "
+            f"contain the true class for {default('set_coverage')} % of test images."
         ),
         lambda: (
-            f"{default('explanation_truth_right_5')} % of the five reasons are true where the "
+            f"Of the five largest reasons, {default('explanation_truth_right_5')} % are true where the "
             f"decision is right, and {default('explanation_truth_wrong_5')} % where it is wrong."
         ),
         lambda: (
-            "Setting the 1, 5 or 20 concepts that the model itself asks for first to their true "
-            f"values, carried over to the others, takes it from {default('top1')} % to "
+            "Setting the first 1, 5 or 20 concepts that the model asks for to their true values, "
+            f"and carrying this over to related concepts, takes it from {default('top1')} % to "
             f"{default('corrected_top1_1')}, {default('corrected_top1_5')} and "
             f"{default('corrected_top1_20')} %."
         ),
@@ -221,7 +241,7 @@ def _birds_facts(study: Study) -> str:
 def _hurts(study: Study) -> str:
     return paragraph(
         lambda: (
-            "What hurts: concept logits agree with the encoder's own scores to a correlation of "
+            "What hurts: concept logits correlate with the encoder's own scores at "
             f"{study.mean('concept_fidelity', 'birds', DEFAULT):.2f} (Label-free CBM: "
             f"{study.mean('concept_fidelity', 'birds', 'Label-free CBM'):.2f})."
         ),
@@ -231,7 +251,7 @@ def _hurts(study: Study) -> str:
             f"{study.percent('leakage_chance', 'birds', DEFAULT)} %)."
         ),
         lambda: (
-            f"Phrases of nonsense reach {study.percent('random_top1', 'birds', DEFAULT)} % where "
+            f"Nonsense phrases reach {study.percent('random_top1', 'birds', DEFAULT)} % where "
             f"ours reach {study.percent('top1', 'birds', DEFAULT)} %."
         ),
     )
@@ -246,10 +266,10 @@ def _finetuning(study: Study) -> str:
 
     return paragraph(
         lambda: (
-            "With the encoder frozen that is where it ends. Training it too, on the same birds, "
+            "All of this is with a frozen encoder. Training the encoder too, on the same birds, "
             f"takes {top1('frozen')} % to {top1('attention')} with LoRA of rank 8 on attention "
             f"and to {top1('full')} with the whole image tower "
-            "([docs/finetuning.md](docs/finetuning.md), "
+            "([Fine-tuning](finetuning.md), "
             f"{len(study.finetuning['rows']['frozen'])} seeds, with the contrastive objective)."
         )
     )
@@ -259,9 +279,9 @@ def _fashion_head(study: Study) -> str:
     def images() -> str:
         images = study.result("fashion_mnist").images
         return (
-            f"Fashion-MNIST's {images.train + images.valid + images.test:,} photographs, without "
-            "annotations; nonsense reaches "
-            f"{study.percent('random_top1', 'fashion_mnist', DEFAULT)} % there:"
+            f"The {images.train + images.valid + images.test:,} photographs of Fashion-MNIST have no "
+            "annotations. Nonsense phrases reach "
+            f"{study.percent('random_top1', 'fashion_mnist', DEFAULT)} % there."
         )
 
     return paragraph(images)
@@ -270,10 +290,10 @@ def _fashion_head(study: Study) -> str:
 def _pooled_probe(study: Study) -> str:
     return paragraph(
         lambda: (
-            "The released code's splits, under which most test images are train images, turn the "
+            "Under the splits of the released code most test images are train images. They turn the "
             f"linear probe's {study.percent('top1', 'birds', 'linear probe')} % on birds into "
             f"{study.percent('top1', 'birds', 'linear probe', 'released')} %: "
-            "[docs/protocol.md](docs/protocol.md)."
+            "[Protocols](protocol.md)."
         )
     )
 
@@ -312,6 +332,7 @@ def _pooled(study: Study) -> str:
 
 
 BLOCKS: dict[str, Callable[[Study], str]] = {
+    "summary": summary_table,
     "birds-head": _birds_head,
     "birds": partial(method_table, "birds"),
     "birds-facts": _birds_facts,
