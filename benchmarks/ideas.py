@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from PIL import Image
 
 from jaxcbm.atomic import write_text
 from jaxcbm.charts import curves_over_seeds, inline_svg, reliability_curve, styled
@@ -23,7 +24,10 @@ from jaxcbm.palette import PALETTE, light
 
 # A picture of its own, beside text: its colours follow the reader's choice of light or dark.
 _OPENING = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-_STYLE = "svg{{{light}background:var(--page);font-family:sans-serif}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
+_STYLE = (
+    "svg{{{light}background:var(--page);font-family:sans-serif}}"
+    "@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
+)
 _SIZE = (6.4, 3.0)
 _NEC_ROWS = (DEFAULT, "Sparse-CBM, paired", "Label-free CBM", "VLG-CBM", "LaBo", "CDM")
 _LEAKS = ("own scores as they are", "own top scores", "own top scores, erasure 1")
@@ -42,7 +46,7 @@ def main() -> None:
 
 
 def standalone(figure: Figure, label: str) -> str:
-    """A picture as an SVG file, in the colours that its reader prefers, with a name for screen readers."""
+    """A picture as an SVG file, in the colours that its reader prefers."""
     drawn = inline_svg(figure, label, tight=True)
     light_, dark = ("".join(f"--{n}:{c[i]};" for n, c in PALETTE.items()) for i in (0, 1))
     style = _STYLE.format(light=light_, dark=dark)
@@ -51,7 +55,7 @@ def standalone(figure: Figure, label: str) -> str:
 
 
 @styled
-def bottleneck(_: Path) -> tuple[Figure, str]:
+def bottleneck(results: Path) -> tuple[Figure, str]:
     """Boxes and arrows: from a picture and phrases to concepts, and from these to a class."""
     figure = Figure(figsize=(7.6, 2.7))
     axes = figure.subplots()
@@ -75,11 +79,12 @@ def bottleneck(_: Path) -> tuple[Figure, str]:
         ((4.75, 1.7), (5.25, 1.7)),
     ):
         _arrow(axes, start, end, "neutral")
-    reasons = (("barred wing", 1.18), ("short square tail", 1.02), ("no red legs", 0.81))
+    told = [reason for reason in _explained(results)["reasons"] if reason[1] > 0]
+    reasons = [(said.partition(" (")[0], weight) for said, weight in told[:3]]
     for turn, (phrase, weight) in zip((1, 0, -1), reasons, strict=True):
         _arrow(axes, (6.5, 1.7 + 0.3 * turn), (8.7, 1.7 + 0.3 * turn), "positive")
         place = {"va": "top" if turn < 0 else "bottom", "ha": "center", "fontsize": 8.5}
-        axes.text(7.55, 1.73 + 0.3 * turn - 0.1 * (turn < 0), f"{phrase} +{weight}", **place)
+        axes.text(7.55, 1.73 + 0.3 * turn - 0.1 * (turn < 0), f"{phrase} {weight:+.2f}", **place)
     axes.text(2.45, 3.25, "frozen encoder", ha="center", fontsize=8.5, color=light("faint"))
     axes.text(
         7.9, 0.25, "head: few weights a class", ha="center", fontsize=8.5, color=light("faint")
@@ -189,6 +194,12 @@ def _bars(shares: Mapping[str, float], label: str) -> Figure:
     axes.set(xlim=(0, 1.1), xlabel=label)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
+
+
+def _explained(results: Path) -> Any:
+    """What the picture of the quick start says of the first bird that it shows."""
+    with Image.open(results.parent / "pictures" / "explanation.png") as picture:
+        return json.loads(picture.info["Description"])[0]
 
 
 def _birds(results: Path) -> Any:

@@ -208,8 +208,8 @@ def _birds_head(study: Study) -> str:
         images = study.result("birds").images
         return (
             f"on two CPU cores. There are {images.train:,} train, {images.valid:,} validation and "
-            f"{images.test:,} test images of painted birds. Their invented names tell a text encoder "
-            "nothing, so zero-shot classification is hardly above chance."
+            f"{images.test:,} test images of painted birds. Their invented names tell a text "
+            "encoder nothing, so zero-shot classification is hardly above chance."
         )
 
     return paragraph(runs, fashion, images)
@@ -221,13 +221,14 @@ def _birds_facts(study: Study) -> str:
 
     return paragraph(
         lambda: (
-            f"The default's class probabilities have a calibration error (ECE) of {default('ece')} %, "
-            f"its concept probabilities one of {default('concept_ece')} %. Its 95 % prediction sets "
-            f"contain the true class for {default('set_coverage')} % of test images."
+            "The default's class probabilities have a calibration error (ECE) of "
+            f"{default('ece')} %, its concept probabilities one of {default('concept_ece')} %. Its "
+            "95 % prediction sets contain the "
+            f" true class for {default('set_coverage')} % of test images."
         ),
         lambda: (
-            f"Of the five largest reasons, {default('explanation_truth_right_5')} % are true where the "
-            f"decision is right, and {default('explanation_truth_wrong_5')} % where it is wrong."
+            f"Of the five largest reasons, {default('explanation_truth_right_5')} % are true where "
+            f"the decision is right, and {default('explanation_truth_wrong_5')} % where it is wrong."
         ),
         lambda: (
             "Setting the first 1, 5 or 20 concepts that the model asks for to their true values, "
@@ -279,8 +280,8 @@ def _fashion_head(study: Study) -> str:
     def images() -> str:
         images = study.result("fashion_mnist").images
         return (
-            f"The {images.train + images.valid + images.test:,} photographs of Fashion-MNIST have no "
-            "annotations. Nonsense phrases reach "
+            f"The {images.train + images.valid + images.test:,} photographs of Fashion-MNIST have "
+            "no annotations. Nonsense phrases reach "
             f"{study.percent('random_top1', 'fashion_mnist', DEFAULT)} % there."
         )
 
@@ -290,8 +291,8 @@ def _fashion_head(study: Study) -> str:
 def _pooled_probe(study: Study) -> str:
     return paragraph(
         lambda: (
-            "Under the splits of the released code most test images are train images. They turn the "
-            f"linear probe's {study.percent('top1', 'birds', 'linear probe')} % on birds into "
+            "Under the splits of the released code most test images are train images. They turn "
+            f"the linear probe's {study.percent('top1', 'birds', 'linear probe')} % on birds into "
             f"{study.percent('top1', 'birds', 'linear probe', 'released')} %: "
             "[Protocols](protocol.md)."
         )

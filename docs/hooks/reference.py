@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from functools import reduce
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,9 @@ by its full name, `--config.training.epochs=30`; in Python by its path,
 _COMMANDS = """\
 # Commands
 
-Every command and its flags, as `jaxcbm COMMAND --help` prints them.
+Every command and its flags, as `jaxcbm COMMAND --help` prints them. A command that succeeds exits
+with 0. A mistake that you can mend is one line, and the exit code is 2. A run that was asked to
+stop exits with 143, and the same command continues it.
 
 """
 _NOTEBOOKS = """\
@@ -100,7 +101,14 @@ def _kind(words: str) -> str:
 
 def commands_page() -> str:
     """Every command and action with its description, example and flags."""
-    return _COMMANDS + "\n".join(_command(parser) for parser in _leaves(build_parser()))
+    parsers = list(_leaves(build_parser()))
+    listed = [
+        (f"[{parser.prog}](#{parser.prog.replace(' ', '-')})", _text(parser.description or ""))
+        for parser in parsers
+    ]
+    return "\n".join(
+        [_COMMANDS + _table(("command", "what it does"), listed), *map(_command, parsers)]
+    )
 
 
 def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -115,7 +123,7 @@ def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 def _command(parser: argparse.ArgumentParser) -> str:
     example = inspect.cleandoc((parser.epilog or "").removeprefix("example:\n"))
-    parts = [f"## {parser.prog}\n\n{escape_markdown(parser.description or '')}\n"]
+    parts = [f"## {parser.prog}\n\n{_text(parser.description or '')}\n"]
     if example:
         parts.append(f"\n```bash\n{example}\n```\n")
     for group in parser._action_groups:
@@ -136,8 +144,12 @@ def _flag(action: argparse.Action) -> tuple[str, str]:
              for name in action.option_strings]  # fmt: skip
     shown = ", ".join(code_markdown(name) for name in names or [_placeholder(action)])
     needed = " (required)" if action.required and action.option_strings else ""
-    said = escape_markdown((action.help or "").replace("%%", "%"))
-    return shown + needed, said
+    return shown + needed, _text((action.help or "").replace("%%", "%"))
+
+
+def _text(help: str) -> str:
+    """What `--help` says, with code in backticks kept as code."""
+    return re.sub(r"(`[^`]+`)|[^\s`]+", lambda part: part[1] or escape_markdown(part[0]), help)
 
 
 def _placeholder(action: argparse.Action) -> str:

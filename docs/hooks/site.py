@@ -60,10 +60,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML, which browsers draw without a script."""
+    """Turn formulas into MathML, which browsers draw without a script; keep deviations whole."""
 
     def formula(found: re.Match) -> str:
         display = "block" if found[1] == "div" else "inline"
         return convert(html.unescape(found[2]), display=display)
 
-    return _FORMULA.sub(formula, content)
+    return _FORMULA.sub(formula, content).replace(" ± ", "&nbsp;±&nbsp;")
