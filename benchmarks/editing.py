@@ -51,8 +51,19 @@ the same certificate that a fit gives it.
     jaxcbm edit --workdir=runs/held --forget=@withdrawn.txt --output=runs/without
 
 ```python
-edited = jaxcbm.edit(model, train, valid, delete=["red crown"], add=["a forked tail"])
-edited = jaxcbm.edit(edited, train, valid, forget=[3, 17], hold={{("wren", "a forked tail"): 0.5}})
+import jaxcbm
+from jaxcbm.data.birds.birds import load_birds
+
+encoder = jaxcbm.load_encoder("jaxcbm/tiny")
+train, valid = (
+    jaxcbm.encode(load_birds(split, images_per_class=4), encoder, "features")
+    for split in ("train", "valid")
+)
+model = jaxcbm.fit(train, valid, encoder=encoder, concepts="birds")
+
+edited = jaxcbm.edit(model, train, valid, delete=["red crown"], add=["a yellow tail"])
+name = model.classes[0]
+edited = jaxcbm.edit(edited, train, valid, forget=[3, 17], hold={{(name, "hooked bill"): 0.5}})
 print(edited)  # says what was edited; so do `explain` and the saved model
 ```
 

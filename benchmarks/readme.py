@@ -223,12 +223,13 @@ def _birds_facts(study: Study) -> str:
         lambda: (
             "The default's class probabilities have a calibration error (ECE) of "
             f"{default('ece')} %, its concept probabilities one of {default('concept_ece')} %. Its "
-            "95 % prediction sets contain the "
-            f" true class for {default('set_coverage')} % of test images."
+            "95 % prediction sets contain the true class for "
+            f"{default('set_coverage')} % of test images."
         ),
         lambda: (
             f"Of the five largest reasons, {default('explanation_truth_right_5')} % are true where "
-            f"the decision is right, and {default('explanation_truth_wrong_5')} % where it is wrong."
+            "the decision is right, and "
+            f"{default('explanation_truth_wrong_5')} % where it is wrong."
         ),
         lambda: (
             "Setting the first 1, 5 or 20 concepts that the model asks for to their true values, "

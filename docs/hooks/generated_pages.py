@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -122,7 +123,7 @@ def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 
 def _command(parser: argparse.ArgumentParser) -> str:
-    example = inspect.cleandoc((parser.epilog or "").removeprefix("example:\n"))
+    example = textwrap.dedent((parser.epilog or "").removeprefix("example:\n"))
     parts = [f"## {parser.prog}\n\n{_text(parser.description or '')}\n"]
     if example:
         parts.append(f"\n```bash\n{example}\n```\n")

@@ -6,15 +6,15 @@ import re
 import tomllib
 from pathlib import Path
 
+from generated_pages import commands_page, notebooks_page, settings_page
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from reference import commands_page, notebooks_page, settings_page
 
 ROOT = Path(__file__).parents[2]
 # With --strict a warning stops the build.
-_LOG = logging.getLogger("mkdocs.hooks.site")
+_LOG = logging.getLogger("mkdocs.hooks.on_build")
 _OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\(((?:\.\./)+)([^)\s#]+)(#[^)\s]*)?\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 
