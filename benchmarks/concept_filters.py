@@ -58,11 +58,11 @@ HEADER = """# Concept filters, on and off
 
 Written by `python -m benchmarks.concept_filters`; do not edit by hand.
 
-What each filter does to a bottleneck that is trained on what it leaves: accuracy on test, accuracy
-averaged over 5 to 30 concepts a class on validation (ANEC), and how well concepts follow their
-annotations (AUC of the concepts that have any). The pool mixes the dataset's own phrases with
-phrases of another dataset (strangers), repeats in other words, and names of classes; columns count
-what is left of each kind. Image filters read train images alone.
+What does each filter do to a bottleneck that is trained on the phrases it keeps? The tables show
+accuracy on test, accuracy averaged over 5 to 30 concepts a class on validation (ANEC), and how
+well concepts follow their annotations (AUC of the concepts that have any). The pool mixes the
+dataset's own phrases with phrases of another dataset (strangers), rewordings (repeats), and class
+names; columns count what is kept of each kind. Image filters read train images only.
 """
 
 

@@ -44,33 +44,34 @@ PAGE = """# Where in the picture
 
 Written by `python -m benchmarks.concept_maps`; do not edit by hand.
 
-Maps of the concepts that are there by annotation, on painted birds, whose parts' places are known.
-*Pointing game*: how often the highest place of a map lies on the part (arXiv 1608.00507). *Mass*:
-share of what a map says above its mean that lies on the part. Parts that leaves or other parts hide
-are left out. *Hiding places* moves a square of the picture's mean colour over it and says how much
-that lowers the concept. *What the encoder says of each patch* is a dense readout without training
-(after MaskCLIP, arXiv 2112.01071): the image tower's last attention looks at one patch alone. Both
-are read through the trained layer (the concept logit), and as the encoder's own similarity of
-picture and phrase.
+These are maps of the concepts that are present by annotation, on painted birds, for which it is
+known where each part is. *Pointing game*: how often the maximum of a map lies on the part (arXiv
+1608.00507). *Mass*: of all map values above the mean, the share that lies on the part. Parts that
+are hidden by leaves or other parts are left out. *Hiding places* (occlusion) moves a square of
+the picture's mean colour over the picture and records how much it lowers the concept. *What the
+encoder says of each patch* is a dense readout without training (after MaskCLIP, arXiv
+2112.01071): the last attention of the image tower looks at one patch alone. Both are read through
+the trained layer (the concept logit), and as the encoder's own similarity of picture and phrase.
 
 Encoder `{encoder}`, the quick start's model, {images} test birds a seed; mean \u00b1 deviation over
 {seeds} seeds, of means over parts.
 
 {maps}
 
-An encoder of 8 x 8 patches does not point well: the kept map hits the part in {ours} % of cases,
-twice as often as any place on the bird would ({inside} %), the dense readout in {dense} %, less
-often than that, though more often than any place of the picture ({chance} %). Crown and belly are
-found. So are back and wing, but the middle of the picture, where the bird is, lies on them more
-often still. Tail and legs are not found: there a map is no evidence.
-`model.concept_maps(image, phrases, how="patches")` is for towers of finer grids, and costs one
-picture where hiding places costs 170.
+An encoder of 8 x 8 patches does not point well. The kept map hits the part in {ours} % of cases,
+twice as often as a random place on the bird would ({inside} %). The dense readout hits it in
+{dense} %, less often than that, though more often than a random place of the picture ({chance}
+%). Crown and belly are found. So are back and wing, but the middle of the picture, where the bird
+is, hits these even more often. Tail and legs are not found: for them a map is no evidence.
+`model.concept_maps(image, phrases, how="patches")` is for towers with finer grids; it costs one
+encoded picture where hiding places costs 170.
 
 Pointing game by part, in per cent:
 
 {parts}
 
-The size is no part and has no row. The back counts the wing too, which is painted in its colour.
+Size is not a part and has no row. The back includes the wing, which is painted in the same
+colour.
 
 ![Birds, and where their concepts are]({picture})
 """

@@ -41,9 +41,9 @@ HEADER = """# Editing a fitted model
 
 Written by `python -m benchmarks.editing`; do not edit by hand.
 
-A model's concepts can be deleted, merged and added, single weights of its head can be held, and
-images can be forgotten, without another fit. The head is then solved again from where it was, to
-the same certificate that a fit gives it.
+A model's concepts can be deleted, merged and added, single weights of its head can be fixed, and
+images can be forgotten, without another fit. The head is solved again from where it was, to the
+same certificate that a fit gives it.
 
     jaxcbm edit --workdir=runs/quickstart --delete="red crown" --output=runs/edited
     jaxcbm edit --workdir=runs/quickstart --merge="long tail + forked tail = tail" --output=runs/m
@@ -67,53 +67,55 @@ edited = jaxcbm.edit(edited, train, valid, forget=[3, 17], hold={{(name, "hooked
 print(edited)  # says what was edited; so do `explain` and the saved model
 ```
 
-`train` and `valid` are the features of the fit, those of forgotten images too. The command finds
-them by the work directory's config and feature store, as `evaluate` does; what it writes is a work
-directory again. Flags may be given several times and together.
+`train` and `valid` are the features of the fit, including those of forgotten images. The command
+finds them through the work directory's config and feature store, as `evaluate` does, and it
+writes another work directory. Flags can be repeated and combined.
 
 ## What an edit does
 
 | edit | layer | head |
 |---|---|---|
-| delete | the concept's column goes; other concepts stay as they are | solved again |
-| merge | the new concept's logit is the mean of its members' | starts from the weights' sum |
-| add | the column is trained alone, on its annotations, where the objective treats each concept \
-by itself (`sigmoid`); else it is the encoder's own standardised score | starts from 0 |
-| hold | as it was | the weight stays at that value, in later edits too; all others are solved for \
-beside it |
+| delete | the concept's column is removed; other concepts stay | solved again |
+| merge | the new concept's logit is the mean of its members' logits | starts from the sum of \
+their weights |
+| add | the column is trained alone, on its annotations, if the objective treats each concept \
+by itself (`sigmoid`); otherwise it is the encoder's own standardised score | starts from 0 |
+| hold | as it was | the weight stays at that value, also in later edits; all others are solved \
+for given it |
 | forget | as it was | solved again without the images |
 
-The penalty stays what validation chose for the first fit. `--path` (`path=True`) solves every
-penalty again, and validation chooses anew; accuracy at equal numbers of concepts (ANEC) needs it.
-Calibration, familiarity and prediction sets are learnt anew each time.
+The penalty stays the one that validation chose for the first fit. `--path` (`path=True`) solves
+every penalty again, and validation chooses anew; accuracy at equal numbers of concepts (ANEC)
+needs it. Calibration, familiarity and prediction sets are fitted anew each time.
 
-**The certificate** is the relative duality gap: the objective exceeds its optimum by at most that
-share of itself. Where weights are held it is that of the problem in which they are: how far the
-others are from the best beside them. An edited head is therefore no approximation of a refit: both
-lie within the tolerance of the same optimum.
+**The certificate** is the relative duality gap: the objective exceeds its optimum by at most this
+share of itself. If weights are held, it refers to the problem in which they are fixed. An edited
+head is therefore not an approximation of a refit: both are within the tolerance of the same
+optimum.
 
-**What forgetting forgets.** The head, given the layer: it is what it would be had the images never
-been there. So are calibration and familiarity. Not the layer, nor the mean and deviation that its
-inputs are standardised with, nor the choice of the penalty, nor an encoder that was trained on the
-images: the model says so wherever it says what was edited. `--refit-layer` fits layer and head anew
-without the images; then only an encoder may have seen them. The record keeps the SHA-256 of each
-forgotten picture, so that it and its copies stay forgotten in later edits. The new work directory
-no longer looks for them: the files may be deleted.
+**What forgetting covers.** Given the layer, the head becomes what it would be if the images had
+never been there, and so do calibration and familiarity. The layer does not, nor do the mean and
+deviation by which its inputs are standardised, the choice of the penalty, or an encoder that was
+trained on the images; the model says so wherever it lists its edits. `--refit-layer` fits layer
+and head anew without the images; then only an encoder can have seen them. The record keeps the
+SHA-256 of each forgotten picture, so that it and its copies stay forgotten in later edits. The
+new work directory does not need the pictures: the files may be deleted.
 
-A deleted concept of a layer that mixes scores (`full`, `residual`) is no concept any more, but its
-score may still enter others as the layer learnt it; columns of the factored layer, which is the
-default, are independent of each other.
+In a layer that mixes scores (`full`, `residual`), the score of a deleted concept may still enter
+other concepts as the layer learned it. The columns of the factored layer, the default, do not
+depend on each other.
 
-Editing concept bottlenecks in closed form by influence functions, which approximates the refit:
-arXiv 2405.15476.
+For editing by influence functions, which approximate the refit in closed form, see arXiv
+2405.15476.
 
 ## What it costs
 
-"Times as fast" compares an edit, which solves one penalty, with a refit, which solves them all
-because its choice of the penalty needs them. The column beside it is what that penalty alone costs
-from nothing: most of the gain is that an edit keeps its penalty, and the warm start is the rest.
-All are compiled before and take turns; medians over rounds ({rounds}). The gap before is that of
-the old head in the new problem: a bound, which is wide where a head is far from settled.
+"Times as fast" compares an edit, which solves one penalty, with a refit, which solves all
+penalties in order to choose one. "Its penalty alone" is the cost of that one penalty from
+scratch: most of the gain comes from keeping the penalty, and the rest from the warm start.
+Everything is compiled beforehand and takes turns; times are medians over rounds ({rounds}). "Gap
+before" is that of the old head in the new problem, a bound that is loose if the head is far from
+the optimum.
 """
 
 

@@ -45,12 +45,12 @@ HEADER = """# When not to trust a model
 
 Written by `python -m benchmarks.familiarity`; do not edit by hand.
 
-How well a score of an image's embedding tells test images from images of something else: area under
-the ROC curve, 1 for a score that never errs, 0.5 for one that says nothing. Held-out classes are a
-quarter of the classes, which neither the score nor the model has seen; birds of no species differ
-in two attributes or more from every species. "1 - highest probability" is what a model without a
-score of its own has to say. The score that models keep is **{chosen}**
-(jaxcbm/model/familiarity.py).
+How well does a score of an image's embedding tell test images from images of something else? The
+tables show the area under the ROC curve: 1 for a score that never errs, 0.5 for one that says
+nothing. Held-out classes are a quarter of the classes, which neither the score nor the model has
+seen. Birds of no species differ in two or more attributes from every species. "1 - highest
+probability" is what a model without a score of its own has to say. The score that models keep is
+**{chosen}** (jaxcbm/model/familiarity.py).
 
 Prediction sets are calibrated on validation for a coverage of 95 %: by the probability of the class
 alone (kept), by the probability of all likelier classes (APS, arXiv 2006.02544), and by that with

@@ -134,13 +134,13 @@ def render(result: dict[str, Any]) -> str:
     lines = [
         "# Fine-tuning the encoder",
         "",
-        "The quick start's birds with `jaxcbm/tiny` (configs/finetune_birds.py): the bottleneck is",
-        "fitted on frozen features first; then what the row names trains together with it, and the",
-        "sparse head is solved on features from the finetuned encoder. Top-1 and concept AUC are",
-        "of the test split; learning rate, epoch and head were chosen on validation. Mean over",
-        "seeds, and the lowest to the highest where there are several.",
+        "The quick start's birds with `jaxcbm/tiny` (configs/finetune_birds.py). The bottleneck",
+        "is first fitted on frozen features. Then the part that the row names trains with it,",
+        "and the sparse head is solved on features from the fine-tuned encoder. Top-1 and concept",
+        "AUC are on the test split; learning rate, epoch and head were chosen on validation.",
+        "Values are means over seeds, with the range in brackets where there are several seeds.",
         "",
-        "| encoder | top-1 | concept AUC | fidelity | numbers trained | s a step | peak MiB |",
+        "| encoder | top-1 | concept AUC | fidelity | trained parameters | s a step | peak MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, (title, _) in VARIANTS.items():
@@ -154,14 +154,15 @@ def render(result: dict[str, Any]) -> str:
     lines += [
         f"Measured on {machine['cpu']}, {machine['threads']} cores, "
         f"jax {machine['versions']['jax']}.",
-        "Numbers trained are the encoder's; the bottleneck trains in every row. Peak memory is",
-        "that of the whole process, encoding and evaluation included. A LoRA step makes no",
-        "gradient of an adapted kernel's size; its way back ends at the lowest adapter.",
+        "Trained parameters are those of the encoder; the bottleneck trains in every row. Peak",
+        "memory is that of the whole process, encoding and evaluation included. A LoRA step",
+        "makes no gradient of an adapted kernel's size; its backward pass ends at the lowest",
+        "adapter.",
         "",
-        "An adapter on the projection has little to win: the bottleneck's layer is itself a linear",
-        "map of the projection's output, and can do what the adapter does but for the",
-        "normalisation between them. Attention decides what is looked at, which no layer behind",
-        "the encoder can mend.",
+        "An adapter on the projection has little to gain: the bottleneck's layer is itself a",
+        "linear map of the projection's output, and can do what the adapter does except for the",
+        "normalisation between them. Attention decides what the encoder looks at, which no layer",
+        "behind the encoder can make up for.",
         "",
         "Every run: `python -m benchmarks.finetuning`; the numbers are in results/finetuning.json.",
     ]

@@ -21,8 +21,8 @@ against an undisturbed one, bit for bit. Its order of rows is its own:
 - The store is cut into chunks of 256 neighbours (fewer where it is small). An epoch lays them end
   to end in random order and cuts the sequence into up to 64 streams. A batch interleaves them: it
   takes a few rows of each, out of a shuffle buffer of `config.training.window` images in all.
-- So reads are a chunk long, a batch mixes 64 distant places, and of every batch a process reads
-  only its own rows. The order follows from seed, epoch, batch size and window alone, not from
+- So each read is one chunk long, a batch mixes 64 distant places, and a process reads only its own
+  rows of every batch. The order follows from seed, epoch, batch size and window alone, not from
   files, devices or processes.
 - Memory holds two windows, for a moment three, divided between the processes: the next one is read
   while the last one is used. Embeddings travel to the device as they are stored and become

@@ -22,63 +22,64 @@ HEADER = """# Leakage, and what rules against it cost
 
 Written by `python -m benchmarks.leakage`; do not edit by hand.
 
-A concept that is as frequent in every class should tell nothing of the class. Fifteen phrases about
-the scene of a painted bird (`jaxcbm/data/birds/nuisances.py`) are such concepts by construction. A
-layer is fitted on the birds' own 57 phrases and these; a network then reads the class from the
-activations of the nuisances alone (`jaxcbm/evaluation/leakage.py`). By chance it is right for
-2.1 % of test images. No rule is told which phrases are nuisances. Encoder `{encoder}`; mean ±
-deviation over {seeds} seeds; within a seed all rules stand on the same fits.
+A concept that is equally frequent in every class should tell nothing about the class. Fifteen
+phrases about the scene of a painted bird (`jaxcbm/data/birds/nuisances.py`) are such concepts by
+construction. A layer is fitted on the birds' own 57 phrases and these; a network then reads the
+class from the activations of the nuisances alone (`jaxcbm/evaluation/leakage.py`). By chance it
+is right for 2.1 % of test images. No rule is told which phrases are nuisances. Encoder
+`{encoder}`; mean ± deviation over {seeds} seeds. Within a seed, all rules use the same fits.
 """
 FINDINGS = """
 ## What to make of it
 
 - **The frozen encoder leaks, not the fit alone.** From the encoder's own scores of the 15 phrases
   the network reads {scores} % of classes, from 15 random directions of the embedding {random} %.
-  This encoder has never seen words for a scene: its scores tell whether such a phrase is true with
-  an AUC of 0.50. A rule that is true to them (fidelity 1) leaks as much, and one that takes an
-  image's best-matching phrases for present hardly less.
-- **Erasure** (`config.sparse_head.erasure`) takes the means of classes out of the logits of phrases
+  This encoder has never seen words for a scene: its scores tell whether such a phrase is true
+  with an AUC of 0.50. A rule that follows them exactly (fidelity 1) leaks as much, and one that
+  takes an image's best-matching phrases as present leaks hardly less.
+- **Erasure** (`config.sparse_head.erasure`) removes the class means from the logits of phrases
   without annotations, in closed form (LEACE, arXiv 2306.03819; `jaxcbm/bottleneck/erasure.py`). A
-  penalty on the variance between classes ends in the same place (here in closed form too; losses
-  like that of f-CBM, arXiv 2603.13163, reach for it by gradients, and were not run).
+  penalty on the variance between classes leads to the same result (here in closed form too;
+  losses such as that of f-CBM, arXiv 2603.13163, approach it by gradients and were not run).
 - **Where all phrases that matter are annotated, erasure costs nothing**: it leaves those alone.
-- **A phrase without annotations that is about the class loses its meaning.** Of the birds' own
-  phrases whose annotations were hidden, erasure leaves an AUC little above 0.5; leaving them out
-  altogether costs less accuracy. No statistic of labels and scores that was tried tells such a
-  phrase from a nuisance reliably (last table). So erasure is off by default, and there is no rule
-  here for a set without annotations.
-- **Annotated phrases about a scene** leak little, as they are learnt from what they mean; erasing
-  classes from them too takes the rest and leaves them nearly all of their AUC.
+- **A phrase without annotations that is about the class loses its meaning.** If the annotations
+  of some of the birds' own phrases are hidden, erasure leaves these an AUC little above 0.5;
+  leaving them out altogether costs less accuracy. No statistic of labels and scores that was
+  tried tells such a phrase from a nuisance reliably (last table). So erasure is off by default,
+  and there is no rule here for a set without annotations.
+- **Annotated phrases about a scene** leak little, since they are learned from the truth. Erasing
+  class information from them too removes the rest and keeps nearly all of their AUC.
   `config.sparse_head.erasure` does not do that: it leaves annotated phrases alone.
-- **Annotated concepts tell more than their annotations do.** To a network that knows what
-  annotations say of 15 real phrases, their activations add what the column *beyond annotations*
-  says (the question of arXiv 2504.09459, in accuracy). Erasing from each concept the class
-  information that its own annotations lack takes that away, and with it far more than a point.
-- Dropping half of the concepts, or noise on activations, while the layer is trained would change
-  nothing: each concept is a logistic regression of its own, which no gradient of a head reaches.
+- **Annotated concepts tell more than their annotations do.** The column *beyond annotations* says
+  how much accuracy a network gains from the activations of 15 real phrases if it knows their
+  annotations already (the question of arXiv 2504.09459). Erasing from each concept the class
+  information that its own annotations lack removes this, but costs far more than a point.
+- Dropping half of the concepts or adding noise to activations during training would change
+  nothing: each concept is a separate logistic regression, which no gradient of a head reaches.
 """
 ALL_HEADER = """
 ## Where all of the birds' phrases are annotated
 
-A rule is what the fit takes phrases without annotations for, and what is then done about it; the
-nuisances are these phrases, but for the rows that say that they are annotated. *512 hidden*: a
-network with so many hidden units instead of 64. *Real phrases*: what is read from 15 of the birds'
-own. The AUC of nuisances is against the scenes that were drawn; fidelity is the correlation of
-logits with the encoder's own scores.
+A rule says how the fit treats phrases without annotations, and what is done afterwards. The
+nuisances are these phrases, except in the rows that say that they are annotated. *512 hidden*: a
+network with 512 hidden units instead of 64. *Real phrases*: what is read from 15 of the birds'
+own phrases. The AUC of nuisances is against the scenes that were drawn; fidelity is the
+correlation of logits with the encoder's own scores.
 """
 SIGNS_HEADER = """
 ## What might tell such phrases from nuisances
 
-Area under the ROC curve of a statistic of the encoder's own scores over train images, or of how
-well the embedding of a phrase is a combination of those of annotated phrases: 1 where it is higher
-for every phrase of the birds' own than for every nuisance, 0.5 where it says nothing. In the last
-rows five draws hide the annotations of some, and only those are told from nuisances.
+The table shows the area under the ROC curve of some statistics. Most are statistics of the
+encoder's own scores over train images; the last is how well the embedding of a phrase is a
+combination of those of annotated phrases. 1: higher for each of the birds' own phrases than for
+any nuisance; 0.5: says nothing. In the last rows five draws hide the annotations of some phrases,
+and only those are told from nuisances.
 """
 HIDDEN_HEADER = """
 ## Where some of them have lost their annotations
 
-A share of the birds' own phrases, drawn by the seed, is treated as the nuisances are. Hidden
-annotations still measure the AUC of concepts that are in the set.
+A share of the birds' own phrases, drawn by the seed, is treated like the nuisances. The hidden
+annotations are still used to measure the AUC of concepts.
 """
 
 

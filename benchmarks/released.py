@@ -58,30 +58,30 @@ Written by `python -m benchmarks.released`; do not edit by hand.
 
 The rows "released" of [the report](report/report.md) follow the released code step by step
 (`configs/released.py`), those of "the paper's system" the paper's equations (`configs/paper.py`).
-This page takes the released code apart on the drawn birds: how its accuracy moves with the length
-of training, and with each surprise taken away. All fits end in a dense head, read test once, and
-are never chosen by it; figures are means and deviations over seeds.
+This page examines the released code on the drawn birds: how its accuracy changes with the length
+of training, and when each surprise is removed. All fits end in a dense head, read test once, and
+are never chosen by it. Figures are means and deviations over seeds.
 """
 CURVE = """
 ## Length
 
-Test top-1 % after so many steps of 32 images. The recorded runs of the released code took 10
+Test top-1 % after a number of steps of 32 images. The recorded runs of the released code took 10
 epochs: 2,950 steps on CUB, and {ten} here. The rows of the report take {row}.
 """
 PARTS = """
 ## {label}, one surprise at a time
 
-{steps} steps. *Alone*: the released setting with this one thing mended. *One after the other*: with
-all lines above mended too; the lines of pairs by position have everything mended but the positives.
-*Left in*: everything mended but this. AUC is that of the concept logits against the annotations
-(0.5: chance). Where the cross-entropy is kept from W and the head is not trained, nothing reads
-labels.
+{steps} steps. *Alone*: the released setting with this one thing fixed. *One after the other*:
+with all lines above fixed as well; the lines of pairs by position have everything fixed but the
+positives. *Left in*: everything fixed but this. AUC is that of the concept logits against the
+annotations (0.5: chance). Where the cross-entropy is kept from W and the head is not trained,
+nothing reads labels.
 """
 POOLED = """
 ## The split
 
 The released code's own split (`data.protocol=pooled`) tests on images of which four fifths were
-trained on. The same setting on it, beside the official split ({steps} steps):
+trained on. This is the same setting on both splits ({steps} steps):
 """
 
 
@@ -209,7 +209,7 @@ def render(result: dict[str, Any]) -> str:
             PARTS.format(label=OBJECTIVES[objective].label, steps=steps[row]),
             table(
                 [
-                    "mended",
+                    "fixed",
                     *(f"{head}{unit}" for head in _COLUMNS for unit in (", top-1 %", ", AUC")),
                 ],
                 [[line["name"], *_cells(line)] for line in lines],

@@ -12,10 +12,10 @@ HEADER = f"""# Benchmarks
 
 Written by `python -m benchmarks` (`pip install "jaxcbm[benchmark]"`); do not edit by hand.
 
-Every number is a ratio of speeds, more is faster: contenders take turns in one process, each once
-a round, and a ratio is the median over rounds of the ratio within a round, with its quartiles.
-Absolute speeds wander with what else the machine does; read them as context. Peak memory is that
-of a process that does nothing else, libraries included.
+Every number is a ratio of speeds; higher is faster. Contenders take turns in one process, each
+once a round. A ratio is the median over rounds of the ratio within a round, with its quartiles.
+Absolute speeds vary with what else the machine does; read them as context. Peak memory is that of
+a process that does nothing else, libraries included.
 
 Other work on the machine flatters ratios as well: torch's threads wait for each other. So a row
 is refused where the load average before it began was above {IDLE} a core, and marked *busy* where
