@@ -180,7 +180,7 @@ def _notebook(path: Path, repository: str) -> str:
     opened = f"[Open in Colab]({colab}/blob/main/notebooks/{path.name}){{ .md-button }}\n"
     return (
         f"## {title.lstrip('# ')}\n\n{text.strip()}\n\n"
-        f"[notebooks/{path.name}](../notebooks/{path.name})\n" + (f"\n{opened}" * bool(colab))
+        f"[`notebooks/{path.name}`](../notebooks/{path.name})\n" + (f"\n{opened}" * bool(colab))
     )
 
 
