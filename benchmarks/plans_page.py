@@ -27,14 +27,15 @@ that is not there, and counts what came out:
 - **Work** is counted from the compiled text. Matrix products count two operations a multiplication
   and loops as often as they run; a float32 product of full precision is six passes of the matrix
   units. Memory traffic is operands and results of every instruction that lie in HBM.
-- **Time** is a roofline of the vendor's peak figures: compute, memory and links, each as if it were
-  the only limit. The shorter figure lets all three overlap, the longer lets none. Real steps are
-  slower than the first and may be slower than the second: a model of a data sheet, not a
-  measurement. Decoding images on the hosts, storage, start and compilation are not in it: at
-  encoding, hosts that cannot decode as fast as the chips compute are the limit.
-- **Prices** are rough on-demand prices of US regions, an hour and chip: an input, to be
-  checked against your contract and given with `--price`. Chips, shapes, speeds and their sources
-  stand in `jaxcbm/planning/chips.py`.
+- **Time** is a roofline of the vendor's peak figures: compute, memory and links, each as if it
+  were the only limit. The shorter figure assumes that all three overlap, the longer that none do.
+  Real steps are slower than the first and may be slower than the second: this is a model of a
+  data sheet, not a measurement. Decoding images on the hosts, storage, start-up and compilation
+  are not included. When encoding, hosts that cannot decode as fast as the chips compute are the
+  limit.
+- **Prices** are rough on-demand prices per chip and hour in US regions. They are an input: check
+  them against your contract and give yours with `--price`. Chips, shapes, speeds and their
+  sources are in `jaxcbm/planning/chips.py`.
 - **Largest batch**: sizes of a power of two on each chip, found by compiling those that are named.
 
 The data is ImageNet (1,281,167 train and 50,000 test images, 2 % of train held out), the encoder

@@ -24,7 +24,7 @@ def add(actions: Any) -> None:
         actions,
         "filter",
         run,
-        "drop phrases that are no good, and say of each why",
+        "drop unsuitable phrases, and say why each was dropped",
         "jaxcbm concepts filter --concepts=raw.json --classes=classes.txt --output=filtered.json "
         "\\\n    --encoder=openai/clip-vit-base-patch32",
     )
