@@ -1,11 +1,24 @@
 """Rows of an image source to the pixels of one batch."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from jaxcbm.data.image_source import ImageSource, UnreadableImage
-from jaxcbm.encoders.image.open import open_image
+from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
+
+
+def try_decode(
+    picture: ImageLike | Callable[[], ImageLike], preprocess: Preprocess
+) -> np.ndarray | str:
+    """Pixels uint8 [S, S, 3] of a picture or of what a function loads; or why there are none."""
+    try:
+        opened = open_image(picture() if callable(picture) else picture)
+        return preprocess.resize_and_crop(opened)
+    except (UnreadableImage, UserError) as error:
+        return str(error)
 
 
 def fill_black(

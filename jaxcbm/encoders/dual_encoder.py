@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxcbm.distributed.padded_batches import in_batches
 from jaxcbm.encoders.image.batch import as_batch
 from jaxcbm.encoders.image.preprocess import ImageLike, Preprocess
 from jaxcbm.encoders.tokenizer import Tokenizer
@@ -23,6 +24,8 @@ from jaxcbm.flat_params import merge_flat
 
 # Rows of a text batch are cut to the shortest of these lengths that holds them.
 _TEXT_LENGTHS = (8, 12, 16, 24, 32, 64, 128, 256)
+# Where the parameters of the image tower stand in the flat dict.
+_IMAGE_TOWER = "vision."
 # Two threads decode ahead of the device; PIL releases the interpreter while it works.
 _DECODERS = 2
 
@@ -99,7 +102,11 @@ class DualEncoder:
     def on_mesh(self, mesh: Mesh) -> "DualEncoder":
         """The same encoder with its weights on every device of a mesh with an axis "data"."""
         placed = jax.device_put(dict(self.params), NamedSharding(mesh, P()))
-        return replace(self, params=placed, mesh=mesh)
+        return self._otherwise(params=placed, mesh=mesh)
+
+    def with_dtype(self, dtype: str) -> "DualEncoder":
+        """The same encoder with operands of another type, see `load_encoder`."""
+        return self if dtype == self.dtype else self._otherwise(dtype=dtype)
 
     def embed_images(
         self, images: ImageLike | Iterable[ImageLike], batch_size: int = 32
@@ -201,6 +208,13 @@ class DualEncoder:
         scores_NxD = np.asarray(cosines_NxD) * np.float32(self.logit_scale)
         return scores_NxD + np.float32(self.logit_bias)
 
+    def _otherwise(self, **changes: Any) -> "DualEncoder":
+        """The same content, whose hash takes seconds, held or computed in another way."""
+        other = replace(self, **changes)
+        if "content_hash" in self.__dict__:
+            other.__dict__["content_hash"] = self.content_hash
+        return other
+
     def _row_length(self, tokens: int) -> int:
         limit = self.tokenizer.context_length
         if self.tokenizer.full_rows:
@@ -216,15 +230,30 @@ class DualEncoder:
             for name, array in self.params.items()
         }
 
+    @property
+    def image_operands(self) -> dict[str, jax.Array]:
+        """What `image_tower` reads, with the matrices in the compute type."""
+        return {name: x for name, x in self._operands.items() if name.startswith(_IMAGE_TOWER)}
+
     @cached_property
     def image_tower(self) -> Callable[..., jax.Array]:
-        """(params, uint8 pixels [B, S, S, 3]) -> float32 [B, E] of unit norm, jitted."""
+        """(params, pixels [B, S, S, 3]) -> float32 [B, E] of unit norm, jitted.
+
+        The first argument may lack what is not in `image_operands`. Pixels are uint8, or floats
+        between 0 and 255.
+        """
         graph, dtype, how = self.graph, jnp.dtype(self.dtype), self.preprocess
+        unread = {
+            name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+            for name, array in self.params.items()
+            if not name.startswith(_IMAGE_TOWER)
+        }
 
         @jax.jit
-        def encode(params: dict[str, jax.Array], pixels_BxSxSx3: jax.Array) -> jax.Array:
+        def encode(params: Mapping[str, jax.Array], pixels_BxSxSx3: jax.Array) -> jax.Array:
             pixels_BxSxSx3 = _normalised(pixels_BxSxSx3, how)
-            return merge_flat(graph, params).encode_image(pixels_BxSxSx3, dtype)[0]
+            towers = merge_flat(graph, {**unread, **params})
+            return towers.encode_image(pixels_BxSxSx3, dtype)[0]
 
         return encode
 
@@ -257,13 +286,15 @@ class DualEncoder:
         batch_size: int,
     ) -> np.ndarray:
         """Embed batches of one compiled size; the device works while the next one is made."""
-        size = self._step_size(count, batch_size)
+        # One picture must not cost thirty-two: short inputs round up to a power of two instead.
+        size = min(batch_size, 1 << max(count - 1, 0).bit_length())
         embeddings, done = np.empty((count, self.embed_dim), np.float32), 0
-        for result, valid in _one_ahead(self._dispatch(tower, batches, size)):
+        run = partial(tower, self._operands)
+        for rows in in_batches(run, batches, size, self.mesh):
             if not done:
-                embeddings = np.empty((count, *result.shape[1:]), np.float32)
-            embeddings[done : done + valid] = np.asarray(result)[:valid]
-            done += valid
+                embeddings = np.empty((count, *rows.shape[1:]), np.float32)
+            embeddings[done : done + len(rows)] = rows
+            done += len(rows)
         return embeddings
 
     def _run_pictures(
@@ -279,23 +310,6 @@ class DualEncoder:
                 for i in range(0, len(pictures), batch_size)
             )
             return self._run(tower, batches, len(pictures), batch_size)
-
-    def _dispatch(
-        self, tower: Callable[..., jax.Array], batches: Iterable[np.ndarray], size: int
-    ) -> Iterator[tuple[jax.Array, int]]:
-        for batch in batches:
-            valid = len(batch)
-            padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
-            padded[:valid] = batch
-            if self.mesh is not None:
-                padded = jax.device_put(padded, NamedSharding(self.mesh, P("data")))
-            yield tower(self._operands, padded), valid
-
-    def _step_size(self, count: int, batch_size: int) -> int:
-        # One picture must not cost thirty-two: short inputs round up to a power of two instead.
-        size = min(batch_size, 1 << max(count - 1, 0).bit_length())
-        devices = 1 if self.mesh is None else self.mesh.shape["data"]
-        return -(-size // devices) * devices
 
 
 def _normalised(pixels_BxSxSx3: jax.Array, how: Preprocess) -> jax.Array:
@@ -317,19 +331,6 @@ def _even_size(count: int, most: int) -> int:
 def _said(settings: Any) -> dict[str, Any]:
     # What has its default is left out, so that a new setting leaves the old hashes alone.
     return {f.name: v for f in fields(settings) if (v := getattr(settings, f.name)) != f.default}
-
-
-def _one_ahead(
-    results: Iterable[tuple[jax.Array, int]],
-) -> Iterator[tuple[jax.Array, int]]:
-    """Hand a result on only when the next one has been started."""
-    last = None
-    for result in results:
-        if last is not None:
-            yield last
-        last = result
-    if last is not None:
-        yield last
 
 
 @jax.jit

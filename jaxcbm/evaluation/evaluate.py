@@ -1,6 +1,7 @@
 """One evaluation of every fitted method: from what it predicts to every metric that is reported."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +120,7 @@ def evaluate(
     if fitted.phrases:
         # Other methods learn what their numbers mean as ours do.
         record = prediction.calibration or _calibration(fitted, splits.train, valid, on_valid, seed)
-        told = prediction._replace(calibration=record)
+        told = replace(prediction, calibration=record)
         present = test.annotations_of(fitted.phrases)
         metrics = evaluate_prediction(told, labels, fitted.head, present)
         metrics |= explanation_metrics(told, labels, fitted.head, present, seed)

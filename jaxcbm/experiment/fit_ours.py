@@ -50,7 +50,7 @@ def unannotated(study: Study, seed: int) -> FittedMethod:
     splits = Splits(train, valid, study.splits.test)
     fitted = ours(study._replace(experiment=experiment, splits=splits), seed)
     # What its numbers mean is then told by the annotations, as it is of the baselines' numbers.
-    return fitted._replace(predict=lambda rows: fitted.predict(rows)._replace(calibration=None))
+    return fitted._replace(predict=lambda rows: replace(fitted.predict(rows), calibration=None))
 
 
 def optimizer_of(objective: Objective) -> OptimizerConfig:

@@ -9,18 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import build_bottleneck
-from jaxcbm.bottleneck.scores import InputMap
-from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import place_rows, replicate
 from jaxcbm.encoders.clip.config import ClipConfig
 from jaxcbm.encoders.clip.model import make_clip
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.image.preprocess import Preprocess
+from jaxcbm.encoders.load import load_encoder
 from jaxcbm.flat_params import split_flat
-from jaxcbm.model.model import Model
+from jaxcbm.model.random_model import random_model
 from jaxcbm.training.config import FitConfig, TrainingConfig
 from jaxcbm.training.feeds import compile_epoch
 from jaxcbm.training.state import place_state, state_shardings
@@ -77,9 +75,11 @@ def random_encoder(*, small: bool = False, dtype: str = "float32") -> DualEncode
         said |= {"text_config": tower, "projection_dim": 32}
     config = ClipConfig.from_hf({"model_type": "clip", **said})
     graph, params = split_flat(make_clip(config, rngs=nnx.Rngs(0)))
-    preprocess, no_tokenizer = Preprocess.square(config.vision.image_size), None
+    preprocess = Preprocess.square(config.vision.image_size)
     name = "random toy" if small else "random ViT-B/32"
-    return DualEncoder(name, "clip", config, graph, params, preprocess, no_tokenizer, dtype)  # pyright: ignore[reportArgumentType]
+    # Any tokenizer: no text goes through it.
+    tokenizer = load_encoder("jaxcbm/tiny").tokenizer
+    return DualEncoder(name, "clip", config, graph, params, preprocess, tokenizer, dtype)
 
 
 def encode_speed(encoder: DualEncoder, sizes: SpeedSizes) -> list[Speed]:
@@ -130,12 +130,13 @@ def train_speed(width: int, sizes: SpeedSizes) -> list[Speed]:
 
 def predict_speed(encoder: DualEncoder, sizes: SpeedSizes) -> list[Speed]:
     """How long one picture takes from pixels to class logits: the median and the slow end."""
-    size, model = encoder.image_size, _random_model(encoder, sizes)
+    size, model = encoder.image_size, random_model(encoder, sizes.concepts, sizes.classes)
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
 
+    run = jax.jit(model.apply)
+
     def work() -> None:
-        # What `Model.predict` does; random weights have no content to be checked.
-        model.predict_embeddings(encoder.embed_images(picture))
+        jax.device_get(run(model.weights, picture))
 
     work()
     taken = [_seconds(work) for _ in range(sizes.repeats)]
@@ -144,26 +145,6 @@ def predict_speed(encoder: DualEncoder, sizes: SpeedSizes) -> list[Speed]:
         Speed("predict", f"{what}, p{q}", 1e3 * float(np.percentile(taken, q)), "ms")
         for q in (50, 99)
     ]
-
-
-def _random_model(encoder: DualEncoder, sizes: SpeedSizes) -> Model:
-    """A bottleneck with random weights on an encoder."""
-    rng, config = np.random.default_rng(0), BottleneckConfig()
-    width, concepts = encoder.embed_dim, sizes.concepts
-    _, params = build_bottleneck(config, width, concepts, sizes.classes)
-    embeddings_DxE = rng.standard_normal((concepts, width), np.float32)
-    return Model(
-        config=config,
-        params={name: np.asarray(value) for name, value in params.items()},
-        input_map=InputMap(None, np.zeros(width, np.float32)),  # pyright: ignore[reportArgumentType]
-        concepts=ConceptSet.from_phrases([f"concept {d}" for d in range(concepts)]),
-        concept_embeddings=embeddings_DxE / np.linalg.norm(embeddings_DxE, axis=1, keepdims=True),
-        classes=tuple(f"class {k}" for k in range(sizes.classes)),
-        encoder_name=encoder.name,
-        encoder_hash="",
-        logit_scale=encoder.logit_scale,
-        logit_bias=encoder.logit_bias,
-    )
 
 
 def _median_seconds(work: Callable[[], Any], at_least: float) -> float:

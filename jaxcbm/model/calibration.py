@@ -4,7 +4,7 @@ All of it is learnt after the fit, from images: the temperature of the class log
 probability of each concept on validation, where activations usually lie on train.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,8 @@ _INVERSE_TEMPERATURES = (1e-3, 1e3)
 QUANTILES = 101
 
 
-class Calibration(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Calibration:
     """What turns logits into probabilities, and tells a usual activation from a rare one.
 
     Attributes:

@@ -1,6 +1,6 @@
 """When not to trust a model: images unlike all of train, and images that may be of many classes."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,8 @@ _KEPT = 1000
 _ROWS = 4096
 
 
-class Familiarity(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Familiarity:
     """Where the image embeddings of train lie, and what validation tells of trust.
 
     Attributes:
@@ -117,7 +118,7 @@ def fit_familiarity(
     if len(distances_M) > _KEPT:
         levels = np.linspace(0.0, 1.0, _KEPT)
         distances_M = np.quantile(distances_M, levels).astype(np.float32)
-    return found._replace(valid_distances=distances_M)
+    return replace(found, valid_distances=distances_M)
 
 
 def caution(familiarity: float, probability: float, least_probability: float) -> str:

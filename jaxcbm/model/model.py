@@ -10,24 +10,31 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from PIL import Image
 
 from jaxcbm.bottleneck.config import BottleneckConfig
-from jaxcbm.bottleneck.model import Bottleneck, Params, build_bottleneck
+from jaxcbm.bottleneck.model import Bottleneck, build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.annotations import match_phrases
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
+from jaxcbm.distributed.padded_batches import in_batches
+from jaxcbm.distributed.placement import replicate
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.finetune.finetuned import (
-    FinetunedWeights,
-    apply_finetuned,
-)
+from jaxcbm.encoders.finetune.finetuned import FinetunedWeights, apply_finetuned, group
+from jaxcbm.encoders.image.batch import as_batch
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.model.batch_inference import (
+    BATCH_SIZE,
+    PictureBatch,
+    batch_inference,
+    read_batches,
+)
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.concept_map import How, occlusion_maps, overlay
 from jaxcbm.model.corrections import correct
@@ -35,8 +42,11 @@ from jaxcbm.model.edits import Edit
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.model_file import load_fields, save_fields
-from jaxcbm.model.prediction import Prediction
+from jaxcbm.model.prediction import Prediction, joined
 from jaxcbm.model.texts import Texts
+
+# What the concept embeddings are called among the weights.
+CONCEPTS = "concept_embeddings"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,17 +149,100 @@ class Model:
             )
         return encoder
 
+    def on(self, mesh: Mesh | None = None, dtype: str = "float32") -> "Model":
+        """The same model on all devices of a mesh, or with other numbers in its encoder.
+
+        Args:
+            mesh: with an axis `data`, over which every batch is spread; the weights lie on each
+                device. None: where the encoder is.
+            dtype: type of the operands of the encoder's matrix products, "float32" or "bfloat16";
+                what follows the encoder is float32.
+        """
+        encoder = self.loaded_encoder.with_dtype(dtype)
+        return dataclasses.replace(self, encoder=encoder if mesh is None else encoder.on_mesh(mesh))
+
     @functools.cached_property
-    def _forward(self):
-        apply, tau = self.bottleneck.apply, self.config.tau_end
+    def weights(self) -> dict[str, jax.Array]:
+        """All arrays that `apply` reads, on their devices, as one flat dict.
+
+        `encoder.PATH` are those of the image tower, its matrices in the compute type, with what was
+        finetuned of it and adapters folded in; `input_map.kernel` (not where it is the identity)
+        and `input_map.bias`; `bottleneck.cbl.kernel`, `bottleneck.head.kernel` and what else is in
+        `params`; `concept_embeddings`, which `concept_scores` alone come from.
+        """
+        tower = self.loaded_encoder.image_operands
+        return {**{f"encoder.{name}": x for name, x in tower.items()}, **self._own_weights}
+
+    @functools.cached_property
+    def _own_weights(self) -> dict[str, jax.Array]:
+        """All but the encoder's, which need not be loaded for them."""
+        own: dict[str, Any] = {f"bottleneck.{name}": x for name, x in self.params.items()}
+        if self.input_map.kernel is not None:
+            own["input_map.kernel"] = self.input_map.kernel
+        own |= {"input_map.bias": self.input_map.bias, CONCEPTS: self.concept_embeddings}
+        return jax.device_put(own) if self._mesh is None else replicate(own, self._mesh)
+
+    @property
+    def _mesh(self) -> Mesh | None:
+        return None if self.encoder is None else self.encoder.mesh
+
+    def apply(
+        self, weights: Mapping[str, jax.Array], pixels_BxSxSx3: jax.Array | np.ndarray
+    ) -> Prediction:
+        """From pixels to everything the model says: a pure function of two arguments.
+
+        `jax.jit`, `jax.vmap`, `jax.grad` and `jax.shard_map` work on it; docs/inference.md shows
+        each. The scale and the bias of `concept_scores` are constants.
+
+        Args:
+            weights: this model's, or others of the same names and shapes.
+            pixels_BxSxSx3: what the encoder's `preprocess` gives, uint8, or floats between 0 and
+                255, by which it can be differentiated.
+
+        Returns:
+            A `Prediction`, which is a pytree, of B images.
+
+        Raises:
+            ValueError: pixels of another shape.
+
+        >>> from jaxcbm.model.random_model import random_model
+        >>> model = random_model(load_encoder("jaxcbm/tiny"))
+        >>> out = jax.jit(model.apply)(model.weights, np.zeros((2, 64, 64, 3), np.uint8))
+        >>> out.class_logits.shape, len(out.labels)
+        ((2, 3), 2)
+        """
+        encoder, shape = self.loaded_encoder, pixels_BxSxSx3.shape
+        if shape[1:] != (encoder.image_size, encoder.image_size, 3):
+            raise ValueError(
+                f"pixels of shape {shape}: give [B, {encoder.image_size}, "
+                f"{encoder.image_size}, 3], what the encoder's `preprocess` gives"
+            )
+        embeddings_BxE = encoder.image_tower(group(weights, "encoder"), pixels_BxSxSx3)
+        own = {name: x for name, x in weights.items() if not name.startswith("encoder.")}
+        return self._read(own, embeddings_BxE)
+
+    @functools.cached_property
+    def _read(self):
+        bottleneck, tau = self.bottleneck.apply, self.config.tau_end
 
         @jax.jit
-        def forward(params: Params, input_map: InputMap, concepts: jax.Array, rows: jax.Array):
-            logits, out = apply(params, apply_map(input_map, rows), tau=tau)
-            psi = concept_scores(rows, concepts, self.logit_scale, self.logit_bias)
-            return logits, out.concept_activations, out.concept_logits, psi
+        def read(weights: Mapping[str, jax.Array], embeddings_BxE: jax.Array) -> Prediction:
+            mapping = InputMap(weights.get("input_map.kernel"), weights["input_map.bias"])
+            inputs_BxI = apply_map(mapping, embeddings_BxE)
+            logits_BxK, out = bottleneck(group(weights, "bottleneck"), inputs_BxI, tau=tau)
+            scale = self.logit_scale, self.logit_bias
+            return Prediction(
+                class_logits=logits_BxK,
+                concept_activations=out.concept_activations,
+                concept_logits=out.concept_logits,
+                concept_scores=concept_scores(embeddings_BxE, weights[CONCEPTS], *scale),
+                image_embeddings=embeddings_BxE,
+                classes=self.classes,
+                calibration=self.calibration,
+                trust=self.familiarity,
+            )
 
-        return forward
+        return read
 
     def predict_embeddings(self, embeddings_NxE: np.ndarray, batch_size: int = 1024) -> Prediction:
         """Predict from image embeddings.
@@ -161,8 +254,6 @@ class Model:
         Raises:
             UserError: rows of another width, or with NaN or infinity.
         """
-        # Once, and not with every batch.
-        arguments = jax.device_put((dict(self.params), self.input_map, self.concept_embeddings))
         rows = np.asarray(embeddings_NxE, np.float32)
         if rows.shape[1:] != self.concept_embeddings.shape[1:]:
             width = self.concept_embeddings.shape[1]
@@ -170,24 +261,20 @@ class Model:
         if not (finite_N := np.isfinite(rows).all(axis=1)).all():
             raise UserError(f"embeddings[{np.argmin(finite_N)}] holds NaN or infinity")
         size = min(batch_size, max(len(rows), 1))
-        parts = []
-        for start in range(0, max(len(rows), 1), size):
-            batch = rows[start : start + size]
-            padded = np.pad(batch, ((0, size - len(batch)), (0, 0)))
-            parts.append([np.asarray(x)[: len(batch)] for x in self._forward(*arguments, padded)])
-        logits, *concepts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        found = Prediction.of(logits, self.classes, *concepts, calibration=self.calibration)
-        if self.familiarity is None:
-            return found
-        return found._replace(distances=self.familiarity.distances(rows), trust=self.familiarity)
+        batches = (rows[start : start + size] for start in range(0, max(len(rows), 1), size))
+        read = functools.partial(self._read, self._own_weights)
+        return joined(in_batches(read, batches, size, self._mesh))
 
-    def predict(self, images: ImageLike | Iterable[ImageLike] | Features) -> Prediction:
+    def predict(
+        self, images: ImageLike | Iterable[ImageLike] | Features, batch_size: int = BATCH_SIZE
+    ) -> Prediction:
         """Predict from images.
 
         Args:
             images: whatever `DualEncoder.embed_images` takes: PIL pictures, paths, bytes, uint8
                 [N, H, W, 3] of NumPy or JAX, an `ImageSet`, or a single picture; or features by
                 this model's encoder.
+            batch_size: pictures a step, over all devices.
 
         Returns:
             A `Prediction` of N images; N is 1 for a single picture.
@@ -197,7 +284,14 @@ class Model:
         """
         if isinstance(images, Features):
             return self.predict_embeddings(images.as_array())
-        return self.predict_embeddings(self.loaded_encoder.embed_images(images))
+        pictures = as_batch(images)
+        if not len(pictures):
+            return self.predict_embeddings(np.zeros((0, self.concept_embeddings.shape[1])))
+        # One picture must not cost thirty-two.
+        batch_size = min(batch_size, 1 << (len(pictures) - 1).bit_length())
+        items = ((i, functools.partial(pictures.__getitem__, i)) for i in range(len(pictures)))
+        batches = map(_whole, read_batches(items, self.loaded_encoder.preprocess, batch_size))
+        return joined(found for _, found in batch_inference(self, batches, batch_size))
 
     def explain(
         self,
@@ -232,13 +326,44 @@ class Model:
             if name is not None and name not in self.classes:
                 raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
         picture = open_image(image)
-        prediction = self.predict(picture)
+        batch = PictureBatch((image,), self.loaded_encoder.preprocess(picture)[None])
+        _, prediction = next(batch_inference(self, [batch], 1))
+        found = self.explain_prediction(picture, batch.pixels[0], prediction, k, target, against)
+        if isinstance(image, str | PathLike):
+            folder = Path(image).resolve().parent.name
+            true = folder if true is None and folder in self.classes else true
+            found = found._replace(name=str(image))
+        found = found._replace(true=true, annotated=self._annotated(annotations or {}))
+        present = [part.phrase for part in found.contributions if part.present]
+        if not maps or not present:
+            return found
+        pairs = zip(present, self.concept_maps(picture, present), strict=True)
+        seen = Image.fromarray(batch.pixels[0])
+        shown = tuple((phrase, overlay(seen, where)) for phrase, where in pairs)
+        return found._replace(maps=shown)
+
+    def explain_prediction(
+        self,
+        picture: Image.Image,
+        pixels_SxSx3: np.ndarray,
+        prediction: Prediction,
+        k: int = 10,
+        target: str | None = None,
+        against: str | None = None,
+    ) -> Explanation:
+        """Why the model has said what it says about one image, as `explain` does.
+
+        Args:
+            picture: as it is shown.
+            pixels_SxSx3: what the encoder's `preprocess` made of it.
+            prediction: of this image alone.
+            k: as for `explain`, like `target` and `against`.
+
+        Raises:
+            UserError: `against` is the explained class.
+        """
         if against is not None and against == (target or prediction.labels[0]):
             raise UserError(f"{against!r} is the explained class: name another one to tell it from")
-        preprocess, name = self.loaded_encoder.preprocess, ""
-        if isinstance(image, str | PathLike):
-            folder, name = Path(image).resolve().parent.name, str(image)
-            true = folder if true is None and folder in self.classes else true
         found = explain_image(
             picture,
             prediction,
@@ -249,16 +374,11 @@ class Model:
             target=target,
             against=against,
         )
-        seen, whole = Image.fromarray(preprocess(picture)), preprocess.keeps_all(picture)
-        annotated = self._annotated(annotations or {})
-        found = found._replace(seen=seen, whole=whole, name=name, true=true, annotated=annotated)
-        found = found._replace(edits=tuple(map(str, self.edits)))
-        present = [part.phrase for part in found.contributions if part.present]
-        if not maps or not present:
-            return found
-        pairs = zip(present, self.concept_maps(picture, present), strict=True)
-        shown = tuple((phrase, overlay(seen, where)) for phrase, where in pairs)
-        return found._replace(maps=shown)
+        return found._replace(
+            seen=Image.fromarray(pixels_SxSx3),
+            whole=self.loaded_encoder.preprocess.keeps_all(picture),
+            edits=tuple(map(str, self.edits)),
+        )
 
     def intervene(
         self,
@@ -295,11 +415,9 @@ class Model:
         else:
             changed_NxD = correct(before, self.calibration, columns, values)
         logits = changed_NxD @ self.head.T + self.params.get("head.bias", 0.0)
-        concepts = changed_NxD, before.concept_logits, before.concept_scores
-        after = Prediction.of(
-            logits.astype(np.float32), self.classes, *concepts, calibration=self.calibration
+        return dataclasses.replace(
+            before, class_logits=logits.astype(np.float32), concept_activations=changed_NxD
         )
-        return after._replace(distances=before.distances, trust=before.trust)
 
     def concept_maps(
         self, image: ImageLike, phrases: Sequence[str], how: How = "occlusion"
@@ -356,6 +474,12 @@ class Model:
         `familiarity.safetensors`.
         """
         save_fields(self, folder)
+
+
+def _whole(batch: PictureBatch) -> PictureBatch:
+    if batch.skipped:
+        raise UserError(batch.skipped[0][1])
+    return batch
 
 
 def make_model(

@@ -1,7 +1,11 @@
 """What a model, or any fitted method, says about images."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
+import jax
 import numpy as np
 
 from jaxcbm.model.calibration import Calibration, log_probabilities
@@ -9,31 +13,45 @@ from jaxcbm.model.familiarity import Familiarity, caution
 from jaxcbm.model.prediction_sets import prediction_sets
 
 
-class Prediction(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Prediction:
     """What the model says about N images.
+
+    A pytree of arrays: functions that return one can be transformed by JAX. Class names and what
+    the numbers mean belong to its static structure. `class_logits` to `label_ids` can be read
+    inside of such functions; what follows is made of NumPy arrays outside of them.
 
     Attributes:
         class_logits: float32 [N, K].
         concept_activations: a, float32 [N, D].
         concept_logits: z, float32 [N, D].
         concept_scores: psi, the encoder's own scores, float32 [N, D].
-        label_ids: int32 [N].
-        labels: N class names.
+        image_embeddings: e(x), float32 [N, E], unit norm; None where nothing reads them.
+        classes: K names.
         calibration: what turns these numbers into probabilities; None where that was not learnt.
-        distances: of each image from train (`Familiarity.distances`), float32 [N]; None where the
-            model does not know.
-        trust: what validation tells of those distances and of probabilities; None like them.
+        trust: what validation tells of embeddings and of probabilities; None where the model does
+            not know.
     """
 
-    class_logits: np.ndarray
-    concept_activations: np.ndarray
-    concept_logits: np.ndarray
-    concept_scores: np.ndarray
-    label_ids: np.ndarray
-    labels: tuple[str, ...]
-    calibration: Calibration | None = None
-    distances: np.ndarray | None = None
-    trust: Familiarity | None = None
+    class_logits: Any
+    concept_activations: Any
+    concept_logits: Any
+    concept_scores: Any
+    image_embeddings: Any = None
+    classes: tuple[str, ...] = field(default=(), metadata={"static": True})
+    calibration: Calibration | None = field(default=None, metadata={"static": True})
+    trust: Familiarity | None = field(default=None, metadata={"static": True})
+
+    @property
+    def label_ids(self) -> Any:
+        """The class with the highest logit, int32 [N]."""
+        return self.class_logits.argmax(axis=-1).astype(np.int32)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """N class names."""
+        return tuple(self.classes[k] for k in self.label_ids.tolist())
 
     @property
     def temperature(self) -> float:
@@ -67,16 +85,19 @@ class Prediction(NamedTuple):
         activations count from 0.
         """
         if self.calibration is None:
-            return self.concept_activations.astype(np.float64)
-        return self.concept_activations - self.calibration.neutral
+            return np.asarray(self.concept_activations, np.float64)
+        return np.asarray(self.concept_activations, np.float64) - self.calibration.neutral
 
-    def select(self, rows: np.ndarray) -> "Prediction":
+    def select(self, rows: np.ndarray | slice) -> "Prediction":
         """What is said about the images at these positions."""
-        names = ("class_logits", "concept_activations", "concept_logits", "concept_scores")
-        taken = {name: getattr(self, name)[rows] for name in (*names, "label_ids")}
-        if self.distances is not None:
-            taken["distances"] = self.distances[rows]
-        return self._replace(**taken, labels=tuple(self.labels[row] for row in rows))
+        return jax.tree.map(lambda array: array[rows], self)
+
+    @cached_property
+    def distances(self) -> np.ndarray | None:
+        """Of each image from train (`Familiarity.distances`), float32 [N]; None if unknown."""
+        if self.trust is None or self.image_embeddings is None:
+            return None
+        return self.trust.distances(self.image_embeddings)
 
     @property
     def familiarity(self) -> np.ndarray:
@@ -123,13 +144,21 @@ class Prediction(NamedTuple):
         ('wren',)
         """
         none = np.zeros((len(class_logits), 0), np.float32)
-        label_ids = np.argmax(class_logits, axis=1).astype(np.int32)
         return cls(
             class_logits,
             none if concept_activations is None else concept_activations,
             none if concept_logits is None else concept_logits,
             none if concept_scores is None else concept_scores,
-            label_ids,
-            tuple(classes[i] for i in label_ids),
-            calibration,
+            classes=tuple(classes),
+            calibration=calibration,
         )
+
+
+def joined(parts: Iterable[Prediction]) -> Prediction:
+    """What one model says about the images of several parts, one part after the other.
+
+    >>> parts = [Prediction.of(np.eye(n, 2), ("owl", "wren")) for n in (2, 1)]
+    >>> joined(parts).labels
+    ('owl', 'wren', 'owl')
+    """
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)

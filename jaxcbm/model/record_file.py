@@ -1,5 +1,6 @@
 """Records of arrays beside a saved model, each a safetensors file of its own."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,9 +16,9 @@ Record = TypeVar("Record")
 
 
 def save_record(file: Path, record: Any) -> None:
-    """Write a NamedTuple of arrays and numbers, each field by its name."""
-    fields = {name: np.array(value, order="C") for name, value in record._asdict().items()}
-    save_file(fields, file)
+    """Write a dataclass of arrays and numbers, each field by its name."""
+    names = (field.name for field in dataclasses.fields(record))
+    save_file({name: np.array(getattr(record, name), order="C") for name in names}, file)
 
 
 def load_record(file: Path, kind: Callable[..., Record]) -> Record:

@@ -42,7 +42,7 @@ def calibrate(model: Model, train: Features, valid: Features, seed: int = 0) -> 
         train.as_array(),
         np.asarray(train.labels),
         valid.as_array(),
-        on_valid._replace(calibration=record).class_probabilities,
+        replace(on_valid, calibration=record).class_probabilities,
         np.asarray(valid.labels),
     )
     return replace(model, calibration=record, familiarity=familiarity)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from jaxcbm.data.decoding import try_decode
 from jaxcbm.data.image_source import ImageSource, UnreadableImage
 from jaxcbm.data.pipeline import map_ahead
 from jaxcbm.data.store.shards import Shard, read_shard, write_shard
 from jaxcbm.encoders.dual_encoder import DualEncoder
-from jaxcbm.encoders.image.open import open_image
 from jaxcbm.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -69,11 +70,7 @@ class EncodingJob:
         """Pixels uint8 [S, S, 3] ready for the encoder, or the reason why there are none."""
         if index in self.lost:
             return self.lost[index]
-        try:
-            image = open_image(self.source.load(index))
-            result = self.encoder.preprocess.resize_and_crop(image)
-        except (UnreadableImage, UserError) as error:
-            result = str(error)
+        result = try_decode(partial(self.source.load, index), self.encoder.preprocess)
         try:
             digest = self.source.digest(index)
         except UnreadableImage as error:
