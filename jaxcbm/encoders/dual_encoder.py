@@ -225,10 +225,12 @@ class DualEncoder:
     def _operands(self) -> dict[str, jax.Array]:
         """The weights with the matrices in the compute type: cast once, not at every step."""
         dtype = jnp.dtype(self.dtype)
-        return {
-            name: array.astype(dtype) if name.endswith(".kernel") else array
-            for name, array in self.params.items()
-        }
+        # They may be asked for for the first time while a function is traced.
+        with jax.ensure_compile_time_eval():
+            return {
+                name: array.astype(dtype) if name.endswith(".kernel") else array
+                for name, array in self.params.items()
+            }
 
     @property
     def image_operands(self) -> dict[str, jax.Array]:

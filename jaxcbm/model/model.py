@@ -180,7 +180,9 @@ class Model:
         if self.input_map.kernel is not None:
             own["input_map.kernel"] = self.input_map.kernel
         own |= {"input_map.bias": self.input_map.bias, CONCEPTS: self.concept_embeddings}
-        return jax.device_put(own) if self._mesh is None else replicate(own, self._mesh)
+        # They may be asked for for the first time while a function is traced.
+        with jax.ensure_compile_time_eval():
+            return jax.device_put(own) if self._mesh is None else replicate(own, self._mesh)
 
     @property
     def _mesh(self) -> Mesh | None:

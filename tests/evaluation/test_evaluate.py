@@ -95,10 +95,11 @@ def test_nothing_that_test_is_measured_by_is_fitted_on_test(fitted, splits):
 def test_a_method_that_says_its_own_probabilities_is_measured_by_them(fitted, splits):
     record = module._calibration(
         fitted, splits.train, splits.valid, fitted.predict(splits.valid.as_array()), 0
-    )._replace(temperature=9.0, intercept=np.full(CONCEPTS, 50.0))
+    )
+    record = replace(record, temperature=9.0, intercept=np.full(CONCEPTS, 50.0))
 
     def predict(rows: np.ndarray) -> Prediction:
-        return fitted.predict(rows)._replace(calibration=record)
+        return replace(fitted.predict(rows), calibration=record)
 
     own, plain = (evaluate(x, splits).metrics for x in (fitted._replace(predict=predict), fitted))
     assert own["scaled_ece"] == plain["scaled_ece"] and own["temperature"] == plain["temperature"]

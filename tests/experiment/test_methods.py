@@ -1,5 +1,6 @@
 """What the rows of the table give their methods: annotations, descriptions, the path's settings."""
 
+from dataclasses import replace
 from typing import Any, cast
 from unittest.mock import ANY
 
@@ -90,7 +91,7 @@ def test_the_default_without_annotations_sees_none(monkeypatch):
 
     def remember(*what):
         seen.append(what)
-        return plain._replace(predict=lambda rows: plain.predict(rows)._replace(calibration=ANY))
+        return plain._replace(predict=lambda rows: replace(plain.predict(rows), calibration=ANY))
 
     monkeypatch.setattr(fit_ours, "fit_on", remember)
     row = METHODS[f"{DEFAULT}, no annotations"]

@@ -46,7 +46,7 @@ def test_what_is_set_is_exact_and_nothing_set_is_nothing_changed(seed, columns):
 @given(st.integers(0, 200))
 def test_concepts_that_are_as_frequent_in_every_class_carry_nothing(seed):
     prediction, record = problem(seed)
-    alike = record._replace(frequencies=np.full_like(record.frequencies, 0.3))
+    alike = dataclasses.replace(record, frequencies=np.full_like(record.frequencies, 0.3))
     found = correct(prediction, alike, np.array([1]), np.array([0.5]))
     others = np.delete(np.arange(CONCEPTS), 1)
     np.testing.assert_allclose(

@@ -18,15 +18,15 @@ def explanation(k=3, target=None, calibration=None, against=None):
     activations = np.array([[2.0, 1.0, 0.25, -4.0]], np.float32)
     bias = np.array([0.5, -0.25], np.float32)
     logits = activations @ head.T + bias
-    label = np.argmax(logits, axis=1).astype(np.int32)
     scores = np.array([[20.0, 22.0, 19.0, 21.0]], np.float32)
-    prediction = Prediction(logits, activations, activations, scores, label, ("wren",), calibration)
+    classes = ("owl", "wren")
+    prediction = Prediction.of(logits, classes, activations, activations, scores, calibration)
     return explain_image(
         Image.new("L", (8, 8)),
         prediction,
         head_KxD=head,
         phrases=("red <crown>", "long tail", "spots", "short bill"),
-        classes=("owl", "wren"),
+        classes=classes,
         k=k,
         target=target,
         against=against,
@@ -202,8 +202,8 @@ def test_the_page_shows_what_the_encoder_saw_and_the_uncropped_picture_where_the
 def test_the_runner_up_is_the_second_likeliest_whatever_is_explained_against_what(target):
     logits = np.array([[2.0, 1.0, -1.0]], np.float32)
     a = np.ones((1, 1), np.float32)
-    told = Prediction(logits, a, a, a, np.zeros(1, np.int32), ("wren",))
     classes, head = ("wren", "owl", "finch"), logits.T - 1
+    told = Prediction.of(logits, classes, a, a, a)
     shown = {"phrases": ["beak"], "classes": classes, "k": 1, "target": target}
     image = Image.new("L", (8, 8))
     other = "wren" if target == "finch" else "finch"

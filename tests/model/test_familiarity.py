@@ -129,7 +129,9 @@ def test_a_saved_model_knows_what_it_has_seen(tmp_path):
     model.save(tmp_path / "model")
     kept = load_model(tmp_path / "model")
     assert kept.familiarity is not None and model.familiarity is not None
-    for one, other in zip(kept.familiarity, model.familiarity, strict=True):
+    for one, other in zip(
+        vars(kept.familiarity).values(), vars(model.familiarity).values(), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
         assert type(one) is type(other)
     rows = np.concatenate([np.eye(3, 4), np.full((1, 4), 99.0)]).astype(np.float32)

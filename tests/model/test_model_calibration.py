@@ -1,5 +1,7 @@
 """What turns a model's numbers into probabilities and percentiles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,7 +73,7 @@ def test_percentiles_of_values_that_many_images_share():
 def test_a_prediction_reads_its_probabilities_from_the_record(fitted):
     rows, logits = activations(5, 6)[0], np.random.default_rng(0).normal(size=(5, 3))
     plain = Prediction.of(logits, ("a", "b", "c"), rows)
-    cold = plain._replace(calibration=fitted._replace(temperature=0.25))
+    cold = replace(plain, calibration=replace(fitted, temperature=0.25))
     expected = np.exp(4 * logits) / np.exp(4 * logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(cold.class_probabilities, expected)
     np.testing.assert_array_equal(cold.concept_probabilities, fitted.concept_probabilities(rows))

@@ -119,7 +119,9 @@ def test_a_calibration_comes_back_as_it_was_and_predicts(tmp_path):
     model.save(tmp_path / "model")
     kept = load_model(tmp_path / "model")
     assert kept.calibration is not None and model.calibration is not None
-    for one, other in zip(kept.calibration, model.calibration, strict=True):
+    for one, other in zip(
+        vars(kept.calibration).values(), vars(model.calibration).values(), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
         assert type(one) is type(other)
     rows = np.eye(3, 4, dtype=np.float32)

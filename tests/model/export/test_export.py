@@ -89,7 +89,8 @@ def test_the_program_says_what_the_model_says_for_any_batch(config, tiny_encoder
     model = make_model(tiny_encoder_folder, **config)
     rows = np.eye(2, len(PHRASES), dtype=np.float32)
     labels = np.arange(2)
-    record = fit_calibration(rows, labels, rows, np.eye(2, 3), labels)._replace(temperature=0.3)
+    record = fit_calibration(rows, labels, rows, np.eye(2, 3), labels)
+    record = replace(record, temperature=0.3)
     model = replace(model, calibration=record)
     model.save(tmp_path / "model")
     argv = ["-q", "export", f"--workdir={tmp_path / 'model'}", f"--output={tmp_path / 'out'}"]
