@@ -59,6 +59,21 @@ def add_workdir(
     parser.add_argument("--workdir", required=required, type=_local_folder, help=help, **options)
 
 
+def add_inference(parser: argparse.ArgumentParser, dtype: str, batch_size: str) -> None:
+    """The flags of a command that sends pictures through the encoder; what their defaults are."""
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help=f"type of the operands of the encoder's matrix products (default: {dtype})",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=count(1),
+        metavar="N",
+        help=f"pictures a step, over all devices (default: {batch_size})",
+    )
+
+
 def add_distributed(parser: argparse.ArgumentParser) -> None:
     """The flags that make several processes one run, for a command that can be asked to stop."""
     parser.set_defaults(computes=True)

@@ -3,7 +3,12 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_distributed, add_workdir
+from jaxcbm.commands.command import (
+    add_command,
+    add_distributed,
+    add_inference,
+    add_workdir,
+)
 
 
 def add(commands: Any) -> None:
@@ -21,6 +26,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="leave out what takes another fit: accuracy with random phrases",
     )
+    add_inference(parser, "as the run was trained", "64 a device")
     add_distributed(parser)
 
 
@@ -28,4 +34,10 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     """Evaluate, and print the table of test metrics."""
     from jaxcbm.experiment import evaluate
 
-    print(evaluate.table(evaluate.run(args.workdir, controls=not args.no_controls)))
+    found = evaluate.run(
+        args.workdir,
+        controls=not args.no_controls,
+        dtype=args.dtype,
+        batch_size=args.batch_size,
+    )
+    print(evaluate.table(found))

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_workdir, count, output_file
+from jaxcbm.commands.command import add_command, add_inference, add_workdir, count, output_file
 
 
 def add(commands: Any) -> None:
@@ -41,13 +41,16 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--maps", action="store_true", help="show where the concepts are (takes longer)"
     )
+    add_inference(parser, "float32", "32 a device, as far as there are so many")
 
 
 def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     """Explain, write the page or the picture, and say the class."""
     from jaxcbm.experiment.explain import explain
 
-    how = {name: getattr(args, name) for name in ("target", "against", "maps", "true")}
+    names = ("target", "against", "maps", "true", "batch_size")
+    how: dict[str, Any] = {name: getattr(args, name) for name in names}
+    how["dtype"] = args.dtype or "float32"
     found = explain(args.workdir, args.images, args.output, args.top, **how)
     if len(args.workdir) > 1:
         print(f"{'; '.join(each.verdict for each in found)}: {args.output}")

@@ -3,7 +3,13 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_config, add_distributed, output_file
+from jaxcbm.commands.command import (
+    add_command,
+    add_config,
+    add_distributed,
+    add_inference,
+    output_file,
+)
 
 
 def add(commands: Any) -> None:
@@ -26,6 +32,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--output", type=output_file(".json"), metavar="FILE", help="a .json file for the table"
     )
+    add_inference(parser, "config.encoder.dtype", "64 a device")
     add_distributed(parser)
 
 
@@ -33,4 +40,6 @@ def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
     """Search, and print the table."""
     from jaxcbm.experiment import search
 
-    print(search.table(search.run(config, args.template, args.output)))
+    changes = {"encoder.dtype": args.dtype} if args.dtype else None
+    found = search.run(config, args.template, args.output, changes, args.batch_size)
+    print(search.table(found))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxcbm.distributed.processes import is_distributed
 from jaxcbm.distributed.rules import ALL_RULES
 from jaxcbm.errors import UserError
 
@@ -41,6 +42,18 @@ def make_mesh(data: int = -1, model: int = 1, devices: Sequence | None = None) -
         axis_types=(AxisType.Auto, AxisType.Auto),
         devices=devices[: data * model],
     )
+
+
+def local_mesh() -> Mesh | None:
+    """All devices of this process along `data`, or None where that gains nothing.
+
+    Simulated devices share the cores of one; in a run of several processes they are used all the
+    same, as a rehearsal.
+    """
+    devices = jax.local_devices()
+    if len(devices) == 1 or not (is_distributed() or devices[0].platform != "cpu"):
+        return None
+    return make_mesh(devices=devices)
 
 
 def fit_spec(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:

@@ -26,12 +26,20 @@ from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.fit import fit
 
 
-def run(workdir: Path | str, *, controls: bool = True) -> dict[str, Any]:
+def run(
+    workdir: Path | str,
+    *,
+    controls: bool = True,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+) -> dict[str, Any]:
     """Evaluate the model of a work directory; writes metrics.json and the plots of a test split.
 
     Args:
         workdir: of a finished run.
         controls: as for `evaluate_model`.
+        dtype: of the encoder's matrix products, "float32" or "bfloat16"; None for the run's own.
+        batch_size: images a step of the encoder, over all devices; None for 64 a device.
 
     Returns:
         The content of metrics.json.
@@ -43,9 +51,9 @@ def run(workdir: Path | str, *, controls: bool = True) -> dict[str, Any]:
     settings = settings_of_run(workdir)
     if settings is None:
         raise UserError(f"no run in {workdir}: start one with `jaxcbm train --workdir={workdir}`")
-    experiment = read_experiment(settings)
+    experiment = read_experiment(settings, {"encoder.dtype": dtype} if dtype else None)
     model = load_model(workdir)
-    prepared = prepare(experiment, workdir, finetuned=model.finetuned)
+    prepared = prepare(experiment, workdir, finetuned=model.finetuned, batch_size=batch_size)
     return evaluate_model(model, experiment, prepared, workdir, controls=controls)
 
 
@@ -105,7 +113,11 @@ def evaluate_model(
             "test": len(test),
             "skipped": len({*test.skipped, *train.skipped}),
         },
-        "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
+        "encoder": {
+            "name": model.encoder_name,
+            "hash": model.encoder_hash,
+            "dtype": prepared.encoder.dtype,
+        },
         "concepts": {"count": len(model.concepts), "hash": model.concepts.content_hash},
         "hardware": {
             "platform": jax.default_backend(),

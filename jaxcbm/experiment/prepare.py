@@ -1,9 +1,9 @@
 """From an experiment's settings to encoder, phrases and the features of its splits."""
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from absl import logging
 
@@ -15,8 +15,8 @@ from jaxcbm.data.features import Features, Splits
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.data.store.feature_store import encode
-from jaxcbm.distributed.mesh import make_mesh
-from jaxcbm.distributed.processes import agree, is_distributed
+from jaxcbm.distributed.mesh import local_mesh
+from jaxcbm.distributed.processes import agree
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.finetuned import FinetunedWeights, apply_finetuned
 from jaxcbm.encoders.finetune.trainable import rules_of, trainable
@@ -113,6 +113,7 @@ def prepare(
     changes: Changes | None = None,
     *,
     fits: bool = False,
+    batch_size: int | None = None,
 ) -> Prepared:
     """Load the encoder and the data, encode once, split, and check that no image is in two splits.
 
@@ -123,6 +124,7 @@ def prepare(
         finetuned: what training has changed of the encoder; None takes it as it is.
         changes: path of a field -> its new value.
         fits: whether a bottleneck will be fitted; what no fit accepts then shows before encoding.
+        batch_size: images a step of the encoder, see `encode_here`.
 
     Raises:
         UserError: the same picture (by content hash) lies in two splits; the encoder has nothing
@@ -142,29 +144,34 @@ def prepare(
     encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     agree("their concepts", concepts.content_hash)
     store = as_path(experiment.features or Path(workdir or "") / "features")
-    train = encode_here(train_images, encoder, store)
-    test = None if test_images is None else encode_here(test_images, encoder, store)
+    encoded = partial(encode_here, encoder=encoder, store=store, batch_size=batch_size)
+    train = encoded(train_images)
+    test = None if test_images is None else encoded(test_images)
     splits = split(experiment.data, train, test)
     if workdir is not None:
         splits = settle_split(Path(workdir), experiment.data, splits)
     return Prepared(encoder, concepts, splits, test_images or train_images, train_images)
 
 
-def encode_here(images: ImageSet, encoder: DualEncoder, store: Path) -> Features:
+def encode_here(
+    images: ImageSet, encoder: DualEncoder, store: Path, batch_size: int | None = None
+) -> Features:
     """Embed images with every device of this process.
 
-    Simulated devices share the cores of one, so that spreading over them gains nothing; in a run
-    of several processes it is done all the same, as a rehearsal.
+    Args:
+        images: to embed.
+        encoder: on one device.
+        store: folder of feature stores.
+        batch_size: images a step, over all devices; None for 64 a device.
 
     Raises:
         UserError: the processes of the run have other weights.
     """
     agree("their encoder's weights", encoder.content_hash)
-    devices = jax.local_devices()
-    if len(devices) == 1 or not (is_distributed() or devices[0].platform != "cpu"):
-        return encode(images, encoder, store)
-    spread = encoder.on_mesh(make_mesh(devices=devices))
-    return encode(images, spread, store, batch_size=64 * len(devices))
+    mesh = local_mesh()
+    encoder = encoder if mesh is None else encoder.on_mesh(mesh)
+    devices = 1 if mesh is None else mesh.shape["data"]
+    return encode(images, encoder, store, batch_size=batch_size or 64 * devices)
 
 
 def split(data: DataConfig, train: Features, test: Features | None) -> Splits:

@@ -50,6 +50,7 @@ def run(
     templates: Sequence[str] | None = None,
     output: Path | str | None = None,
     changes: Changes | None = None,
+    batch_size: int | None = None,
 ) -> list[SearchScore]:
     """Classify the config's validation and test splits in every way; writes a JSON file if asked.
 
@@ -61,6 +62,7 @@ def run(
         templates: sentences with `{}` for the class name; None for `TEMPLATES`.
         output: a .json file.
         changes: path of a field -> its new value.
+        batch_size: images a step of the encoder, over all devices; None for 64 a device.
 
     Returns:
         Zero-shot first, then concept search.
@@ -76,7 +78,8 @@ def run(
         if process_count() > 1 and not experiment.features:
             raise UserError("give --config.features=FOLDER, which all processes share")
         features = experiment.features or folder
-        prepared = prepare(replace(experiment, features=features), None)
+        experiment = replace(experiment, features=features)
+        prepared = prepare(experiment, None, batch_size=batch_size)
         rows = search(prepared, templates)
     if output and is_main():
         write_json(output, _about(experiment, prepared, templates, rows))
@@ -170,7 +173,11 @@ def _about(
         "dataset": experiment.data.name,
         "protocol": experiment.data.protocol,
         "images": {name: len(part) for name, part in zip(names, prepared.splits, strict=True)},
-        "encoder": {"name": experiment.encoder.name, "hash": prepared.encoder.content_hash},
+        "encoder": {
+            "name": experiment.encoder.name,
+            "hash": prepared.encoder.content_hash,
+            "dtype": prepared.encoder.dtype,
+        },
         "concepts": {"count": len(prepared.concepts), "hash": prepared.concepts.content_hash},
         "templates": list(templates),
         "hardware": {"platform": jax.default_backend(), "devices": jax.device_count()},

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 from absl import logging
 
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
     from jaxcbm.model.model import Model
 
 Picture = ImageLike | Callable[[], ImageLike]
-# Pictures a step on each device; a larger size is tried while it is faster by so much.
+# Pictures a step on each device.
 BATCH_SIZE = 32
-_SIZES, _FASTER = (8, 16, 32, 64, 128, 256, 512), 1.05
+# Sizes that are tried on each device, from so many pictures on, while one is so much faster.
+_SIZES, _MANY, _FASTER = (16, 32, 64, 128, 256, 512), 10_000, 1.05
 
 
 class PictureBatch(NamedTuple):
@@ -106,37 +106,43 @@ def batch_inference(
         yield waiting.pop(0), found
 
 
-def fastest_batch_size(model: "Model", pixels: np.ndarray) -> int:
-    """The number of pictures a step with which a model is fastest here and now.
+def choose_batch_size(model: "Model", pictures: int | None = None) -> int:
+    """Pictures a step, over all devices: what is fastest here and now, where there are many.
 
-    Sizes are doubled while that makes it faster by a twentieth; every one is compiled.
+    Sizes are doubled while that makes the model faster by a twentieth; each is compiled, and seen
+    on noise. For less than 10,000 pictures that would take longer than it saves.
 
     Args:
         model: on one device or on a mesh.
-        pixels: uint8 [n, S, S, 3]; pictures are repeated where there are too few.
+        pictures: how many will come; None where only reading tells.
     """
     mesh = model.loaded_encoder.mesh
     devices = 1 if mesh is None else mesh.shape["data"]
-    best, best_rate, told = devices, 0.0, []
+    if pictures is not None and pictures < _MANY:
+        # One picture must not cost thirty-two.
+        each = 1 << (max(-(-pictures // devices), 1) - 1).bit_length()
+        return devices * min(each, BATCH_SIZE)
+    rates: dict[int, float] = {}
+    best = devices
     for size in (devices * each for each in _SIZES):
-        rows = np.resize(pixels, (size, *pixels.shape[1:]))
-        rate = size / _seconds(model, rows)
-        told.append(f"{size}: {rate:.4g}")
-        if rate < _FASTER * best_rate:
+        rates[size] = size / _seconds(model, size)
+        if rates[size] < _FASTER * rates.get(best, 0.0):
             break
-        best, best_rate = size, rate
-    logging.info("batch size %d (pictures a second by size: %s)", best, ", ".join(told))
+        best = size
+    said = ", ".join(f"{size}: {rate:.4g}" for size, rate in rates.items())
+    logging.info("batch size %d, by measured pictures a second (%s)", best, said)
     return best
 
 
-def _seconds(model: "Model", pixels: np.ndarray) -> float:
-    """How long one batch takes once it is compiled, the better of two."""
+def _seconds(model: "Model", size: int) -> float:
+    """How long one batch takes once it is compiled."""
+    shape = model.loaded_encoder.image_size, model.loaded_encoder.image_size, 3
+    noise = np.random.default_rng(0).integers(0, 256, (size, *shape), np.uint8)
 
     def run() -> float:
         start = time.perf_counter()
-        batches = iter([PictureBatch((), pixels)])
-        jax.block_until_ready([found for _, found in batch_inference(model, batches, len(pixels))])
+        next(batch_inference(model, [PictureBatch((), noise)], size))
         return time.perf_counter() - start
 
     run()
-    return min(run(), run())
+    return run()

@@ -30,9 +30,9 @@ from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.batch_inference import (
-    BATCH_SIZE,
     PictureBatch,
     batch_inference,
+    choose_batch_size,
     read_batches,
 )
 from jaxcbm.model.calibration import Calibration
@@ -268,7 +268,7 @@ class Model:
         return joined(in_batches(read, batches, size, self._mesh))
 
     def predict(
-        self, images: ImageLike | Iterable[ImageLike] | Features, batch_size: int = BATCH_SIZE
+        self, images: ImageLike | Iterable[ImageLike] | Features, batch_size: int | None = None
     ) -> Prediction:
         """Predict from images.
 
@@ -276,7 +276,7 @@ class Model:
             images: whatever `DualEncoder.embed_images` takes: PIL pictures, paths, bytes, uint8
                 [N, H, W, 3] of NumPy or JAX, an `ImageSet`, or a single picture; or features by
                 this model's encoder.
-            batch_size: pictures a step, over all devices.
+            batch_size: pictures a step, over all devices; None: see `choose_batch_size`.
 
         Returns:
             A `Prediction` of N images; N is 1 for a single picture.
@@ -289,8 +289,7 @@ class Model:
         pictures = as_batch(images)
         if not len(pictures):
             return self.predict_embeddings(np.zeros((0, self.concept_embeddings.shape[1])))
-        # One picture must not cost thirty-two.
-        batch_size = min(batch_size, 1 << (len(pictures) - 1).bit_length())
+        batch_size = batch_size or choose_batch_size(self, len(pictures))
         items = ((i, functools.partial(pictures.__getitem__, i)) for i in range(len(pictures)))
         batches = map(_whole, read_batches(items, self.loaded_encoder.preprocess, batch_size))
         return joined(found for _, found in batch_inference(self, batches, batch_size))
@@ -322,11 +321,7 @@ class Model:
         Raises:
             UserError: no such class, twice the same, no readable picture, or k below 1.
         """
-        if k < 1:
-            raise UserError(f"k={k}: show at least 1 contribution")
-        for name in (target, against):
-            if name is not None and name not in self.classes:
-                raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
+        self._check_asked(k, target, against)
         picture = open_image(image)
         batch = PictureBatch((image,), self.loaded_encoder.preprocess(picture)[None])
         _, prediction = next(batch_inference(self, [batch], 1))
@@ -362,8 +357,9 @@ class Model:
             k: as for `explain`, like `target` and `against`.
 
         Raises:
-            UserError: `against` is the explained class.
+            UserError: no such class, twice the same, or k below 1.
         """
+        self._check_asked(k, target, against)
         if against is not None and against == (target or prediction.labels[0]):
             raise UserError(f"{against!r} is the explained class: name another one to tell it from")
         found = explain_image(
@@ -453,6 +449,13 @@ class Model:
             encoder.preprocess(image),
             lambda pixels: logits(encoder.embed_pixels(pixels)),
         )
+
+    def _check_asked(self, k: int, target: str | None, against: str | None) -> None:
+        if k < 1:
+            raise UserError(f"k={k}: show at least 1 contribution")
+        for name in (target, against):
+            if name is not None and name not in self.classes:
+                raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
 
     def _annotated(self, annotations: Mapping[str, float]) -> dict[str, bool]:
         """Concept -> whether annotations say that it is there, where they say something."""

@@ -1,6 +1,6 @@
 """What a model, or any fitted method, says about images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -88,9 +88,9 @@ class Prediction:
             return np.asarray(self.concept_activations, np.float64)
         return np.asarray(self.concept_activations, np.float64) - self.calibration.neutral
 
-    def select(self, rows: np.ndarray | slice) -> "Prediction":
+    def select(self, rows: Sequence[int] | np.ndarray) -> "Prediction":
         """What is said about the images at these positions."""
-        return jax.tree.map(lambda array: array[rows], self)
+        return jax.tree.map(lambda array: array[np.asarray(rows)], self)
 
     @cached_property
     def distances(self) -> np.ndarray | None:
