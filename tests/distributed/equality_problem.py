@@ -9,6 +9,7 @@ from unittest import mock
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.search import concept_search
@@ -19,6 +20,9 @@ from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch, place_rows, replicate
 from jaxcbm.distributed.preemption import Preempted
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.model.batch_inference import batch_inference, read_batches
+from jaxcbm.model.prediction import joined
+from jaxcbm.model.random_model import random_model
 from jaxcbm.model.texts import embed_words
 from jaxcbm.training.config import FitConfig, MeshConfig, SparseHeadConfig, TrainingConfig
 from jaxcbm.training.finetune.fit import finetune_splits
@@ -140,6 +144,18 @@ def searched(mesh: MeshConfig) -> Flat:
         )[:IMAGES]
         for similarity, normalize in (("cosine", "none"), ("cubed", "columns"))
     }
+
+
+def predicted(folder: Path, mesh: Mesh | None, first: int = 0, last: int = IMAGES) -> Flat:
+    """`batch_inference` on some of the pictures, through the image tower and all that follows."""
+    model = random_model(load_encoder(folder)).on(mesh)
+    noise = np.random.default_rng(5).integers(0, 256, (IMAGES, 20, 24, 3), np.uint8)
+    pictures = enumerate(noise[first:last], start=first)
+    batches = read_batches(pictures, model.loaded_encoder.preprocess, BATCH)
+    found = list(batch_inference(model, batches, BATCH))
+    names = [name for batch, _ in found for name in batch.names]
+    said = joined(prediction for _, prediction in found)
+    return {"names": np.array(names), "labels": said.label_ids, "logits": said.class_logits}
 
 
 def finetuned(mesh: MeshConfig, folder: Path, workdir: Path) -> Flat:

@@ -109,6 +109,14 @@ def test_two_processes_compute_what_one_device_does(pair, solve, name):
 
 
 @pytest.mark.slow
+def test_two_processes_predict_their_shares_as_one_device_does_all(pair, tiny_encoder_folder):
+    alone = problem.predicted(tiny_encoder_folder, None)
+    assert alone["names"].tolist() == list(range(problem.IMAGES))
+    parts = [dict(np.load(pair[0] / f"predicted{i}.npz")) for i in range(2)]
+    same({name: np.concatenate([part[name] for part in parts]) for name in alone}, alone)
+
+
+@pytest.mark.slow
 def test_both_processes_have_the_whole_result_to_the_bit(pair):
     first, second = pair[1]
     assert first.keys() == second.keys() == IN_TWO_PROCESSES.keys()
