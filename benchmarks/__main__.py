@@ -33,9 +33,10 @@ MODULES = (
     "benchmarks.encoding",
     "benchmarks.encoding_families",
     "benchmarks.decoding",
+    "benchmarks.inference",
     "benchmarks.ten_epochs",
 )
-WITHOUT_TORCH = ("benchmarks.decoding",)
+WITHOUT_TORCH = ("benchmarks.decoding", "benchmarks.inference")
 # The rows whose contenders can be moved to a GPU.
 ON_A_GPU = ("benchmarks.training", "benchmarks.sweep", "benchmarks.search", "benchmarks.encoding")
 

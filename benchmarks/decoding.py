@@ -23,8 +23,8 @@ def rows(quick: bool) -> list[Row]:
     """One row."""
     count = 8 if quick else 256
     contenders = [
-        Contender(ONE, partial(_decode, count, 1), count),
-        Contender(EVERY, partial(_decode, count, threads()), count),
+        Contender(ONE, partial(decode_files, count, 1), count),
+        Contender(EVERY, partial(decode_files, count, threads()), count),
     ]
     return [
         Row(
@@ -42,20 +42,25 @@ def rows(quick: bool) -> list[Row]:
     ]
 
 
-def _decode(count: int, workers: int) -> Work:
+def decode_files(count: int, workers: int, preprocess: Preprocess | None = None) -> Work:
     """Decode every file of a folder that lasts as long as the function."""
-    folder = tempfile.TemporaryDirectory()
-    paths = tuple(Path(folder.name) / f"{i}.jpg" for i in range(count))
-    for i, path in enumerate(paths):
-        _picture(i).save(path, quality=90)
-    source, preprocess = FileImages(paths, Path(folder.name)), Preprocess.square(SIDE)
+    folder, preprocess = tempfile.TemporaryDirectory(), preprocess or Preprocess.square(SIDE)
+    source = FileImages(write_files(Path(folder.name), count), Path(folder.name))
 
     def work(_: object = folder) -> None:
         decode = partial(decode_row, source, preprocess)
         for pixels in map_ahead(decode, range(count), threads=workers, window=4 * workers):
-            assert pixels.shape == (SIDE, SIDE, 3)
+            assert pixels.shape[:2] == preprocess.output_size
 
     return work
+
+
+def write_files(folder: Path, count: int) -> tuple[Path, ...]:
+    """JPEG files that pack about as photographs do."""
+    paths = tuple(folder / f"{i}.jpg" for i in range(count))
+    for i, path in enumerate(paths):
+        _picture(i).save(path, quality=90)
+    return paths
 
 
 def _picture(seed: int) -> Image.Image:
