@@ -8,6 +8,8 @@ import pytest
 from command_line import fails
 
 from jaxcbm.cli import main
+from jaxcbm.encoders.image.preprocess import Preprocess
+from jaxcbm.experiment.explain import explain
 from jaxcbm.model.model import load_model
 
 
@@ -50,6 +52,43 @@ def test_a_folder_becomes_a_gallery_that_names_true_classes(
     right = sum(file.parent.name == label for file, label in zip(files, found.labels, strict=True))
     assert f"{right} of 35 predictions are right" in page
     assert page.count(", right)</h4>") == right and page.count(", wrong)</h4>") == 35 - right
+
+
+def test_a_gallery_says_of_each_picture_what_it_says_of_one_and_reads_each_once(
+    trained, picture_folder, tmp_path, monkeypatch
+):
+    made = []
+    crop = Preprocess.resize_and_crop
+    monkeypatch.setattr(
+        Preprocess, "resize_and_crop", lambda self, image: made.append(1) or crop(self, image)
+    )
+    page = tmp_path / "gallery.html"
+    found = explain(trained, str(picture_folder), page, top=3, batch_size=5)
+    assert len(made) == len(found) == 36
+    files = sorted(picture_folder.glob("*/*.png"))
+    for file, each in list(zip(files, found, strict=True))[::7]:
+        alone = load_model(trained).explain(file, k=3)
+        assert (each.name, each.true, each.predicted) == (str(file), alone.true, alone.predicted)
+        assert [part.phrase for part in each.contributions] == [
+            part.phrase for part in alone.contributions
+        ]
+        assert each.logit == pytest.approx(alone.logit, rel=1e-5, abs=1e-5)
+        assert each.seen.tobytes() == alone.seen.tobytes() and each.image.size == (24, 20)
+    rounded = explain(trained, str(picture_folder), page, top=3, dtype="bfloat16")
+    off = max(abs(a.logit - b.logit) for a, b in zip(found, rounded, strict=True))
+    assert 0.0 < off < 0.5
+
+
+def test_evaluate_says_what_type_it_computed_in(trained):
+    argv = ["-q", "evaluate", f"--workdir={trained}", "--no-controls"]
+    assert main([*argv, "--dtype=bfloat16", "--batch-size=7"]) == 0
+    narrow = json.loads((trained / "metrics.json").read_text())
+    assert main(argv) == 0
+    own = json.loads((trained / "metrics.json").read_text())
+    assert narrow["encoder"]["dtype"] == "bfloat16" and own["encoder"]["dtype"] == "float32"
+    assert narrow["test"]["images"] == own["test"]["images"]
+    stores = (json.loads(path.read_text()) for path in trained.glob("features/*/manifest.json"))
+    assert {store["computed_as"] for store in stores} == {"bfloat16", "float32"}
 
 
 def test_a_gallery_takes_nothing_that_is_for_one_picture(trained, picture_folder, tmp_path, capsys):
