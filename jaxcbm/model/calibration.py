@@ -13,6 +13,9 @@ from jaxcbm.model.concept_values import presence_curves
 
 # Of 1 / T; a model that errs nowhere (or everywhere) on validation ends at one of them.
 _INVERSE_TEMPERATURES = (1e-3, 1e3)
+# Which concepts activations are of: int of their shape, or all.
+Columns = np.ndarray | slice
+_ALL = slice(None)
 # Percentiles are read between so many train quantiles.
 QUANTILES = 101
 
@@ -44,13 +47,21 @@ class Calibration:
     present: np.ndarray
     frequencies: np.ndarray
 
-    def concept_probabilities(self, activations_NxD: np.ndarray) -> np.ndarray:
-        """How likely each concept is to be there, float64 [N, D]; NaN where nothing tells."""
-        logits_NxD = self.slope * np.asarray(activations_NxD, np.float64) + self.intercept
+    def concept_probabilities(
+        self, activations_NxD: np.ndarray, columns: Columns = _ALL
+    ) -> np.ndarray:
+        """How likely each concept is to be there, float64 [N, D]; NaN where nothing tells.
+
+        Args:
+            activations_NxD: of images.
+            columns: which concepts these are, int [N, D]; all by default, here and below.
+        """
+        slope, intercept = self.slope[columns], self.intercept[columns]
+        logits_NxD = slope * np.asarray(activations_NxD, np.float64) + intercept
         return 0.5 + 0.5 * np.tanh(0.5 * logits_NxD)
 
-    def percentiles(self, activations_D: np.ndarray) -> np.ndarray:
-        """Share of train images whose activation of the same concept is lower, float64 [D].
+    def percentiles(self, activations_NxD: np.ndarray, columns: Columns = _ALL) -> np.ndarray:
+        """Share of train images whose activation of the same concept is lower, float64 [N, D].
 
         >>> few, labels = np.array([[0.0], [1.0], [1.0], [3.0]], np.float32), np.arange(4)
         >>> record = fit_calibration(few, labels, few, np.eye(4), labels)
@@ -58,13 +69,12 @@ class Calibration:
         [0.0, 0.83, 1.0]
         """
         last = len(self.quantiles) - 1
-        above_D = (self.quantiles < activations_D).sum(axis=0)
-        upper_D = np.clip(above_D, 1, last)
-        columns = np.arange(len(activations_D))
-        low_D, high_D = self.quantiles[upper_D - 1, columns], self.quantiles[upper_D, columns]
-        width_D = np.where(high_D > low_D, high_D - low_D, 1.0)
-        part_D = np.clip((activations_D - low_D) / width_D, 0.0, 1.0)
-        return np.where(above_D == 0, 0.0, (upper_D - 1 + part_D) / last)
+        above_NxD = np.sum([level[columns] < activations_NxD for level in self.quantiles], axis=0)
+        upper_NxD, places = np.clip(above_NxD, 1, last), np.arange(len(self.mean))[columns]
+        low_NxD, high_NxD = self.quantiles[upper_NxD - 1, places], self.quantiles[upper_NxD, places]
+        width_NxD = np.where(high_NxD > low_NxD, high_NxD - low_NxD, 1.0)
+        part_NxD = np.clip((activations_NxD - low_NxD) / width_NxD, 0.0, 1.0)
+        return np.where(above_NxD == 0, 0.0, (upper_NxD - 1 + part_NxD) / last)
 
     @property
     def neutral(self) -> np.ndarray:
@@ -79,14 +89,14 @@ class Calibration:
         even_D = np.clip(-self.intercept / slope_D, low_D, high_D)
         return np.where(np.isnan(even_D), self.mean, even_D)
 
-    def is_present(self, activations_NxD: np.ndarray) -> np.ndarray:
+    def is_present(self, activations_NxD: np.ndarray, columns: Columns = _ALL) -> np.ndarray:
         """Whether each concept counts as there, bool [N, D].
 
         It does where that is likelier than not; where nothing tells how likely it is, where the
         activation is above the train mean.
         """
-        probabilities_NxD = self.concept_probabilities(activations_NxD)
-        above_NxD = activations_NxD > self.mean
+        probabilities_NxD = self.concept_probabilities(activations_NxD, columns)
+        above_NxD = activations_NxD > self.mean[columns]
         return np.where(np.isnan(probabilities_NxD), above_NxD, probabilities_NxD > 0.5)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.smallest_change import Correction, smallest_change
+from jaxcbm.model.strongest import strongest
 from jaxcbm.model.wording import REST, chance, reason, said
 from jaxcbm.pages import bars, render
 
@@ -339,28 +340,19 @@ def contributions(
         phrases: of the D concepts.
         k: how many; those of 0 are left out.
     """
-    activations_D, calibration = prediction.concept_activations[0], prediction.calibration
-    if calibration is None:
-        present_D, percentiles_D = activations_D >= 0, np.full(len(activations_D), np.nan)
-    else:
-        present_D = calibration.is_present(activations_D)
-        percentiles_D = calibration.percentiles(activations_D)
-    probabilities_D = prediction.concept_probabilities[0]
-    values_D = weights_D * prediction.evidence[0]
-    ranked: list[int] = np.argsort(-np.abs(values_D)).tolist()
-    order = [d for d in ranked[:k] if values_D[d] != 0.0]
+    found = strongest(prediction, weights_D[None], k)
+    activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
     return tuple(
         Contribution(
             phrases[d],
-            float(values_D[d]),
+            value,
             float(weights_D[d]),
             float(activations_D[d]),
-            float(prediction.concept_scores[0, d]),
-            bool(present_D[d]),
-            float(probabilities_D[d]),
-            float(percentiles_D[d]),
+            float(psi_D[d]),
+            *told,
         )
-        for d in order
+        for d, value, *told in zip(*(part[0].tolist() for part in found), strict=True)
+        if value != 0.0
     )
 
 
