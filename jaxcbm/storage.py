@@ -36,7 +36,7 @@ def as_path(place: str | os.PathLike) -> Any:
         raise UserError(f"{text}: unknown kind of place; gs:// is known") from error
 
 
-def is_remote(path: os.PathLike) -> bool:
+def is_remote(path: str | os.PathLike) -> bool:
     """Whether a path lies in an object store.
 
     >>> is_remote(Path("runs"))

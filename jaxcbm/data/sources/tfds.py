@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.image_source import SequenceImages
 from jaxcbm.data.sources import class_names as names_of
 from jaxcbm.encoders.image.file import decode
 from jaxcbm.encoders.image.open import upright_rgb
@@ -101,6 +102,42 @@ def load_tfds(
     )
 
 
+def open_tfds_pictures(name: str, split: str) -> tuple[SequenceImages, str]:
+    """The pictures of a prepared dataset, without labels: its feature "image".
+
+    Args:
+        name: as for `load_tfds`; read from TFDS's own folder, or where TFDS_DATA_DIR says.
+        split: "train", "test", "train[:50%]", ...
+
+    Returns:
+        The pictures, and the dataset's name with its version and split.
+
+    Raises:
+        UserError: an unknown or unprepared dataset, or no such split or feature.
+    """
+    builder = _open_builder(name, None)
+    _check_feature(builder, name, "image")
+    records = _Pictures(_open_split(builder, name, split))
+    return SequenceImages(records, prefix=f"{name}/{split}"), f"{builder.info.full_name}/{split}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """The pictures of records, as they are stored.
+
+    Attributes:
+        records: gives a dict of features at each position.
+    """
+
+    records: Sequence[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.records[index]["image"]
+
+
 def _open_builder(name: str, data_dir: Path | str | None) -> Any:
     import tensorflow_datasets as tfds
 
@@ -150,15 +187,17 @@ def _open_split(builder: Any, name: str, split: str) -> Sequence[dict[str, Any]]
 
 
 def _check_features(builder: Any, name: str) -> None:
-    features = dict(builder.info.features.items())
-    for key in ("image", "label"):
-        if key not in features:
-            raise UserError(
-                f"dataset {name!r} has no feature {key!r}: it has {', '.join(features)}"
-            )
-    label = features["label"]
+    _check_feature(builder, name, "image")
+    _check_feature(builder, name, "label")
+    label = builder.info.features["label"]
     if tuple(label.shape or ()) != () or not np.issubdtype(np.dtype(label.np_dtype), np.integer):
         raise UserError(f"dataset {name!r}: feature 'label' is {label!r}, not one class an image")
+
+
+def _check_feature(builder: Any, name: str, key: str) -> None:
+    features = dict(builder.info.features.items())
+    if key not in features:
+        raise UserError(f"dataset {name!r} has no feature {key!r}: it has {', '.join(features)}")
 
 
 def _class_names(builder: Any, name: str, given: Sequence[str] | None) -> tuple[str, ...]:

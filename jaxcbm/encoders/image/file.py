@@ -6,12 +6,13 @@ pixels and passes over them are bounded, and with them the time and memory that 
 """
 
 import functools
-import io
 import os
 import stat
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
+
+from jaxcbm.storage import as_path, is_remote
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MAX_BYTES = 2**29
@@ -26,25 +27,38 @@ class UnreadableImage(Exception):
     """One image cannot be read; the reason is the message, and the run goes on without it."""
 
 
-def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open an ordinary file that is small enough to hold a picture.
+def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open an ordinary file, here or remote, that is small enough to hold a picture.
 
     Raises:
         UnreadableImage: a pipe, a device, more than `MAX_BYTES`, or no such file.
     """
-    try:
-        # A pipe would otherwise wait for somebody to write into it.
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError) as error:
-        raise UnreadableImage(reason(error)) from error
-    file = os.fdopen(number, "rb") if stat.S_ISREG(os.fstat(number).st_mode) else None
-    if file is None:
-        os.close(number)
-        raise UnreadableImage("not an ordinary file")
-    if os.fstat(number).st_size > MAX_BYTES:
+    file, size = open_ordinary(path)
+    if size > MAX_BYTES:
         file.close()
         raise UnreadableImage(f"larger than {MAX_BYTES >> 20} MiB")
     return file
+
+
+def open_ordinary(path: str | os.PathLike[str]) -> tuple[IO[bytes], int]:
+    """Open an ordinary file of any size, here or remote; returns it and its size in bytes.
+
+    Raises:
+        UnreadableImage: a pipe, a device, or no such file.
+    """
+    try:
+        if is_remote(path):
+            remote = as_path(path)
+            return remote.open("rb"), remote.stat().length
+        # A pipe would otherwise wait for somebody to write into it.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (ImportError, OSError, ValueError) as error:
+        raise UnreadableImage(reason(error)) from error
+    told = os.fstat(number)
+    if not stat.S_ISREG(told.st_mode):
+        os.close(number)
+        raise UnreadableImage("not an ordinary file")
+    return os.fdopen(number, "rb"), told.st_size
 
 
 def decode(file: IO[bytes]) -> Image.Image:
