@@ -10,9 +10,9 @@ from PIL import Image
 from jaxcbm.atomic import atomic_file
 from jaxcbm.data.image_source import FileImages, UnreadableImage, as_utf8
 from jaxcbm.data.progress import ProgressLine
+from jaxcbm.data.sources.pictures import find_files
 from jaxcbm.distributed.mesh import local_mesh
 from jaxcbm.errors import UserError
-from jaxcbm.experiment.predict import find_images
 from jaxcbm.model.batch_inference import batch_inference, choose_batch_size, read_batches
 from jaxcbm.model.explanation import Explanation, gallery, save_comparison
 from jaxcbm.model.model import Model, load_model
@@ -53,7 +53,7 @@ def explain(
         UserError: no model, no such class, no readable picture, or what is for one picture alone
             in a gallery.
     """
-    output, files = Path(output), find_images(images)
+    output, files = Path(output), find_files(images)
     alone = len(files) == 1 or output.suffix == ".png"
     if not alone and (against or maps or true):
         raise UserError(

@@ -1,160 +1,291 @@
-"""Labels and concepts for a folder or a glob of pictures, as a table."""
+"""Labels and concepts for any number of pictures, as a table in one file or in a folder."""
 
-import csv
-import glob
+import contextlib
+import itertools
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from absl import logging
-from PIL import Image
 
 from jaxcbm.atomic import atomic_file
-from jaxcbm.csv_text import as_cell
-from jaxcbm.data.image_source import FileImages, UnreadableImage
-from jaxcbm.data.sources.folder import IMAGE_SUFFIXES, find_pictures
+from jaxcbm.data.progress import ProgressLine
+from jaxcbm.data.sources.pictures import PictureSource, open_pictures
+from jaxcbm.data.sources.tar_shards import NamedPicture
+from jaxcbm.data.store.joint_progress import JointProgress
+from jaxcbm.distributed import preemption, processes
+from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.errors import UserError
-from jaxcbm.extras import import_extra
-from jaxcbm.model.explanation import contributions
+from jaxcbm.experiment.prediction_folder import (
+    PredictionFolder,
+    Settings,
+    model_hash,
+    picture_hashes,
+)
+from jaxcbm.experiment.prediction_table import Format, PredictionTable, check, writing
+from jaxcbm.model.batch_inference import BATCH_SIZE, PictureBatch, batch_inference, read_batches
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.model.prediction import Prediction
+from jaxcbm.storage import as_path, write_whole
 
-BATCH = 256
+FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
+SHARD_ROWS = 10_000
+# Skipped pictures that are told of one by one; the file beside the output has all.
+_TOLD = 20
 
 
-def predict(workdir: Path | str, images: str, output: Path | str, top: int = 5) -> int:
-    """Predict every picture; unreadable ones are skipped, counted and listed.
+class Predicted(NamedTuple):
+    """What became of all pictures.
+
+    Attributes:
+        rows: how many were predicted.
+        skipped: name and reason of those that could not be read.
+    """
+
+    rows: int
+    skipped: tuple[tuple[str, ...], ...]
+
+
+def predict(
+    workdir: Path | str,
+    images: str,
+    output: Path | str,
+    top: int = 5,
+    *,
+    format: Format | None = None,
+    shard_rows: int = SHARD_ROWS,
+    arrays: Sequence[str] = (),
+    batch_size: int = BATCH_SIZE,
+    dtype: str = "float32",
+) -> Predicted:
+    """Predict every picture; unreadable ones are skipped, counted and listed beside the output.
 
     Args:
         workdir: of a finished run, or an exported folder.
-        images: a folder (searched recursively), a file, or a glob.
-        output: .csv, .jsonl or .parquet.
+        images: see `jaxcbm.data.sources.pictures.open_pictures`.
+        output: a file (.csv, .jsonl or .parquet), or a folder, which gets a file for every
+            `shard_rows` pictures or every tar file; a folder may be on gs://, and the same call
+            goes on where it was stopped. Several processes of a run share the files of a folder.
         top: strongest contributions to report for each picture.
-
-    Returns:
-        How many pictures were predicted.
+        format: of the files of a folder; Parquet by default.
+        shard_rows: pictures a file of a folder.
+        arrays: what else a row has: `activations`, `embeddings`.
+        batch_size: pictures a step, over all devices of this process.
+        dtype: of the encoder's matrix products, "float32" or "bfloat16".
 
     Raises:
-        UserError: no model, no readable pictures, or a format that cannot be written.
+        Preempted: asked to stop, after a file of a folder.
+        UserError: no model, no readable pictures, a format that cannot be written, or a folder
+            that was begun with something else.
     """
-    output = Path(output)
-    write = _writer(output)
+    single, kind = single_file(output), _format(output, format)
+    check(kind, arrays)
     model = load_model(workdir)
-    files = find_images(images)
-    rows = list(predict_files(model, files, top))
-    if not rows:
-        raise UserError(f"--images={images}: none of the {len(files)} pictures can be read")
-    with atomic_file(output) as temporary:
-        write(temporary, rows)
-    return len(rows)
+    if len(local := jax.local_devices()) > 1 or dtype != "float32":
+        mesh = make_mesh(devices=local) if len(local) > 1 else None
+        model = model.on(mesh, dtype)
+    source, table = open_pictures(images, shard_rows), PredictionTable.of(model, top, arrays)
+    if single:
+        return _into_file(Path(output), kind, table, source, batch_size)
+    names, contents = picture_hashes(source)
+    how = (len(source.parts), kind, top, table.arrays, shard_rows, batch_size, dtype)
+    settings = Settings(model_hash(model), names, contents, *how)
+    return _into_folder(PredictionFolder(as_path(str(output)), settings), table, source)
 
 
-def find_images(pattern: str) -> list[Path]:
-    """Picture files under a folder, or matching a glob, in sorted order.
+def single_file(output: Path | str) -> bool:
+    """Whether an output is one file: by its extension, where there is no folder of that name."""
+    path = Path(output)
+    known = path.suffix.removeprefix(".") in FORMATS and not str(output).endswith("/")
+    return known and "://" not in str(output) and not path.is_dir()
 
-    What is there by that very name is meant, whatever brackets or stars it has.
+
+def _format(output: Path | str, format: Format | None) -> Format:
+    if not single_file(output):
+        return format or "parquet"
+    own: Any = Path(output).suffix.removeprefix(".")
+    if format not in (None, own):
+        raise UserError(f"--output={output} is no {format}: leave --format out, or name a folder")
+    return own
+
+
+def _into_file(
+    output: Path, kind: Format, table: PredictionTable, source: PictureSource, batch_size: int
+) -> Predicted:
+    if processes.process_count() > 1:
+        raise UserError(f"--output={output}: several processes write a folder, and not one file")
+    every = itertools.chain.from_iterable(part.read() for part in source.parts)
+    results, progress = _predicted(table.model, [every], batch_size), _Progress(source, 0, 0)
+    with contextlib.closing(results), progress, atomic_file(output) as temporary:
+        made = _write(temporary, kind, table, results, progress)
+        if not made.rows:
+            raise _nothing(made)
+    _list_skipped(output, made.skipped)
+    return made
+
+
+def _into_folder(
+    folder: PredictionFolder, table: PredictionTable, source: PictureSource
+) -> Predicted:
+    with folder.held():
+        return _finish_folder(folder, table, source)
+
+
+def _finish_folder(
+    folder: PredictionFolder, table: PredictionTable, source: PictureSource
+) -> Predicted:
+    how, parts = folder.settings, source.parts
+    mine = range(processes.process_index(), len(parts), processes.process_count())
+    found = {number: folder.finished(number) for number in mine}
+    missing = [number for number, record in found.items() if record is None]
+    whole = [record for record in found.values() if record is not None]
+    pictures = sum(record.rows + len(record.skipped) for record in whole)
+    results = _predicted(table.model, (parts[n].read() for n in missing), how.batch_size)
+    stopped = False
+    with contextlib.closing(results), _Progress(source, len(whole), pictures) as progress:
+        for number in missing:
+            with folder.writing(number) as (temporary, told):
+                told += _write(temporary, how.format, table, results, progress)
+            progress.part()
+            if stopped := preemption.notified() and number != missing[-1]:
+                break
+        # Also the moment from which all files are there for everybody.
+        said = processes.exchange("predicted", "stopped" if stopped else "done")
+    if "stopped" in said:
+        raise preemption.Preempted("the end of a file")
+    records = [folder.finished(number, verify=False) for number in range(len(parts))]
+    if None in records:
+        raise UserError(f"{folder.place} changes while it is written: run the command again")
+    whole = [record for record in records if record is not None]
+    made = Predicted(sum(r.rows for r in whole), tuple(pair for r in whole for pair in r.skipped))
+    if not made.rows:
+        raise _nothing(made)
+    if processes.is_main():
+        _list_skipped(folder.place, made.skipped)
+    return made
+
+
+class _Result(NamedTuple):
+    """One batch, and whether it is the last of its group of pictures."""
+
+    batch: PictureBatch
+    prediction: Prediction
+    last: bool
+
+
+def _predicted(
+    model: Model, groups: Iterable[Iterable[NamedPicture]], batch_size: int
+) -> Generator[_Result, None, None]:
+    """What the model says of groups of pictures, in order.
+
+    No batch reaches over the end of a group, so that what is said of a group does not depend on
+    which others are predicted in the same run. Each group ends with a batch, perhaps an empty one.
     """
-    path = Path(pattern)
-    if path.is_dir():
-        files = find_pictures(path)
-    elif os.path.lexists(path):
-        files = [path]
-    else:
-        matched = map(Path, glob.glob(pattern, recursive=True))
-        files = sorted(file for file in matched if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"--images={pattern}: no pictures there ({kinds})")
-    return files
+    ends: deque[bool] = deque()
+    preprocess, size = model.loaded_encoder.preprocess, model.loaded_encoder.image_size
+    none = PictureBatch((), np.zeros((0, size, size, 3), np.uint8))
+
+    def batches() -> Iterator[PictureBatch]:
+        for group in groups:
+            before: PictureBatch | None = None
+            for batch in read_batches(group, preprocess, batch_size):
+                if before is not None:
+                    ends.append(False)
+                    yield before
+                before = batch
+            ends.append(True)
+            yield none if before is None else before
+
+    for batch, prediction in batch_inference(model, batches(), batch_size):
+        yield _Result(batch, prediction, ends.popleft())
 
 
-def predict_files(model: Model, files: Sequence[Path], top: int) -> Iterator[dict[str, Any]]:
-    """One row a picture: file, label, probability, and the strongest contributions.
+def _write(
+    path: Path,
+    kind: Format,
+    table: PredictionTable,
+    results: Iterator[_Result],
+    progress: "_Progress",
+) -> Predicted:
+    """Write the rows of the next group of pictures."""
+    rows, skipped = 0, []
+    with writing(path, kind, table) as write:
+        for batch, prediction, last in results:
+            if batch.names:
+                write(table.columns(batch.names, prediction))
+            rows += len(batch.names)
+            skipped += batch.skipped
+            progress.pictures(len(batch.names), batch.skipped)
+            if last:
+                break
+    return Predicted(rows, tuple(skipped))
 
-    `concepts` has their values by how they are said ("no waistband"), `reasons` the whole wording.
+
+class _Progress:
+    """How far it is: in pictures, or where nobody knows how many there are, in files of them.
+
+    Args:
+        source: what is predicted.
+        parts: how many parts of it were done before.
+        pictures: how many pictures that were.
     """
-    source = FileImages(tuple(files), root=Path())
-    for start in range(0, len(files), BATCH):
-        pictures: list[Image.Image] = []
-        names: list[str] = []
-        for index in range(start, min(start + BATCH, len(files))):
-            try:
-                pictures.append(source.load(index))
-                names.append(source.name(index))
-            except UnreadableImage as error:
-                logging.warning("skipped %s: %s", source.name(index), error)
-        if pictures:
-            yield from _rows(model, names, model.predict(pictures), top)
+
+    def __init__(self, source: PictureSource, parts: int, pictures: int):
+        counts = [part.count for part in source.parts]
+        self._counted, self._parts, self._pictures = None not in counts, parts, pictures
+        self._total = sum(filter(None, counts)) if self._counted else len(counts)
+        self._line = ProgressLine("predict", "pictures" if self._counted else "tar files")
+        self._joint = JointProgress(self._tell, self._total, self._done)
+        self._told = 0
+
+    def __enter__(self) -> "_Progress":
+        self._joint.__enter__()
+        self._say()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._joint.__exit__(*error)
+
+    def pictures(self, count: int, skipped: Sequence[tuple[str, str]]) -> None:
+        """So many more are predicted, and these are skipped."""
+        for name, why in skipped[: max(_TOLD - self._told, 0)]:
+            logging.warning("skipped %s: %s", name, why)
+        self._told += len(skipped)
+        self._pictures += count + len(skipped)
+        self._say()
+
+    def part(self) -> None:
+        """One part more is written."""
+        self._parts += 1
+        if not self._counted:
+            self._say()
+
+    @property
+    def _done(self) -> int:
+        return self._pictures if self._counted else self._parts
+
+    def _say(self) -> None:
+        self._joint(self._done, self._total)
+
+    def _tell(self, done: int, total: int) -> None:
+        self._line(done, total, "" if self._counted else f"{self._pictures:,} pictures")
 
 
-def _writer(output: Path) -> Callable[[Path, Sequence[dict[str, Any]]], None]:
-    """What writes a file of this extension; asked for before anything is predicted."""
-    writers = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
-    if output.suffix not in writers:
-        raise UserError(f"{output}: the extension must be one of {', '.join(writers)}")
-    if output.suffix == ".parquet":
-        import_extra("pyarrow", "jaxcbm[parquet]", str(output))
-    return writers[output.suffix]
+def _nothing(made: Predicted) -> UserError:
+    first = f" (first: {': '.join(made.skipped[0])})" if made.skipped else ""
+    return UserError(f"no pictures, or none that can be read, among {len(made.skipped)}{first}")
 
 
-def _rows(
-    model: Model, names: Sequence[str], prediction: Prediction, top: int
-) -> Iterator[dict[str, Any]]:
-    probabilities, sets = prediction.class_probabilities, prediction.prediction_sets
-    familiarity, cautions = prediction.familiarity, prediction.cautions
-    for n, name in enumerate(names):
-        label, alone = int(prediction.label_ids[n]), prediction.select(np.array([n]))
-        strongest = contributions(alone, model.head[label], model.concepts.phrases, top)
-        yield {
-            "file": name,
-            "label": prediction.labels[n],
-            "probability": float(probabilities[n, label]),
-            "set": [model.classes[k] for k in np.argsort(-probabilities[n]) if sets[n, k]],
-            "familiarity": None if np.isnan(familiarity[n]) else float(familiarity[n]),
-            "caution": cautions[n],
-            "concepts": {c.label: c.value for c in strongest},
-            "reasons": [str(c) for c in strongest],
-        }
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        trust = "set", "familiarity", "caution"
-        writer.writerow(["file", "label", "probability", *trust, "reasons"])
-        for row in rows:
-            probability = f"{row['probability']:.6f}"
-            known = row["familiarity"] is not None
-            familiarity = f"{row['familiarity']:.4f}" if known else ""
-            sets, reasons = ("; ".join(row[name]) for name in ("set", "reasons"))
-            trust = as_cell(sets), familiarity, row["caution"]
-            names = as_cell(row["file"]), as_cell(row["label"])
-            writer.writerow([*names, probability, *trust, as_cell(reasons)])
-
-
-def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8")
-
-
-def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    import pyarrow
-    from pyarrow.parquet import write_table
-
-    concepts = [list(row["concepts"].items()) for row in rows]
-    table = pyarrow.table(
-        {
-            "file": [row["file"] for row in rows],
-            "label": [row["label"] for row in rows],
-            "probability": [row["probability"] for row in rows],
-            "set": pyarrow.array([row["set"] for row in rows], pyarrow.list_(pyarrow.string())),
-            "familiarity": [row["familiarity"] for row in rows],
-            "caution": [row["caution"] for row in rows],
-            "concepts": pyarrow.array(concepts, pyarrow.map_(pyarrow.string(), pyarrow.float64())),
-            "reasons": [row["reasons"] for row in rows],
-        }
-    )
-    write_table(table, path)
+def _list_skipped(output: Any, skipped: Sequence[tuple[str, ...]]) -> None:
+    """Write the list beside the output, or remove that of an earlier time."""
+    listing = output.with_name(f"{output.stem}.skipped.jsonl")
+    if not skipped:
+        listing.unlink(missing_ok=True)
+        return
+    lines = (json.dumps({"file": name, "reason": why}) + "\n" for name, why in skipped)
+    write_whole(listing, "".join(lines).encode())
+    logging.warning("%d pictures cannot be read; all are listed in %s", len(skipped), listing)

@@ -24,7 +24,7 @@ _BEAT, _STALE = 20.0, 180.0
 
 
 @contextlib.contextmanager
-def hold(workdir: Path) -> Iterator[None]:
+def hold(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
     """Keep every other run out of a work directory for as long as the block lasts.
 
     Of a run in several processes, process 0 holds it. What a dead process left is taken over.
@@ -36,13 +36,13 @@ def hold(workdir: Path) -> Iterator[None]:
         yield
         return
     if workdir.is_file():
-        raise UserError(f"--workdir={workdir} is a file: name a folder")
+        raise UserError(f"{flag}={workdir} is a file: name a folder")
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = workdir / LOCK_FILE
-        _take(file)
+        _take(file, flag)
     except OSError as error:
-        raise UserError(f"cannot lock --workdir={workdir}: {error.strerror}") from error
+        raise UserError(f"cannot lock {flag}={workdir}: {error.strerror}") from error
     over = threading.Event()
     beat = threading.Thread(target=_beat, args=(file, over), daemon=True)
     beat.start()
@@ -55,7 +55,7 @@ def hold(workdir: Path) -> Iterator[None]:
             file.unlink()
 
 
-def _take(file: Path) -> None:
+def _take(file: Path, flag: str) -> None:
     """Put the lock there; raises `UserError` while a living process has it."""
     token = f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}"
     mine = file.with_name(token)
@@ -70,7 +70,7 @@ def _take(file: Path) -> None:
                 raise UserError(
                     f"{file.parent} is in use by process {holder.get('pid')} on "
                     f"{holder.get('host')} since {holder.get('since')}: wait for it, or choose "
-                    "another --workdir"
+                    f"another {flag}"
                 )
             _set_aside(file, file.with_name(f"{token}.old"), holder)
     finally:
