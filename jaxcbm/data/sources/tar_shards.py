@@ -5,10 +5,10 @@ nowhere, and no member is read that is larger than a picture may be.
 """
 
 import io
+import posixpath
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -27,7 +27,8 @@ _HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-_BUFFER = 2**20
+# tarfile copies what is left of it at every read.
+_BUFFER = 2**14
 # Bytes of pictures that are read and not yet decoded.
 _MOST_WAITING = 2**28
 
@@ -86,18 +87,17 @@ class _Header(tarfile.TarInfo):
 
 
 def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    bare = posixpath.basename(name)
+    return posixpath.splitext(bare)[1].lower() in IMAGE_SUFFIXES and not bare.startswith(".")
 
 
 def _opener(
     tar: tarfile.TarFile, member: tarfile.TarInfo, room: "_Room"
 ) -> Callable[[], Image.Image]:
     """What opens a picture; its bytes are read at once, as the stream goes on."""
-    path = PurePosixPath(member.name)
     if not member.isreg() or member.issparse():
         return _refusal("not an ordinary file")
-    if path.is_absolute() or ".." in path.parts:
+    if member.name.startswith("/") or ".." in member.name.split("/"):
         return _refusal("its name leads out of the archive")
     if member.size > MAX_BYTES:
         return _refusal(f"larger than {MAX_BYTES >> 20} MiB")
