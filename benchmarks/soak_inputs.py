@@ -1,6 +1,5 @@
 """What `benchmarks.soak` predicts, and with what: pictures drawn by the thousand, a toy model."""
 
-import io
 import struct
 import tarfile
 import zlib

@@ -4,7 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_distributed, add_workdir, count, output_file
+from jaxcbm.commands.command import (
+    add_command,
+    add_distributed,
+    add_inference,
+    add_workdir,
+    count,
+    output_file,
+)
 
 _FORMATS = ("parquet", "csv", "jsonl")
 _write_file = output_file(*(f".{name}" for name in _FORMATS))
@@ -47,13 +54,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         *("-k", "--top"), type=count(0), default=5, help="contributions to report (default: 5)"
     )
-    parser.add_argument(
-        "--batch-size", type=count(1), default=32, metavar="N", help="pictures a step (default: 32)"
-    )
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32",
-        help="of the encoder's matrix products (default: float32)",
-    )  # fmt: skip
+    add_inference(parser, "float32", "that of the folder, or the fastest here")
     add_distributed(parser)
 
 
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
         shard_rows=args.shard_rows,
         arrays=args.arrays,
         batch_size=args.batch_size,
-        dtype=args.dtype,
+        dtype=args.dtype or "float32",
     )
     skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
     print(f"{made.rows} pictures predicted{skipped}: {args.output}")

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from absl import logging
 
@@ -18,16 +17,22 @@ from jaxcbm.data.sources.pictures import PictureSource, open_pictures
 from jaxcbm.data.sources.tar_shards import NamedPicture
 from jaxcbm.data.store.joint_progress import JointProgress
 from jaxcbm.distributed import preemption, processes
-from jaxcbm.distributed.mesh import make_mesh
+from jaxcbm.distributed.mesh import local_mesh
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.prediction_folder import (
     PredictionFolder,
     Settings,
+    begun_batch_size,
     model_hash,
     picture_hashes,
 )
 from jaxcbm.experiment.prediction_table import Format, PredictionTable, check, writing
-from jaxcbm.model.batch_inference import BATCH_SIZE, PictureBatch, batch_inference, read_batches
+from jaxcbm.model.batch_inference import (
+    PictureBatch,
+    batch_inference,
+    choose_batch_size,
+    read_batches,
+)
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.storage import as_path, write_whole
@@ -59,7 +64,7 @@ def predict(
     format: Format | None = None,
     shard_rows: int = SHARD_ROWS,
     arrays: Sequence[str] = (),
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     dtype: str = "float32",
 ) -> Predicted:
     """Predict every picture; unreadable ones are skipped, counted and listed beside the output.
@@ -74,7 +79,8 @@ def predict(
         format: of the files of a folder; Parquet by default.
         shard_rows: pictures a file of a folder.
         arrays: what else a row has: `activations`, `embeddings`.
-        batch_size: pictures a step, over all devices of this process.
+        batch_size: pictures a step, over all devices of this process; None: what the folder was
+            begun with, else see `choose_batch_size`.
         dtype: of the encoder's matrix products, "float32" or "bfloat16".
 
     Raises:
@@ -85,16 +91,18 @@ def predict(
     single, kind = single_file(output), _format(output, format)
     check(kind, arrays)
     model = load_model(workdir)
-    if len(local := jax.local_devices()) > 1 or dtype != "float32":
-        mesh = make_mesh(devices=local) if len(local) > 1 else None
-        model = model.on(mesh, dtype)
+    model = model.on(local_mesh(), dtype)
     source, table = open_pictures(images, shard_rows), PredictionTable.of(model, top, arrays)
     if single:
-        return _into_file(Path(output), kind, table, source, batch_size)
-    names, contents = picture_hashes(source)
-    how = (len(source.parts), kind, top, table.arrays, shard_rows, batch_size, dtype)
-    settings = Settings(model_hash(model), names, contents, *how)
-    return _into_folder(PredictionFolder(as_path(str(output)), settings), table, source)
+        size = batch_size or choose_batch_size(model, source.count)
+        return _into_file(Path(output), kind, table, source, size)
+    place, (names, contents) = as_path(str(output)), picture_hashes(source)
+    # A measured one may be another next time, and with it the last bits of what is written.
+    size = batch_size or begun_batch_size(place) or choose_batch_size(model, source.count)
+    size = int(processes.exchange("batch size", str(size))[0])
+    how = (len(source.parts), kind, top, table.arrays, shard_rows, size, dtype)
+    folder = PredictionFolder(place, Settings(model_hash(model), names, contents, *how))
+    return _into_folder(folder, table, source)
 
 
 def single_file(output: Path | str) -> bool:
@@ -235,9 +243,8 @@ class _Progress:
     """
 
     def __init__(self, source: PictureSource, parts: int, pictures: int):
-        counts = [part.count for part in source.parts]
-        self._counted, self._parts, self._pictures = None not in counts, parts, pictures
-        self._total = sum(filter(None, counts)) if self._counted else len(counts)
+        self._counted, self._parts, self._pictures = source.count is not None, parts, pictures
+        self._total = len(source.parts) if source.count is None else source.count
         self._line = ProgressLine("predict", "pictures" if self._counted else "tar files")
         self._joint = JointProgress(self._tell, self._total, self._done)
         self._told = 0

@@ -179,6 +179,12 @@ class PredictionFolder:
                 )
 
 
+def begun_batch_size(place: Any) -> int | None:
+    """What a folder was begun with; None for one that was not."""
+    found = _read(Settings, place / MANIFEST / "settings.json")
+    return None if found is None else found.batch_size
+
+
 def model_hash(model: Model) -> str:
     """SHA-256, hex, of everything that a model's predictions depend on."""
     words = [model.classes, model.concepts.phrases, model.encoder_hash, to_json(model.config)]

@@ -43,6 +43,12 @@ class PictureSource(NamedTuple):
     files: tuple[Any, ...]
     dataset: str = ""
 
+    @property
+    def count(self) -> int | None:
+        """How many pictures there are; None where only reading tells."""
+        counts = [part.count for part in self.parts if part.count is not None]
+        return sum(counts) if len(counts) == len(self.parts) else None
+
 
 def open_pictures(pattern: str, part_size: int) -> PictureSource:
     """Find pictures; none is opened yet.
