@@ -86,7 +86,7 @@ def save_toy_model(folder: Path) -> Path:
     model = random_model(load_encoder(folder / "encoder"), CONCEPTS, CLASSES)
     pictures = [content for _, content in draw(2**31, 400)]
     said, labels = model.predict(pictures), np.arange(400) % CLASSES
-    train, valid = said.select(slice(200)), said.select(slice(200, 400))
+    train, valid = said.select(np.arange(200)), said.select(np.arange(200, 400))
     calibration = fit_calibration(
         train.concept_activations,
         labels[:200],

@@ -124,3 +124,36 @@ def trained(tmp_path_factory, picture_folder, tiny_encoder_folder) -> Path:
     workdir = folder / "run"
     assert main(arguments(workdir, picture_folder, phrases, tiny_encoder_folder)) == 0
     return workdir
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """What gs:// holds, as files, by way of fsspec; copies go to a cache of this test."""
+    import fsspec
+    from etils.epath import backend
+    from fsspec.implementations.local import LocalFileSystem
+
+    class Bucket(LocalFileSystem):
+        """Objects: folders come with them, and nothing can be renamed."""
+
+        protocol = ("gcs", "gs")
+        cachable = False
+
+        def __init__(self, **options):
+            super().__init__(auto_mkdir=True)
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            path = str(path)
+            if path.startswith("gs://"):
+                path = f"{tmp_path}/objects/{path.removeprefix('gs://')}"
+            return LocalFileSystem._strip_protocol(path)
+
+        def mv(self, *arguments, **options):
+            raise AssertionError("an object cannot be renamed")
+
+    fsspec.register_implementation("gcs", Bucket, clobber=True)
+    backend.fsspec_backend._get_filesystem.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield tmp_path / "objects" / "bucket"
+    backend.fsspec_backend._get_filesystem.cache_clear()

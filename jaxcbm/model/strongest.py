@@ -36,7 +36,8 @@ def strongest(prediction: Prediction, weights_NxD: np.ndarray, k: int) -> Strong
         k: how many; fewer where there are fewer concepts.
     """
     values_NxD = weights_NxD * prediction.evidence
-    columns_NxT = _largest(np.abs(values_NxD), min(k, values_NxD.shape[1]))
+    sizes_NxD = np.nan_to_num(np.abs(values_NxD))
+    columns_NxT = _largest(sizes_NxD, min(k, values_NxD.shape[1]))
     activations_NxT = np.take_along_axis(prediction.concept_activations, columns_NxT, axis=1)
     if (calibration := prediction.calibration) is None:
         unknown = np.full(columns_NxT.shape, np.nan)
@@ -53,8 +54,11 @@ def strongest(prediction: Prediction, weights_NxD: np.ndarray, k: int) -> Strong
 def _largest(sizes_NxD: np.ndarray, k: int) -> np.ndarray:
     """Columns of the k largest of each row, int64 [N, k]; of equal ones the first comes first."""
     if 0 < k < sizes_NxD.shape[1]:
-        # Sorted by place, so that the stable sort below leaves equal ones in that order.
-        some_Nxk = np.sort(np.argpartition(-sizes_NxD, k - 1, axis=1)[:, :k], axis=1)
+        least_Nx1 = -np.partition(-sizes_NxD, k - 1, axis=1)[:, k - 1 : k]
+        above_NxD, equal_NxD = sizes_NxD > least_Nx1, sizes_NxD == least_Nx1
+        room_Nx1 = k - above_NxD.sum(axis=1, keepdims=True)
+        taken_NxD = above_NxD | (equal_NxD & (equal_NxD.cumsum(axis=1) <= room_Nx1))
+        some_Nxk = np.nonzero(taken_NxD)[1].reshape(-1, k)
     else:
         some_Nxk = np.broadcast_to(np.arange(k), (len(sizes_NxD), k))
     order_Nxk = np.argsort(-np.take_along_axis(sizes_NxD, some_Nxk, axis=1), axis=1, kind="stable")

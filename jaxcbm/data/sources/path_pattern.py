@@ -1,5 +1,6 @@
 """Files by a pattern: globs, and braces as in `shards-{000..123}.tar`; here or on gs://."""
 
+import fnmatch
 import glob
 import itertools
 import os
@@ -65,6 +66,10 @@ def matching(pattern: str) -> list[Any]:
 def _globbed(pattern: str) -> Iterable[Any]:
     if "://" not in pattern:
         return sorted(map(Path, glob.glob(pattern, recursive=True)))
-    # The longest folder without a star; an object store is asked below it.
-    fixed = pattern[: _MAGIC.search(pattern).start()].rpartition("/")[0]  # pyright: ignore[reportOptionalMemberAccess]
-    return sorted(as_path(fixed).glob(pattern[len(fixed) + 1 :]), key=os.fspath)
+    folder, _, last = pattern.rpartition("/")
+    if _MAGIC.search(folder):
+        raise UserError(f"{pattern}: of objects, stars may stand in the last part alone")
+    if not (place := as_path(folder)).is_dir():
+        return []
+    found = (path for path in place.iterdir() if fnmatch.fnmatchcase(path.name, last))
+    return sorted(found, key=os.fspath)

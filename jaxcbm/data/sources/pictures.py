@@ -68,9 +68,8 @@ def open_pictures(pattern: str, part_size: int) -> PictureSource:
     files = find_files(pattern)
     kinds = {_kind(file) for file in files}
     if len(kinds) > 1:
-        raise UserError(
-            f"--images={pattern}: {' and '.join(sorted(kinds))}; give one kind at a time"
-        )
+        both = " and ".join(sorted(kinds))
+        raise UserError(f"--images={pattern}: {both} together; name one kind, as by a glob")
     if kinds == {"tar files"}:
         return PictureSource(tuple(Part(partial(read_tar, f), None) for f in files), tuple(files))
     if kinds == {"array_record files"}:
@@ -106,10 +105,18 @@ def find_files(pattern: str) -> list[Any]:
 
 def _in_folder(folder: Any) -> list[Any]:
     if is_remote(folder):
-        # An object store has no folders that could not be read.
-        found = sorted((path for path in folder.rglob("*") if _is_known(path)), key=os.fspath)
+        found = sorted(_objects(folder), key=os.fspath)
         return [path for path in found if _kind(path) == "pictures"] or found
     return find_pictures(folder) or sorted(filter(_is_known, folder.rglob("*")))
+
+
+def _objects(folder: Any) -> Iterator[Any]:
+    """What holds pictures in an object store; only what does not look like it is asked further."""
+    for path in folder.iterdir():
+        if _is_known(path):
+            yield path
+        elif path.is_dir():
+            yield from _objects(path)
 
 
 def _listed(path: Any) -> list[Any]:

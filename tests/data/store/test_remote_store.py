@@ -1,44 +1,12 @@
 """A feature store in an object store: gs:// by way of fsspec, on a folder that stands for it."""
 
-import fsspec
 import pytest
 from etils.epath import backend
 from fake_encoder import FakeEncoder, array_images
-from fsspec.implementations.local import LocalFileSystem
 
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.errors import UserError
 from jaxcbm.storage import as_path, cache_folder, is_remote, local_copy
-
-
-@pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    """What gs:// holds, as files; copies go to a cache of this test."""
-
-    class Bucket(LocalFileSystem):
-        """Objects: folders come with them, and nothing can be renamed."""
-
-        protocol = ("gcs", "gs")
-        cachable = False
-
-        def __init__(self, **options):
-            super().__init__(auto_mkdir=True)
-
-        @classmethod
-        def _strip_protocol(cls, path):
-            path = str(path)
-            if path.startswith("gs://"):
-                path = f"{tmp_path}/objects/{path.removeprefix('gs://')}"
-            return LocalFileSystem._strip_protocol(path)
-
-        def mv(self, *arguments, **options):
-            raise AssertionError("an object cannot be renamed")
-
-    fsspec.register_implementation("gcs", Bucket, clobber=True)
-    backend.fsspec_backend._get_filesystem.cache_clear()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield tmp_path / "objects" / "bucket"
-    backend.fsspec_backend._get_filesystem.cache_clear()
 
 
 def store(images, encoder, **options):
