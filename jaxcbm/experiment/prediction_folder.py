@@ -229,7 +229,7 @@ def _difference(each: dataclasses.Field, now: Any, then: Any) -> str:
 def _read(kind: Any, file: Any) -> Any:
     try:
         content = json.loads(read_whole(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(

@@ -129,11 +129,8 @@ def test_objects_of_a_bucket(bucket):
     found = read("gs://bucket")
     assert [name for name, _ in found[0]] == [f"gs://bucket/deep/{n}.png" for n in (0, 1, "bad")]
     assert values(found)[:2] == [0, 1] and "not a picture" in found[0][2][1]
-    assert (
-        values(read("gs://bucket/deep/[01].png"))
-        == values(read("gs://bucket/deep/{0,1}.png"))
-        == [0, 1]
-    )
+    for pattern in ("[01].png", "{0,1}.png"):
+        assert values(read(f"gs://bucket/deep/{pattern}")) == [0, 1]
     shard(bucket / "s-0.tar", [4, 5])
     assert read("gs://bucket/s-{0..0}.tar") == [
         [("gs://bucket/s-0.tar/004.png", 4), ("gs://bucket/s-0.tar/005.png", 5)]

@@ -55,9 +55,8 @@ def test_what_is_no_picture_is_named_with_the_reason_and_nothing_is_written(tmp_
     ]
     found = read(write_tar(tmp_path / "a.tar", members))
     reasons = dict(found)
-    assert list(reasons) == [h.name for h, _ in members if not h.name.startswith(("._", "caf"))][
-        :-1
-    ] + ["caf\\udce9.png", "last.png"]
+    seen = [header.name for header, _ in members if not header.name.startswith("._")]
+    assert list(reasons) == [name.replace("\udce9", "\\udce9") for name in seen]
     assert (reasons["first.png"], reasons["caf\\udce9.png"], reasons["last.png"]) == (1, 3, 4)
     for name in ("link", "hard", "device", "pipe", "folder"):
         assert reasons[f"{name}.png"] == "not an ordinary file"
