@@ -12,10 +12,8 @@ import numpy as np
 from absl import logging
 
 from jaxcbm.atomic import atomic_file
-from jaxcbm.data.progress import ProgressLine
 from jaxcbm.data.sources.pictures import PictureSource, open_pictures
 from jaxcbm.data.sources.tar_shards import NamedPicture
-from jaxcbm.data.store.joint_progress import JointProgress
 from jaxcbm.distributed import preemption, processes
 from jaxcbm.distributed.mesh import local_mesh
 from jaxcbm.errors import UserError
@@ -26,6 +24,7 @@ from jaxcbm.experiment.prediction_folder import (
     model_hash,
     picture_hashes,
 )
+from jaxcbm.experiment.prediction_progress import PredictionProgress
 from jaxcbm.experiment.prediction_table import Format, PredictionTable, check, writing
 from jaxcbm.model.batch_inference import (
     PictureBatch,
@@ -39,8 +38,6 @@ from jaxcbm.storage import as_path, write_whole
 
 FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
 SHARD_ROWS = 10_000
-# Skipped pictures that are told of one by one; the file beside the output has all.
-_TOLD = 20
 
 
 class Predicted(NamedTuple):
@@ -127,7 +124,10 @@ def _into_file(
     if processes.process_count() > 1:
         raise UserError(f"--output={output}: several processes write a folder, and not one file")
     every = itertools.chain.from_iterable(part.read() for part in source.parts)
-    results, progress = _predicted(table.model, [every], batch_size), _Progress(source, 0, 0)
+    results, progress = (
+        _predicted(table.model, [every], batch_size),
+        PredictionProgress(source, 0, 0),
+    )
     with contextlib.closing(results), progress, atomic_file(output) as temporary:
         made = _write(temporary, kind, table, results, progress)
         if not made.rows:
@@ -147,14 +147,14 @@ def _finish_folder(
     folder: PredictionFolder, table: PredictionTable, source: PictureSource
 ) -> Predicted:
     how, parts = folder.settings, source.parts
-    mine = range(processes.process_index(), len(parts), processes.process_count())
-    found = {number: folder.finished(number) for number in mine}
-    missing = [number for number, record in found.items() if record is None]
+    share = range(processes.process_index(), len(parts), processes.process_count())
+    found = {number: folder.finished(number) for number in share}
     whole = [record for record in found.values() if record is not None]
+    missing = _dealt([number for number in share if found[number] is None], len(parts))
     pictures = sum(record.rows + len(record.skipped) for record in whole)
     results = _predicted(table.model, (parts[n].read() for n in missing), how.batch_size)
     stopped = False
-    with contextlib.closing(results), _Progress(source, len(whole), pictures) as progress:
+    with contextlib.closing(results), PredictionProgress(source, len(whole), pictures) as progress:
         for number in missing:
             with folder.writing(number) as (temporary, told):
                 told += _write(temporary, how.format, table, results, progress)
@@ -175,6 +175,16 @@ def _finish_folder(
     if processes.is_main():
         _list_skipped(folder.place, made.skipped)
     return made
+
+
+def _dealt(missing: list[int], parts: int) -> list[int]:
+    """What all processes have found missing, dealt out evenly: this one's numbers."""
+    mask = np.zeros(parts, bool)
+    mask[missing] = True
+    said = processes.exchange("missing", np.packbits(mask).tobytes().hex())
+    masks = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in said]
+    every = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(masks), count=parts))
+    return every[processes.process_index() :: processes.process_count()].tolist()
 
 
 class _Result(NamedTuple):
@@ -217,7 +227,7 @@ def _write(
     kind: Format,
     table: PredictionTable,
     results: Iterator[_Result],
-    progress: "_Progress",
+    progress: PredictionProgress,
 ) -> Predicted:
     """Write the rows of the next group of pictures."""
     rows, skipped = 0, []
@@ -231,55 +241,6 @@ def _write(
             if last:
                 break
     return Predicted(rows, tuple(skipped))
-
-
-class _Progress:
-    """How far it is: in pictures, or where nobody knows how many there are, in files of them.
-
-    Args:
-        source: what is predicted.
-        parts: how many parts of it were done before.
-        pictures: how many pictures that were.
-    """
-
-    def __init__(self, source: PictureSource, parts: int, pictures: int):
-        self._counted, self._parts, self._pictures = source.count is not None, parts, pictures
-        self._total = len(source.parts) if source.count is None else source.count
-        self._line = ProgressLine("predict", "pictures" if self._counted else "tar files")
-        self._joint = JointProgress(self._tell, self._total, self._done)
-        self._told = 0
-
-    def __enter__(self) -> "_Progress":
-        self._joint.__enter__()
-        self._say()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._joint.__exit__(*error)
-
-    def pictures(self, count: int, skipped: Sequence[tuple[str, str]]) -> None:
-        """So many more are predicted, and these are skipped."""
-        for name, why in skipped[: max(_TOLD - self._told, 0)]:
-            logging.warning("skipped %s: %s", name, why)
-        self._told += len(skipped)
-        self._pictures += count + len(skipped)
-        self._say()
-
-    def part(self) -> None:
-        """One part more is written."""
-        self._parts += 1
-        if not self._counted:
-            self._say()
-
-    @property
-    def _done(self) -> int:
-        return self._pictures if self._counted else self._parts
-
-    def _say(self) -> None:
-        self._joint(self._done, self._total)
-
-    def _tell(self, done: int, total: int) -> None:
-        self._line(done, total, "" if self._counted else f"{self._pictures:,} pictures")
 
 
 def _nothing(made: Predicted) -> UserError:

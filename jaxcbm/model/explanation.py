@@ -340,7 +340,7 @@ def contributions(
         phrases: of the D concepts.
         k: how many; those of 0 are left out.
     """
-    found = strongest(prediction, weights_D[None], k)
+    found: list[Any] = [part[0].tolist() for part in strongest(prediction, weights_D[None], k)]
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
     return tuple(
         Contribution(
@@ -351,7 +351,7 @@ def contributions(
             float(psi_D[d]),
             *told,
         )
-        for d, value, *told in zip(*(part[0].tolist() for part in found), strict=True)
+        for d, value, *told in zip(*found, strict=True)
         if value != 0.0
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def open_tfds_pictures(name: str, split: str) -> tuple[SequenceImages, str]:
     """The pictures of a prepared dataset, without labels: its feature "image".
 
     Args:
-        name: as for `load_tfds`; read from TFDS's own folder, or where TFDS_DATA_DIR says.
+        name: as for `load_tfds`; it lies in TFDS's own folder, or where TFDS_DATA_DIR says.
         split: "train", "test", "train[:50%]", ...
 
     Returns:
@@ -115,7 +116,7 @@ def open_tfds_pictures(name: str, split: str) -> tuple[SequenceImages, str]:
     Raises:
         UserError: an unknown or unprepared dataset, or no such split or feature.
     """
-    builder = _open_builder(name, None)
+    builder = _open_builder(name, os.environ.get("TFDS_DATA_DIR"))
     _check_feature(builder, name, "image")
     records = _Pictures(_open_split(builder, name, split))
     return SequenceImages(records, prefix=f"{name}/{split}"), f"{builder.info.full_name}/{split}"

@@ -14,6 +14,7 @@ from fake_encoder import FakeEncoder
 from PIL import Image
 
 from jaxcbm.data.image_source import ImageSource, UnreadableImage
+from jaxcbm.data.sources.pictures import open_pictures
 from jaxcbm.data.sources.tfds import load_tfds
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.errors import UserError
@@ -101,6 +102,24 @@ def test_images_labels_names_and_digests(prepared):
     assert images.source.name(7) == "jaxcbm_owls/train/7"
 
 
+def test_pictures_alone_need_no_labels(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    source = open_pictures("tfds:jaxcbm_owls/train[50%:]", part_size=3)
+    assert [part.count for part in source.parts] == [3, 2] and "jaxcbm_owls/1.0.0" in source.dataset
+    whole = load_tfds("jaxcbm_owls", "train[50%:]", data_dir=prepared).source
+    pairs = [pair for part in source.parts for pair in part.read()]
+    assert [name for name, _ in pairs] == [f"jaxcbm_owls/train[50%:]/{i}" for i in range(5)]
+    for i, (_, opened) in enumerate(pairs):
+        try:
+            assert opened().tobytes() == whole.load(i).tobytes()
+        except UnreadableImage:
+            with pytest.raises(UnreadableImage):
+                whole.load(i)
+    assert open_pictures("tfds:jaxcbm_unlabelled/train", 3).count == 1
+    with pytest.raises(UserError, match="unknown dataset 'jaxcbm_none'"):
+        open_pictures("tfds:jaxcbm_none/train", 3)
+
+
 def test_sub_splits(prepared):
     whole = load_tfds("jaxcbm_owls", "train", data_dir=prepared)
     half = load_tfds("jaxcbm_owls", "train[50%:]", data_dir=prepared)
@@ -174,6 +193,7 @@ class Trap:
         sys.exit(spec.name + " was imported")
 
 sys.meta_path.insert(0, Trap())
+from jaxcbm.data.sources.pictures import open_pictures
 from jaxcbm.data.sources.tfds import load_tfds
 images = load_tfds("jaxcbm_owls", "test", data_dir={str(prepared)!r})
 images.source.load(0)
