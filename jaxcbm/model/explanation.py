@@ -344,7 +344,7 @@ def contributions(
     activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
     return tuple(
         Contribution(
-            phrases[d],
+            phrases[int(d)],
             value,
             float(weights_D[d]),
             float(activations_D[d]),

@@ -147,6 +147,10 @@ def test_no_such_config(tmp_path, capsys):
         (["train", "--workdir=x"], ["--config", "jaxcbm train --help"]),
         (["train", "--config=quickstart", "--workdir=gs://x"], ["gs://x is no folder"]),
         (["predict", "--workdir=x", "--images=x", "--output=x.csv", "--top=-1"], ["'-1'", "0"]),
+        (["predict", "--workdir=x", "--images=x", "--output=x/", "--format=xml"], ["'xml'", "csv"]),
+        (["predict", "--workdir=x", "--images=x", "--output=x", "--shard-rows=0"], ["'0'", "1"]),
+        (["predict", "--workdir=x", "--images=x", "--output=x", "--with=a"], ["'a'", "embeddings"]),
+        (["predict", "--workdir=x", "--images=x", "--output=x.txt"], ["x.txt", ".parquet"]),
         (["explain", "--workdir=x", "--images=x", "--output=x.png", "-k=0"], ["'0'", "1"]),
         (["explain", "--workdir=x", "--images=x", "--output=x.gif"], [".png or .html"]),
         (["reproduce", "--dataset=birds", "--seeds=-1"], ["--seeds", "'-1'"]),
@@ -183,6 +187,19 @@ def test_an_output_in_a_folder_that_is_not_there(trained, picture_folder, tmp_pa
         output = tmp_path / command / "new" / name
         assert main([command, "-q", f"--workdir={trained}", picture, f"--output={output}"]) == 0
         assert output.is_file()
+
+
+def test_a_folder_of_predictions_from_the_command_line(trained, picture_folder, tmp_path, capsys):
+    argv = ["-q", "predict", f"--workdir={trained}", f"--images={picture_folder}"]
+    argv += [f"--output={tmp_path}/out", "--format=jsonl", "--shard-rows=20", "--with=activations"]
+    for _ in range(2):
+        assert main([*argv, "--batch-size=16"]) == 0
+        assert "36 pictures predicted" in capsys.readouterr().out
+    files = sorted(path.name for path in (tmp_path / "out").glob("part-*"))
+    assert files == [f"part-0000{n}-of-00002.jsonl" for n in (0, 1)]
+    first = json.loads((tmp_path / "out" / files[0]).read_text().splitlines()[0])
+    assert len(first["activations"]) == 3 and first["label"] in ("amber", "blue", "coral")
+    fails(capsys, [*argv, "--batch-size=8"], "--batch-size=16, and not 8")
 
 
 def test_saved_files_have_the_users_usual_permissions(trained):
