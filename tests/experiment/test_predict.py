@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from jaxcbm.distributed import preemption
 from jaxcbm.errors import UserError
 from jaxcbm.experiment import predict as module
 from jaxcbm.experiment.predict import predict
+from jaxcbm.experiment.prediction_table import PredictionTable, writing
 from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.model.model import load_model
 
@@ -285,6 +287,38 @@ def test_tar_files_give_a_file_each(model, tmp_path):
     assert len(counts) == 3 and counts[0] == 10 and 0 < counts[1] < 10 and counts[2] == 5
     assert done.rows == sum(counts)
     assert [name for name, _ in done.skipped] == [str(shards[1])]
+
+
+def test_a_tar_file_without_pictures_gives_a_file_without_rows(model, tmp_path):
+    full = draw_shards(tmp_path, 10, 5)
+    with tarfile.open(tmp_path / "soak-0000x.tar", "w") as tar:
+        tar.add(full[0], "other.bin")
+    assert predict(model, f"{tmp_path}/*.tar", tmp_path / "out").rows == 10
+    files = sorted((tmp_path / "out").glob("part-*"))
+    tables = [pyarrow.parquet.read_table(file) for file in files]
+    assert [len(table) for table in tables] == [5, 0, 5]
+    assert tables[1].schema == tables[0].schema
+
+
+def test_what_is_missing_is_dealt_out_whoever_found_it(monkeypatch):
+    dealt = []
+    for process in range(3):
+        said = [[0, 3, 6], [], [2, 5, 8]]
+        masks = [np.packbits(np.isin(np.arange(11), each)).tobytes().hex() for each in said]
+        monkeypatch.setattr(module.processes, "exchange", lambda name, own, masks=masks: masks)
+        monkeypatch.setattr(module.processes, "process_index", lambda process=process: process)
+        monkeypatch.setattr(module.processes, "process_count", lambda: 3)
+        dealt.append(module._dealt(said[process], 11))
+    assert dealt == [[0, 5], [2, 6], [3, 8]]
+
+
+def test_cells_that_begin_like_formulas_get_an_apostrophe(model, tmp_path):
+    row = {"file": ["=A1"], "label": ["+1"], "probability": [0.5], "set": [["-1", "b"]]}
+    row |= {"familiarity": [None], "caution": [""], "reasons": [["@x +1"]]}
+    with writing(tmp_path / "a.csv", "csv", PredictionTable.of(load_model(model), 5)) as write:
+        write(row)
+    cells = next(csv.reader((tmp_path / "a.csv").read_text().splitlines()[1:]))
+    assert cells == ["'=A1", "'+1", "0.500000", "'-1; b", "", "", "'@x +1"]
 
 
 def test_pictures_and_predictions_in_a_bucket(bucket, model, pictures, calm):
