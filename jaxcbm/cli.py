@@ -22,6 +22,7 @@ from jaxcbm.commands import (
     plan,
     predict,
     pretrain,
+    push,
     report,
     reproduce,
     search,
@@ -35,6 +36,7 @@ from jaxcbm.errors import UserError
 COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
+COMMANDS += (push,)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +59,8 @@ def _set_up_logging(quiet: bool) -> None:
 
     # What transformers warns of is about models that we do not take from it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if quiet or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # absl and the libraries on it warn about flags that nobody parsed; we parse our own.
     flags.FLAGS.mark_as_parsed()
     logging.use_absl_handler()

@@ -74,6 +74,12 @@ def add_inference(parser: argparse.ArgumentParser, dtype: str, batch_size: str) 
     )
 
 
+def add_model(parser: argparse.ArgumentParser, more: str = "", **options: Any) -> None:
+    """The flag that names a model to be read: of a run, in a folder, or on the hub."""
+    help = f"a finished run, a model, or hf-hub:OWNER/NAME of the Hugging Face hub{more}"
+    parser.add_argument("--workdir", required=True, type=_model, help=help, **options)
+
+
 def add_distributed(parser: argparse.ArgumentParser) -> None:
     """The flags that make several processes one run, for a command that can be asked to stop."""
     parser.set_defaults(computes=True)
@@ -158,7 +164,19 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
     return read
 
 
+def _model(text: str) -> Path:
+    if not text.startswith("hf-hub:"):
+        return _local_folder(text)
+    from jaxcbm.hub import parse_hub_name
+
+    if parse_hub_name(text) is None:
+        raise argparse.ArgumentTypeError(f"{text}: give hf-hub:OWNER/NAME, perhaps with @REVISION")
+    return Path(text)
+
+
 def _local_folder(text: str) -> Path:
+    if text.startswith("hf-hub:"):
+        raise argparse.ArgumentTypeError(f"{text} is a model on the hub: name a folder of a run")
     if "://" in text:
         raise argparse.ArgumentTypeError(
             f"{text} is no folder of a file system (a feature store may lie there: "

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_workdir, count, output_file
+from jaxcbm.commands.command import add_command, add_model, count, output_file
 
 
 def add(commands: Any) -> None:
@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
         "classify pictures and name the concepts that decided",
         "jaxcbm predict --workdir=runs/quickstart --images=photos/ --output=labels.csv",
     )
-    add_workdir(parser, "a finished run, or a model")
+    add_model(parser)
     parser.add_argument("--images", required=True, help="a folder, a file, or a glob in quotes")
     parser.add_argument(
         "--output",
