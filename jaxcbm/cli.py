@@ -11,6 +11,7 @@ from typing import Any
 from jaxcbm import __version__
 from jaxcbm.commands import (
     bench,
+    cache,
     concepts,
     config,
     dials,
@@ -31,12 +32,13 @@ from jaxcbm.commands import (
 )
 from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
+from jaxcbm.storage import CACHE_VARIABLE
 
 # In the order in which --help lists them.
 COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
-COMMANDS += (push,)
+COMMANDS += (push, cache)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -128,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args, rest = _parse(argv)
         _set_up_logging(args.quiet)
+        if args.feature_cache is not None:
+            os.environ[CACHE_VARIABLE] = args.feature_cache
         if args.computes:
             return _compute(args, rest)
         args.run(args, _read_config(args, rest))

@@ -37,7 +37,7 @@ def add_command(
         allow_abbrev=False,
     )
     add_quiet(parser, default=argparse.SUPPRESS)
-    parser.set_defaults(run=run, config=None, grid=None, computes=False)
+    parser.set_defaults(run=run, config=None, grid=None, computes=False, feature_cache=None)
     parser.set_defaults(distributed=False, coordinator=None, processes=None, process=None)
     return parser
 
@@ -80,6 +80,17 @@ def add_model(parser: argparse.ArgumentParser, more: str = "", **options: Any) -
     parser.add_argument("--workdir", required=True, type=_model, help=help, **options)
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """The flag that says where encoded images are kept."""
+    parser.add_argument(
+        "--cache",
+        dest="feature_cache",
+        metavar="DIR",
+        help="where all runs keep encoded images (default: JAXCBM_CACHE, or ~/.cache/jaxcbm); "
+        "--cache= keeps them in the work directory",
+    )
+
+
 def add_distributed(parser: argparse.ArgumentParser) -> None:
     """The flags that make several processes one run, for a command that can be asked to stop."""
     parser.set_defaults(computes=True)
@@ -96,13 +107,14 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_rows(parser: argparse.ArgumentParser, *, seeds: int) -> None:
-    """The flags of a command that runs rows of the table of methods: seeds, rows, processes."""
+    """The flags of a command that runs rows of the table of methods: seeds, rows, cache, processes."""
     parser.add_argument(
         "--seeds", type=count(1), default=seeds, help=f"how many (default: {seeds})"
     )
     parser.add_argument(
         "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
     )
+    add_cache(parser)
     add_distributed(parser)
 
 

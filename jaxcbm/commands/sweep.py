@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxcbm.commands.command import (
     QUICK,
+    add_cache,
     add_command,
     add_config,
     add_distributed,
@@ -42,6 +43,7 @@ def add(commands: Any) -> None:
         help="what the runs of one moment may take on each device (default: most of it)",
     )
     parser.set_defaults(grid=[])
+    add_cache(parser)
     add_distributed(parser)
 
 
