@@ -33,6 +33,7 @@ from jaxcbm.commands import (
 from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
 from jaxcbm.storage import CACHE_VARIABLE
+from jaxcbm.training import trackers
 
 # In the order in which --help lists them.
 COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
@@ -132,6 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _set_up_logging(args.quiet)
         if args.feature_cache is not None:
             os.environ[CACHE_VARIABLE] = args.feature_cache
+        if args.track is not None:
+            os.environ[trackers.VARIABLE] = args.track
+            trackers.asked_for()  # a package that is missing shows before hours of encoding
         if args.computes:
             return _compute(args, rest)
         args.run(args, _read_config(args, rest))

@@ -37,7 +37,9 @@ def add_command(
         allow_abbrev=False,
     )
     add_quiet(parser, default=argparse.SUPPRESS)
-    parser.set_defaults(run=run, config=None, grid=None, computes=False, feature_cache=None)
+    parser.set_defaults(
+        run=run, config=None, grid=None, computes=False, feature_cache=None, track=None
+    )
     parser.set_defaults(distributed=False, coordinator=None, processes=None, process=None)
     return parser
 
@@ -88,6 +90,16 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where all runs keep encoded images (default: JAXCBM_CACHE, or ~/.cache/jaxcbm); "
         "--cache= keeps them in the work directory",
+    )
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """The flag that sends metrics elsewhere too."""
+    parser.add_argument(
+        "--track",
+        metavar="NAME",
+        help="follow the metrics in tensorboard (WORKDIR/tensorboard) or wandb, or both with a "
+        "comma between (pip install 'jaxcbm[tensorboard]', 'jaxcbm[wandb]')",
     )
 
 

@@ -10,6 +10,7 @@ from jaxcbm.commands.command import (
     add_command,
     add_config,
     add_distributed,
+    add_track,
     add_workdir,
     amount,
 )
@@ -44,6 +45,7 @@ def add(commands: Any) -> None:
     )
     parser.set_defaults(grid=[])
     add_cache(parser)
+    add_track(parser)
     add_distributed(parser)
 
 

@@ -9,6 +9,7 @@ from jaxcbm.commands.command import (
     add_command,
     add_config,
     add_distributed,
+    add_track,
     add_workdir,
 )
 
@@ -25,6 +26,7 @@ def add(commands: Any) -> None:
     add_config(parser, required=True)
     add_workdir(parser, "folder for everything it writes")
     add_cache(parser)
+    add_track(parser)
     add_distributed(parser)
 
 

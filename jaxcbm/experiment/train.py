@@ -28,6 +28,7 @@ from jaxcbm.training.finetune.fit import ImageSplit, Recipe, finetune_splits
 from jaxcbm.training.fit import fit
 from jaxcbm.training.metrics_log import read_metrics
 from jaxcbm.training.sparsify import sparsify
+from jaxcbm.training.trackers import tracking
 
 
 def run(
@@ -78,6 +79,8 @@ def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
     controls = experiment.evaluation.controls
     metrics = evaluate_model(load_model(workdir), experiment, prepared, workdir, controls=controls)
     if is_main():
+        with tracking(workdir) as track:
+            track(read_metrics(workdir / "metrics.jsonl")[-1]["step"], "test", metrics["test"])
         draw(workdir)
         draw_explanation(model, prepared.pictures, workdir)
     return metrics
