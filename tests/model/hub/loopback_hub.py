@@ -38,6 +38,7 @@ class LoopbackHub(ThreadingHTTPServer):
 
     Attributes:
         token: that token.
+        large: whether safetensors go the way of large files.
         damage: file name -> one of `DAMAGES`.
         answer: a status and a body that it answers everything with; None for what it should.
         requests: method and path of each request.
@@ -52,6 +53,7 @@ class LoopbackHub(ThreadingHTTPServer):
         self.token = "hf_" + "s3cret" * 5
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
+        self.large = True
         self.damage: dict[str, str] = {}
         self.answer: tuple[int, str] | None = None
         self.requests: list[str] = []
@@ -180,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
                 repository = self._find(f"{owner}/{name}")
                 files = repository.commits[self._revision(repository, revision)]
                 asked = [file["path"] for file in json.loads(self.body)["files"]]
-                told = [_upload_mode(path, files.get(path)) for path in asked]
+                told = [self._upload_mode(path, files.get(path)) for path in asked]
                 self._json({"files": told})
             case [owner, name, "info", "lfs", "objects", "batch"]:
                 self._may_write()
@@ -192,6 +194,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._commit(self._find(f"{owner}/{name}"), branch, f"{owner}/{name}")
             case _:
                 raise _Refused(404, "", "no such address")
+
+    def _upload_mode(self, path, there):
+        """How a file is to be sent, and what lies there under its name."""
+        large = self.server.large and path.endswith(".safetensors")
+        known = {} if there is None else {"oid": _oid(path if large else "", there)}
+        mode = "lfs" if large else "regular"
+        return {"path": path, "uploadMode": mode, "shouldIgnore": False, **known}
 
     def _upload(self, each):
         href = f"{self.server.url}/lfs/{each['oid']}"
@@ -258,13 +267,6 @@ def _entry(path, content):
     if path.endswith(".safetensors"):
         entry["lfs"] = {"oid": _oid(path, content), "size": len(content), "pointerSize": 134}
     return entry
-
-
-def _upload_mode(path, there):
-    """How a file is to be sent, and what lies there under its name."""
-    mode = "lfs" if path.endswith(".safetensors") else "regular"
-    known = {} if there is None else {"oid": _oid(path, there)}
-    return {"path": path, "uploadMode": mode, "shouldIgnore": False, **known}
 
 
 def _oid(path, content):
