@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.store import cache
 from jaxcbm.data.store.cache import features_folder, prune, stores_in
 from jaxcbm.data.store.feature_store import encode
+from jaxcbm.data.store.in_use import alone_with_store, hold_store
 from jaxcbm.errors import UserError
 
 
@@ -126,6 +128,32 @@ def test_a_reader_that_is_killed_holds_nothing(tmp_path):
         assert prune(tmp_path, keep_bytes=0)[0] == []
         reader.kill()
     assert len(prune(tmp_path, keep_bytes=0)[0]) == 1
+
+
+def test_a_store_that_is_removed_and_made_again_while_a_reader_waits(tmp_path):
+    folder, held = tmp_path / encoded(tmp_path).key, []
+    gc.collect()
+    with alone_with_store(folder) as alone:
+        assert alone
+        reader = threading.Thread(target=lambda: held.append(hold_store(folder)))
+        reader.start()
+        while not any(str(folder) in os.readlink(link) for link in opened_more_than_once()):
+            time.sleep(0.01)
+        os.rename(folder, tmp_path / "aside")
+        folder.mkdir()
+        (folder / "manifest.json").write_text("{}")
+    reader.join()
+    with alone_with_store(folder) as alone:
+        assert not alone, "the reader holds what was removed"
+
+
+def opened_more_than_once() -> list[str]:
+    """Descriptors of files that this process has open twice: one waits for the other."""
+    links = {}
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            links.setdefault(os.readlink(link), []).append(str(link))
+    return [each[0] for each in links.values() if len(each) > 1]
 
 
 def test_nothing_else_in_the_folder_is_touched(tmp_path):

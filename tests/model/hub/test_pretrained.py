@@ -23,6 +23,7 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.run_metrics import read_run_metrics
+from jaxcbm.hub import HubName, explained
 from jaxcbm.model.familiarity import Familiarity
 from jaxcbm.model.hub.card import model_card
 from jaxcbm.model.model import Model, load_model
@@ -192,6 +193,18 @@ def test_a_private_model_and_a_token_that_nobody_sees(hub, model, monkeypatch, c
     assert hub.token in hub.tokens[-1]
     said = capfd.readouterr()
     assert hub.token not in caplog.text + said.out + said.err
+
+
+def test_a_token_in_the_first_line_of_an_error(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_login")
+    for given in ("hf_given", None):
+        with (
+            pytest.raises(UserError, match=r"a/b: .*\(token\)") as caught,
+            explained(HubName("a/b"), given, "not reached: {}"),
+        ):
+            raise ValueError(f"what is {given or 'hf_of_the_login'} doing here")
+        assert "hf_" not in "".join(traceback.format_exception(caught.value)[-1:])
+        assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
