@@ -119,7 +119,7 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_rows(parser: argparse.ArgumentParser, *, seeds: int) -> None:
-    """The flags of a command that runs rows of the table of methods: seeds, rows, cache, processes."""
+    """The flags of a command that runs rows of the table of methods: seeds, rows and processes."""
     parser.add_argument(
         "--seeds", type=count(1), default=seeds, help=f"how many (default: {seeds})"
     )
