@@ -109,7 +109,8 @@ def train_one(name: str, seed: int, rate: float | None, *, quick: bool) -> dict[
         seconds = time.perf_counter() - started
         model = load_model(workdir)
         timing = Path(workdir) / "finetune" / "timing.jsonl"
-        steps = [line["value"] for line in read_metrics(timing)] if timing.exists() else []
+        lines = read_metrics(timing) if timing.exists() else []
+        steps = [line["value"] for line in lines if line["name"] == "seconds_a_step"]
     finetuned = {} if model.finetuned is None else model.finetuned.arrays
     test = metrics["test"]
     return {

@@ -11,6 +11,7 @@ from typing import Any
 from jaxcbm import __version__
 from jaxcbm.commands import (
     bench,
+    cache,
     concepts,
     config,
     dials,
@@ -22,6 +23,7 @@ from jaxcbm.commands import (
     plan,
     predict,
     pretrain,
+    push,
     report,
     reproduce,
     search,
@@ -30,11 +32,14 @@ from jaxcbm.commands import (
 )
 from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
+from jaxcbm.storage import CACHE_VARIABLE
+from jaxcbm.training import trackers
 
 # In the order in which --help lists them.
 COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
+COMMANDS += (push, cache)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +62,8 @@ def _set_up_logging(quiet: bool) -> None:
 
     # What transformers warns of is about models that we do not take from it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if quiet or not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # absl and the libraries on it warn about flags that nobody parsed; we parse our own.
     flags.FLAGS.mark_as_parsed()
     logging.use_absl_handler()
@@ -124,6 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args, rest = _parse(argv)
         _set_up_logging(args.quiet)
+        if args.feature_cache is not None:
+            os.environ[CACHE_VARIABLE] = args.feature_cache
+        if args.track is not None:
+            os.environ[trackers.VARIABLE] = args.track
+            trackers.asked_for()  # a package that is missing shows before hours of encoding
         if args.computes:
             return _compute(args, rest)
         args.run(args, _read_config(args, rest))

@@ -13,6 +13,8 @@ from jaxcbm.atomic import atomic_file
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
 
+CACHE_VARIABLE = "JAXCBM_CACHE"
+
 
 def as_path(place: str | os.PathLike) -> Any:
     """A `pathlib.Path`, or for gs:// and its like an `etils.epath.Path`, which has its methods.
@@ -77,23 +79,27 @@ def read_whole(path: Any) -> bytes:
 def local_copy(path: Any, size: int, sha256: str) -> Path:
     """A file of this machine with the content of `path`: itself, or for an object a copy made once.
 
-    The copy lies under `cache_folder()`, with the hash of its content in its name.
+    The copy lies in `objects` of `cache_folder()`, with the hash of its content in its name. Such
+    copies may be deleted between runs.
 
     Raises:
         OSError: there is no such file or object.
     """
     if not is_remote(path):
         return Path(path)
-    copy = cache_folder() / f"{hashlib.sha256(os.fspath(path).encode()).hexdigest()}-{sha256[:16]}"
+    place = hashlib.sha256(os.fspath(path).encode()).hexdigest()
+    copy = cache_folder() / "objects" / f"{place}-{sha256[:16]}"
     if not copy.exists() or copy.stat().st_size != size:
         write_whole(copy, read_whole(path))
     return copy
 
 
 def cache_folder() -> Path:
-    """Where copies of remote objects are kept; they may be deleted between runs."""
+    """Where this user keeps what all runs share: `JAXCBM_CACHE`, or the usual place for caches."""
+    if told := os.environ.get(CACHE_VARIABLE):
+        return Path(told).expanduser()
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "jaxcbm" / "objects"
+    return Path(root) / "jaxcbm"
 
 
 def _explain(path: Any, error: Exception) -> UserError:

@@ -12,6 +12,8 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 os.environ.setdefault("NPROC", "16")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Every run encodes for itself, and nothing is written into the user's cache.
+os.environ["JAXCBM_CACHE"] = ""
 # Programs here are tiny and run a few times, so compiling is most of the time. What runs in the
 # workers of xdist and in processes that a test starts inherits both settings: programs are
 # optimised little, and what one process has compiled the others of this session read.

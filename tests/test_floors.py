@@ -17,6 +17,7 @@ FLOORS = (
         "csv_text",
         "extras",
         "flat_params",
+        "hub",
         "lines",
         "machine_load",
         "pages",

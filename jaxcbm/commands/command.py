@@ -37,7 +37,9 @@ def add_command(
         allow_abbrev=False,
     )
     add_quiet(parser, default=argparse.SUPPRESS)
-    parser.set_defaults(run=run, config=None, grid=None, computes=False)
+    parser.set_defaults(
+        run=run, config=None, grid=None, computes=False, feature_cache=None, track=None
+    )
     parser.set_defaults(distributed=False, coordinator=None, processes=None, process=None)
     return parser
 
@@ -74,6 +76,33 @@ def add_inference(parser: argparse.ArgumentParser, dtype: str, batch_size: str) 
     )
 
 
+def add_model(parser: argparse.ArgumentParser, more: str = "", **options: Any) -> None:
+    """The flag that names a model to be read: of a run, in a folder, or on the hub."""
+    help = f"a finished run, a model, or hf-hub:OWNER/NAME of the Hugging Face hub{more}"
+    parser.add_argument("--workdir", required=True, type=_model, help=help, **options)
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """The flag that says where encoded images are kept."""
+    parser.add_argument(
+        "--cache",
+        dest="feature_cache",
+        metavar="DIR",
+        help="where all runs keep encoded images (default: JAXCBM_CACHE, or ~/.cache/jaxcbm); "
+        "--cache= keeps them in the work directory",
+    )
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """The flag that sends metrics elsewhere too."""
+    parser.add_argument(
+        "--track",
+        metavar="NAME",
+        help="follow the metrics in tensorboard (WORKDIR/tensorboard) or wandb, or both with a "
+        "comma between (pip install 'jaxcbm[tensorboard]', 'jaxcbm[wandb]')",
+    )
+
+
 def add_distributed(parser: argparse.ArgumentParser) -> None:
     """The flags that make several processes one run, for a command that can be asked to stop."""
     parser.set_defaults(computes=True)
@@ -90,13 +119,14 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_rows(parser: argparse.ArgumentParser, *, seeds: int) -> None:
-    """The flags of a command that runs rows of the table of methods: seeds, rows, processes."""
+    """The flags of a command that runs rows of the table of methods: seeds, rows and processes."""
     parser.add_argument(
         "--seeds", type=count(1), default=seeds, help=f"how many (default: {seeds})"
     )
     parser.add_argument(
         "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
     )
+    add_cache(parser)
     add_distributed(parser)
 
 
@@ -158,7 +188,19 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
     return read
 
 
+def _model(text: str) -> Path:
+    if not text.startswith("hf-hub:"):
+        return _local_folder(text)
+    from jaxcbm.hub import parse_hub_name
+
+    if parse_hub_name(text) is None:
+        raise argparse.ArgumentTypeError(f"{text}: give hf-hub:OWNER/NAME, perhaps with @REVISION")
+    return Path(text)
+
+
 def _local_folder(text: str) -> Path:
+    if text.startswith("hf-hub:"):
+        raise argparse.ArgumentTypeError(f"{text} is a model on the hub: name a folder of a run")
     if "://" in text:
         raise argparse.ArgumentTypeError(
             f"{text} is no folder of a file system (a feature store may lie there: "

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_workdir, number
+from jaxcbm.commands.command import add_cache, add_command, add_workdir, number
 
 
 def add(commands: Any) -> None:
@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
         'jaxcbm edit --workdir=runs/quickstart --delete="red crown" --output=runs/edited',
     )
     add_workdir(parser, "a finished run, or an earlier edit")
+    add_cache(parser)
     parser.add_argument("--output", required=True, type=Path, help="a folder that is not there yet")
     group = parser.add_argument_group("what to change (each may be given several times)")
     for flag, metavar, kind, help in (

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from jaxcbm.commands.command import (
+    add_cache,
     add_command,
     add_distributed,
     add_inference,
@@ -27,6 +28,7 @@ def add(commands: Any) -> None:
         help="leave out what takes another fit: accuracy with random phrases",
     )
     add_inference(parser, "as the run was trained", "64 a device")
+    add_cache(parser)
     add_distributed(parser)
 
 

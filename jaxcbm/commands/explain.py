@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_inference, add_workdir, count, output_file
+from jaxcbm.commands.command import add_command, add_inference, add_model, count, output_file
 
 
 def add(commands: Any) -> None:
@@ -15,11 +15,8 @@ def add(commands: Any) -> None:
         "draw pictures beside the concepts that decided their classes",
         "jaxcbm explain --workdir=runs/quickstart --images=bird.png --output=why.html",
     )
-    add_workdir(
-        parser,
-        "a finished run, or a model; given several times, each explains the same picture",
-        action="append",
-    )
+    more = "; given several times, each explains the same picture"
+    add_model(parser, more, action="append")
     parser.add_argument(
         "--images",
         required=True,

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_workdir
+from jaxcbm.commands.command import add_command, add_model
 
 
 def add(commands: Any) -> None:
@@ -16,7 +16,7 @@ def add(commands: Any) -> None:
         "write a finished model as a folder that another machine serves, with jaxcbm or jax alone",
         "jaxcbm export --workdir=runs/quickstart --output=runs/birds --with-encoder",
     )
-    add_workdir(parser, "a finished run, or a model")
+    add_model(parser)
     parser.add_argument("--output", required=True, type=Path, help="a folder that is not there yet")
     parser.add_argument(
         "--with-encoder",

@@ -8,7 +8,7 @@ from jaxcbm.commands.command import (
     add_command,
     add_distributed,
     add_inference,
-    add_workdir,
+    add_model,
     count,
     output_file,
 )
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         "  jaxcbm predict --workdir=runs/quickstart --images='gs://BUCKET/photos-{000..123}.tar' "
         "--output=predictions/",
     )
-    add_workdir(parser, "a finished run, or a model")
+    add_model(parser)
     parser.add_argument(
         "--images",
         required=True,

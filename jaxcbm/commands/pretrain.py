@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_config, add_workdir
+from jaxcbm.commands.command import add_command, add_config, add_track, add_workdir
 
 
 def add(commands: Any) -> None:
@@ -17,6 +17,7 @@ def add(commands: Any) -> None:
     )
     add_config(parser, required=True)
     add_workdir(parser, "folder for what it writes")
+    add_track(parser)
     # It asks once a step whether to stop, and then leaves a checkpoint.
     parser.set_defaults(computes=True)
 

@@ -1,11 +1,12 @@
-"""`jaxcbm report`: result files to Markdown, CSV and one self-contained HTML page."""
+"""`jaxcbm report`: finished runs as a table; runs or result files as Markdown, CSV and HTML."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxcbm.commands.command import add_command
+from jaxcbm.errors import UserError
 
 
 def add(commands: Any) -> None:
@@ -14,25 +15,75 @@ def add(commands: Any) -> None:
         commands,
         "report",
         run,
-        "make tables and figures of result files: report.md, report.csv and report.html",
-        "jaxcbm report --results docs/results/methods/*.json --output=runs/report",
+        "compare finished runs and sweeps in a table, or make pages of them or of result files",
+        "jaxcbm report --runs runs/*\n"
+        "  jaxcbm report --results docs/results/methods/*.json --output=runs/report",
+    )
+    many: dict[str, Any] = {"nargs": "+", "action": "extend", "type": Path, "default": []}
+    parser.add_argument(
+        "--runs",
+        metavar="DIR",
+        help="work directories of finished runs and sweeps, or a folder that holds some",
+        **many,
     )
     parser.add_argument(
         "--results",
-        required=True,
-        nargs="+",
-        action="extend",
-        type=Path,
         metavar="FILE.json",
         help="what `jaxcbm reproduce` wrote, one or more, of any datasets and protocols",
+        **many,
     )
-    parser.add_argument("--output", required=True, type=Path, help="folder of the report")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of the pages: report.md, .csv and .html of results, runs.md, .csv and .html "
+        "of runs; without one, runs are printed",
+    )
 
 
 def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
-    """Write the pages, and list them."""
-    for file in write_report(args.results, args.output):
+    """Print the table, or write the pages and list them."""
+    if not args.runs and not args.results:
+        raise UserError("name finished runs (--runs) or result files (--results)")
+    if args.results and args.output is None:
+        raise UserError("--results: name the folder of the report (--output)")
+    if args.output is None:
+        print(runs_text(args.runs))
+        return
+    files = write_report(args.results, args.output) if args.results else []
+    files += write_runs(args.runs, args.output) if args.runs else []
+    for file in files:
         print(f"written: {file}")
+
+
+def runs_text(folders: Sequence[Path]) -> str:
+    """Finished runs as a table for a terminal."""
+    from jaxcbm.report.runs import plain_text, read_runs
+
+    return plain_text(read_runs(folders))
+
+
+def write_runs(folders: Sequence[Path], output: Path) -> list[Path]:
+    """Compare finished runs in runs.md, runs.csv and runs.html.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: none is finished, or a file of one is damaged.
+    """
+    from jaxcbm.report.runs import csv_text, html, markdown, read_runs
+
+    runs = read_runs(folders)
+    texts = {"runs.md": markdown(runs), "runs.csv": csv_text(runs), "runs.html": html(runs)}
+    return _write(texts, output)
+
+
+def _write(texts: Mapping[str, str], output: Path) -> list[Path]:
+    from jaxcbm.atomic import write_text
+
+    for name, text in texts.items():
+        write_text(output / name, text)
+    return [output / name for name in texts]
 
 
 def write_report(files: Sequence[Path], output: Path) -> list[Path]:
@@ -49,7 +100,6 @@ def write_report(files: Sequence[Path], output: Path) -> list[Path]:
         UserError: a result file is missing or broken (nothing is written then), or the folder
             cannot be made.
     """
-    from jaxcbm.atomic import write_text
     from jaxcbm.evaluation.results.file import read_result
     from jaxcbm.report.csv_file import csv_text
     from jaxcbm.report.facts import sections
@@ -62,6 +112,4 @@ def write_report(files: Sequence[Path], output: Path) -> list[Path]:
         "report.csv": csv_text(results),
         "report.html": html_report(report),
     }
-    for name, text in texts.items():
-        write_text(output / name, text)
-    return [output / name for name in texts]
+    return _write(texts, output)

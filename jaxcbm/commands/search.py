@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from jaxcbm.commands.command import (
+    add_cache,
     add_command,
     add_config,
     add_distributed,
@@ -33,6 +34,7 @@ def add(commands: Any) -> None:
         "--output", type=output_file(".json"), metavar="FILE", help="a .json file for the table"
     )
     add_inference(parser, "config.encoder.dtype", "64 a device")
+    add_cache(parser)
     add_distributed(parser)
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from jaxcbm.commands.command import (
     QUICK,
+    add_cache,
     add_command,
     add_config,
     add_distributed,
+    add_track,
     add_workdir,
     amount,
 )
@@ -42,6 +44,8 @@ def add(commands: Any) -> None:
         help="what the runs of one moment may take on each device (default: most of it)",
     )
     parser.set_defaults(grid=[])
+    add_cache(parser)
+    add_track(parser)
     add_distributed(parser)
 
 

@@ -3,7 +3,15 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import QUICK, add_command, add_config, add_distributed, add_workdir
+from jaxcbm.commands.command import (
+    QUICK,
+    add_cache,
+    add_command,
+    add_config,
+    add_distributed,
+    add_track,
+    add_workdir,
+)
 
 
 def add(commands: Any) -> None:
@@ -17,6 +25,8 @@ def add(commands: Any) -> None:
     )
     add_config(parser, required=True)
     add_workdir(parser, "folder for everything it writes")
+    add_cache(parser)
+    add_track(parser)
     add_distributed(parser)
 
 

@@ -1,6 +1,5 @@
 """A dual encoder by name: one shipped with the package, a folder, or a name on the hub."""
 
-import re
 from pathlib import Path
 
 import jax
@@ -16,6 +15,7 @@ from jaxcbm.encoders.families import FAMILIES
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract
+from jaxcbm.hub import parse_hub_name
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
 _BUILT_IN = {"jaxcbm/tiny": _PRETRAINED / "tiny"}
@@ -31,8 +31,9 @@ def load_encoder(
 
     Args:
         name_or_folder: "jaxcbm/tiny", which comes with the package; a folder in Hugging Face's or
-            open_clip's layout; or a name on the hub, such as "openai/clip-vit-base-patch32". An
-            encoder that is loaded already comes back as it is.
+            open_clip's layout; or a name on the hub, such as "openai/clip-vit-base-patch32", which
+            may begin with `hf-hub:` and end in `@REVISION`. An encoder that is loaded already comes
+            back as it is.
         dtype: type of the operands of matrix products, "float32" or "bfloat16". Weights are held,
             and sums are made, in float32 either way.
         image_size: height and width of the pictures, where it shall not be the checkpoint's own;
@@ -89,12 +90,22 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
         return folder
     if name in _BUILT_IN:
         raise UserError(f"{name}: this installation lacks its weights; install jaxcbm again")
-    if isinstance(name_or_folder, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
-        return download(name)
+    if isinstance(name_or_folder, str) and (found := parse_hub_name(name)):
+        return download(found)
     raise UserError(
         f"no such folder: {name} (give a folder with config.json, a hub name such as "
         f"openai/clip-vit-base-patch32, or {', '.join(_BUILT_IN)})"
     )
+
+
+def named_everywhere(name: str) -> bool:
+    """Whether others may load an encoder by this name: one of ours, or one of the hub.
+
+    >>> named_everywhere("jaxcbm/tiny"), named_everywhere("/home/me/clip")
+    (True, False)
+    """
+    is_folder = Path(name).expanduser().is_dir()
+    return name in _BUILT_IN or (parse_hub_name(name) is not None and not is_folder)
 
 
 def _check_size(preprocess: Preprocess, image_size: int, folder: Path) -> None:

@@ -72,7 +72,8 @@ class Experiment:
             that the data's images are annotated with.
         concept_count: so many of the phrases, drawn by `data.seed`: a smaller draw lies within a
             larger one; 0 for all.
-        features: folder of the feature store, here or gs://; "" keeps it in the work directory.
+        features: folder of the feature store, here or gs://; "" for the cache that all runs share
+            (`jaxcbm cache`), or in a run of several processes for the work directory.
         bottleneck: the model.
         training: the loop.
         sparse_head: the elastic-net head.

@@ -48,9 +48,8 @@ def run(
         )
     model = load_model(workdir)
     experiment = read_experiment(settings)
-    if not experiment.features:
-        store = str((workdir / "features").absolute())
-        experiment = replace(experiment, features=store)
+    if not experiment.features and (own := workdir / "features").is_dir():
+        experiment = replace(experiment, features=str(own.absolute()))
     prepared = prepare(experiment, workdir, finetuned=model.finetuned)
     digests = digests_of(prepared.train_pictures, forget)
     train, valid = prepared.splits[:2]

@@ -14,6 +14,7 @@ from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.phrase_key import phrase_key
+from jaxcbm.data.store.cache import features_folder
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import local_mesh
 from jaxcbm.distributed.processes import agree
@@ -119,8 +120,8 @@ def prepare(
 
     Args:
         config: the name or path of a config file, nested dicts, or an `Experiment`.
-        workdir: for the feature store, and which picture belongs to which split (`settle_split`);
-            None keeps neither, where the settings name a feature store.
+        workdir: for which picture belongs to which split (`settle_split`), which None does not
+            keep, and perhaps for the feature store (`features_folder`).
         finetuned: what training has changed of the encoder; None takes it as it is.
         changes: path of a field -> its new value.
         fits: whether a bottleneck will be fitted; what no fit accepts then shows before encoding.
@@ -143,7 +144,7 @@ def prepare(
         trainable(encoder.params, rules)  # a mistake shows before hours of encoding
     encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     agree("their concepts", concepts.content_hash)
-    store = as_path(experiment.features or Path(workdir or "") / "features")
+    store = as_path(experiment.features or features_folder(workdir))
     encoded = partial(encode_here, encoder=encoder, store=store, batch_size=batch_size)
     train = encoded(train_images)
     test = None if test_images is None else encoded(test_images)

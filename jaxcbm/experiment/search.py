@@ -14,6 +14,7 @@ from jaxcbm.atomic import write_json
 from jaxcbm.baselines.zero_shot import TEMPLATES, class_embeddings, zero_shot
 from jaxcbm.bottleneck.search import Normalization, Similarity, concept_search
 from jaxcbm.data.features import Features
+from jaxcbm.data.store.cache import features_folder
 from jaxcbm.distributed.processes import is_main, process_count
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
@@ -77,7 +78,7 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         if process_count() > 1 and not experiment.features:
             raise UserError("give --config.features=FOLDER, which all processes share")
-        features = experiment.features or folder
+        features = experiment.features or str(features_folder(folder))
         experiment = replace(experiment, features=features)
         prepared = prepare(experiment, None, batch_size=batch_size)
         rows = search(prepared, templates)

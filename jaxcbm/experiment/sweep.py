@@ -24,6 +24,7 @@ from jaxcbm.training.fit_arrays import check_features
 from jaxcbm.training.sweep.grid import Grid, combinations, parse_axis, runs_of
 from jaxcbm.training.sweep.ranking import Ranked, rank
 from jaxcbm.training.sweep.sweep import Outcome, sweep
+from jaxcbm.training.trackers import tracking
 from jaxcbm.typed_json import to_json
 
 # Axes outside of the fit: each of their values has features or texts of its own.
@@ -102,7 +103,7 @@ def _sweep_one(
     if left := len(wanted.keys() - done.keys()):
         logging.info("%d runs, %d of them are there already", len(wanted), len(wanted) - left)
     mesh = experiment.fit.mesh
-    for outcomes in sweep(
+    tiles = sweep(
         *prepared.splits[:2],
         _texts(prepared),
         config=experiment.fit,
@@ -110,10 +111,15 @@ def _sweep_one(
         mesh=make_mesh(mesh.data, mesh.model),
         memory=None if memory_gib is None else int(memory_gib * 2**30),
         finished=done.keys(),
-    ):
-        if is_main():
-            write_runs(workdir / "runs", outcomes, about)
-        done |= {outcome.key: outcome for outcome in outcomes}
+    )
+    with tracking(workdir if is_main() else None, len(done)) as track:
+        for outcomes in tiles:
+            if is_main():
+                write_runs(workdir / "runs", outcomes, about)
+            for outcome in outcomes:
+                done[outcome.key] = outcome
+                reached = {"top1": outcome.valid_top1, "loss": outcome.valid_loss}
+                track(len(done), "valid", reached)
     return [done[key]._replace(setting=setting) for key, setting in wanted.items()], about
 
 

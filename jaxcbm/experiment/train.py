@@ -1,6 +1,5 @@
 """`jaxcbm train`: from a config to a fitted, evaluated and explained model."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.config_file import settle_workdir
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, concepts_of, prepare
+from jaxcbm.experiment.run_metrics import read_run_metrics
 from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
@@ -28,6 +28,7 @@ from jaxcbm.training.finetune.fit import ImageSplit, Recipe, finetune_splits
 from jaxcbm.training.fit import fit
 from jaxcbm.training.metrics_log import read_metrics
 from jaxcbm.training.sparsify import sparsify
+from jaxcbm.training.trackers import tracking
 
 
 def run(
@@ -59,7 +60,7 @@ def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
         if experiment.concepts != ANNOTATIONS:
             _same_phrases(workdir, concepts_of(experiment))
         logging.info("%s is finished; delete it to train again", workdir)
-        return json.loads((workdir / "metrics.json").read_text(encoding="utf-8"))
+        return read_run_metrics(workdir)
     prepared = prepare(experiment, workdir, fits=True)
     if experiment.encoder.train == "frozen":
         model = fit(
@@ -78,6 +79,8 @@ def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
     controls = experiment.evaluation.controls
     metrics = evaluate_model(load_model(workdir), experiment, prepared, workdir, controls=controls)
     if is_main():
+        with tracking(workdir) as track:
+            track(read_metrics(workdir / "metrics.jsonl")[-1]["step"], "test", metrics["test"])
         draw(workdir)
         draw_explanation(model, prepared.pictures, workdir)
     return metrics

@@ -29,6 +29,8 @@ from jaxcbm.encoders.image.batch import as_batch
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.hub import PREFIX as HUB_PREFIX
+from jaxcbm.hub import parse_hub_name
 from jaxcbm.model.batch_inference import (
     PictureBatch,
     batch_inference,
@@ -41,6 +43,7 @@ from jaxcbm.model.corrections import correct
 from jaxcbm.model.edits import Edit
 from jaxcbm.model.explanation import Explanation, explain_image
 from jaxcbm.model.familiarity import Familiarity
+from jaxcbm.model.hub.pretrained import fetch_model, push_to_hub, save_pretrained
 from jaxcbm.model.model_file import load_fields, save_fields
 from jaxcbm.model.prediction import Prediction, joined
 from jaxcbm.model.texts import Texts
@@ -480,6 +483,104 @@ class Model:
         """
         save_fields(self, folder)
 
+    def save_pretrained(
+        self,
+        folder: Path | str,
+        *,
+        with_encoder: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+        licence: str = "",
+    ) -> None:
+        """Write the model with a card, README.md, as a repository of the Hugging Face hub holds it.
+
+        Args:
+            folder: for the model alone; one that is there is replaced as a whole.
+            with_encoder: add a copy of the frozen encoder, so that no other name is needed.
+            metrics: content of metrics.json, for the card; without, it has what the model knows.
+            licence: as the hub names them, such as "apache-2.0"; "" leaves it unsaid.
+
+        Raises:
+            UserError: other things lie in the folder, or the metrics are of another model.
+        """
+        save_pretrained(self, folder, with_encoder=with_encoder, metrics=metrics, licence=licence)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        with_encoder: bool = False,
+        metrics: Mapping[str, Any] | None = None,
+        licence: str = "",
+    ) -> str:
+        """Push what `save_pretrained` writes, as one commit; the repository is made if need be.
+
+        Args:
+            name: "owner/name".
+            private: whether a new repository is; None for its owner's usual.
+            token: by default that of `HF_TOKEN` or `hf auth login`.
+            revision: a branch, made if need be; None for the main one.
+            with_encoder: see `save_pretrained`; an encoder that only this machine has needs it.
+            metrics: see `save_pretrained`.
+            licence: see `save_pretrained`.
+
+        Returns:
+            The commit, which `from_pretrained` takes as a revision.
+
+        Raises:
+            UserError: no such name, the hub refuses, or it cannot be reached.
+        """
+        return push_to_hub(
+            self,
+            name,
+            private=private,
+            token=token,
+            revision=revision,
+            with_encoder=with_encoder,
+            metrics=metrics,
+            licence=licence,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_name: Path | str,
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: Path | str | None = None,
+        encoder: DualEncoder | str | Path | None = None,
+    ) -> "Model":
+        """Load a model from a folder, or from the Hugging Face hub by its name.
+
+        Args:
+            folder_or_name: as for `load_model`, or "owner/name", with or without `hf-hub:` before
+                it and `@REVISION` behind. A folder of that name goes first.
+            revision: a branch, a tag or a commit.
+            token: for a private one; by default that of `HF_TOKEN` or `hf auth login`.
+            cache_dir: where downloads are kept; by default in the hub client's own cache.
+            encoder: as for `load_model`.
+
+        Raises:
+            UserError: no such model, files that are not what was pushed, or the hub cannot be
+                reached and its cache has no copy.
+        """
+        name = parse_hub_name(str(folder_or_name))
+        if name is None or Path(folder_or_name).is_dir():
+            if revision:
+                raise UserError(f"{folder_or_name}: a folder has no revisions")
+            return cls(**load_fields(folder_or_name, encoder))
+        name = name._replace(revision=revision or name.revision)
+        folder = fetch_model(name, token, cache_dir)
+        try:
+            return cls(**load_fields(folder, encoder))
+        except UserError as error:
+            raise UserError(
+                f"{name}: {error} (to download it again, delete {folder.parents[1]})"
+            ) from error
+
 
 def _whole(batch: PictureBatch) -> PictureBatch:
     if batch.skipped:
@@ -525,14 +626,17 @@ def make_model(
 
 
 def load_model(folder: Path | str, encoder: DualEncoder | str | Path | None = None) -> Model:
-    """Load a model from a work directory or from the folder that `Model.save` wrote.
+    """Load a model from a work directory, from a folder that it was saved to, or from the hub.
 
     Args:
-        folder: of a finished run, or an exported folder.
+        folder: of a finished run, an exported or saved folder, or `hf-hub:owner/name`
+            (`Model.from_pretrained` takes more).
         encoder: what it was trained on, or where that lies now; by default it is loaded by the name
             that it had, when first needed.
 
     Raises:
         UserError: no finished model there, one of another format, or no such encoder.
     """
+    if str(folder).startswith(HUB_PREFIX):
+        return Model.from_pretrained(folder, encoder=encoder)
     return Model(**load_fields(folder, encoder))

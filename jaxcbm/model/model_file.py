@@ -31,6 +31,8 @@ FINETUNED_FILE = "encoder.safetensors"
 SPARSE_PATH_FILE = "sparse_path.safetensors"
 CALIBRATION_FILE = "calibration.safetensors"
 FAMILIARITY_FILE = "familiarity.safetensors"
+# What a model may have or not.
+PARTS = (FINETUNED_FILE, SPARSE_PATH_FILE, CALIBRATION_FILE, FAMILIARITY_FILE)
 ENCODER_FOLDER = "encoder"
 
 

@@ -78,6 +78,7 @@ METRICS = {
     ),
 }
 _FURTHER = {
+    "valid_top1": MetricFormat("validation top-1 %", 1, True, 1),
     "images": MetricFormat("images", 0, digits=0),
     "macro_precision": MetricFormat("macro precision %", 1, True, 1),
     "macro_recall": MetricFormat("macro recall %", 1, True, 1),

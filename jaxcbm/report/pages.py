@@ -43,7 +43,8 @@ def html_report(report: Sequence[Section]) -> str:
 def markdown_report(report: Sequence[Section]) -> str:
     """Every table of the report; the figures are in the HTML page."""
     parts = [_part(section) for section in report]
-    return render("report.md", title=TITLE, parts=parts, published=_published(report))
+    published = _published(report)
+    return render("report.md", title=TITLE, parts=parts, published=published, figures=True)
 
 
 class Card(NamedTuple):

@@ -81,7 +81,7 @@ def nec_table(result: ResultFile) -> Table | None:
     if not targets:
         return None
     table = [[summarise(at_nec(row, target)) for target in targets] for row in rows]
-    cells = _marked(table, [_SHARE] * len(targets))
+    cells = marked(table, [_SHARE] * len(targets))
     told = _told(result.rows)
     lines = tuple(
         (Cell(row.name), *line, *([Cell(given(row))] if told else []))
@@ -152,7 +152,7 @@ def _metric_table(
     for sparse, title in _GROUPS.items():
         rows = [row for row in result.rows if row.sparse is sparse]
         table = [[summarise(row.metrics.get(name, ())) for name in names] for row in rows]
-        cells = _marked(table, columns)
+        cells = marked(table, columns)
         lines = [
             (
                 Cell(row.name),
@@ -180,9 +180,7 @@ def _told(rows: Sequence[MethodResult]) -> bool:
     return any(row.given for row in rows)
 
 
-def _marked(
-    table: Sequence[Sequence[Summary]], columns: Sequence[MetricFormat]
-) -> list[list[Cell]]:
+def marked(table: Sequence[Sequence[Summary]], columns: Sequence[MetricFormat]) -> list[list[Cell]]:
     """Cells of a group of rows, the best of each column marked."""
     marks = [
         best([line[j] for line in table], column) if len(table) > 1 else [False] * len(table)

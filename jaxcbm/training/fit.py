@@ -16,6 +16,7 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.labels import class_names
+from jaxcbm.data.store.cache import features_folder
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.placement import fetch
@@ -161,7 +162,7 @@ def _features(part: ImageSet | Features, encoder: DualEncoder, workdir: Path | N
     if isinstance(part, Features):
         return part
     if workdir is not None:
-        return encode(part, encoder, workdir / "features")
+        return encode(part, encoder, features_folder(workdir))
     if process_count() > 1:
         raise UserError("several processes encode images into one folder: give a work directory")
     with tempfile.TemporaryDirectory() as folder:

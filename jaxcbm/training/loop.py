@@ -7,7 +7,7 @@ Every training runs through `run`: epochs in memory and batches from a store (`f
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.training.checkpoints import Checkpoints
 from jaxcbm.training.metrics_log import MetricsLog
 from jaxcbm.training.step import Metrics, TrainState
+from jaxcbm.training.trackers import tracking
 
 # Units that are handed to the device before the first of them is done: one works, one waits.
 _UNITS_AHEAD = 2
@@ -149,21 +150,22 @@ def run(
     now = Progress(state, best, no_totals)
     kept = Checkpoints(workdir / "checkpoints") if workdir else nullcontext()
     # Leaving the block, by an exception too, waits until checkpoints are on disk.
-    with kept as checkpoints, jax.set_mesh(mesh):
+    with kept as checkpoints, jax.set_mesh(mesh), ExitStack() as stack:
         written = None
         if checkpoints:
             now, written = _resume(checkpoints, now, dict(identity or {}), workdir)
         step = int(now.state.step)
         mine = workdir if is_main() else None
-        log = MetricsLog(mine and mine / "metrics.jsonl", step, written)
-        timing = MetricsLog(mine and mine / "timing.jsonl", step)
+        track = stack.enter_context(tracking(mine, step))
+        log = MetricsLog(mine and mine / "metrics.jsonl", step, written, track)
+        timing = MetricsLog(mine and mine / "timing.jsonl", step, track=track)
         line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
         how = steps, checkpoint_every, keep_best, dict(identity or {}), checkpoints
         job = _Run(feed, *how, log, timing, no_totals, line)
         _report(job, now, step)
         if measure_start and step == 0:
             _, measured = _fetched(job, {}, now.state.params)
-            log.write(0, "valid", measured)
+            log.write(0, 0, "valid", measured)
             now = now._replace(best_loss=measured["loss"])
         while step < steps and not stalled(now.epoch, now.best_epoch, patience):
             now, step = _epoch(job, now, step)
@@ -208,7 +210,9 @@ def _epoch(job: _Run, now: Progress, step: int) -> tuple[Progress, int]:
             now = _close_epoch(job, now, step)
             if unit.steps == job.feed.steps_per_epoch:
                 seconds = time.monotonic() - started
-            job.timing.write(step, "train", {"seconds_a_step": seconds / (step - first)})
+            rate = (step - first) * job.feed.batch_size / max(seconds, 1e-9)
+            told = {"seconds_a_step": seconds / (step - first), "images_a_second": rate}
+            job.timing.write(step, now.epoch, "train", {**told, "time": time.time()})
         _report(job, now, step)
         every = job.checkpoint_every
         stop = preemption.requested(step)
@@ -223,11 +227,12 @@ def _close_epoch(job: _Run, now: Progress, step: int) -> Progress:
     """Log an epoch, and keep its parameters if no epoch before was better."""
     totals, measured = _fetched(job, now.totals, now.state.params)
     count = np.float32(step - now.epoch * job.feed.steps_per_epoch)
-    job.log.write(step, "train", {name: float(total / count) for name, total in totals.items()})
     now = now._replace(totals=job.no_totals, epoch=now.epoch + 1)
+    means = {name: float(total / count) for name, total in totals.items()}
+    job.log.write(step, now.epoch, "train", means)
     if not measured:
         return now
-    job.log.write(step, "valid", measured)
+    job.log.write(step, now.epoch, "valid", measured)
     if job.keep_best and not measured["loss"] < now.best_loss:
         return now
     best = jax.tree.map(jnp.copy, now.state.params)

@@ -1,4 +1,8 @@
-"""metrics.jsonl: one object a line, `{"step", "split", "name", "value"}`."""
+"""metrics.jsonl: one object a line, `{"step", "epoch", "split", "name", "value"}`.
+
+What a clock says stands in timing.jsonl, in the same form: a run that was stopped and resumed has
+the same metrics.jsonl as one that was not, to the last bit.
+"""
 
 import hashlib
 import json
@@ -7,6 +11,7 @@ from pathlib import Path
 
 from jaxcbm.atomic import write_text
 from jaxcbm.errors import UserError
+from jaxcbm.training.trackers import Track
 
 
 class MetricsLog:
@@ -16,6 +21,7 @@ class MetricsLog:
         path: the file; None keeps nothing.
         resume_step: lines of later steps are removed.
         written: what `hash` said at that step; None does not compare.
+        track: where the values go besides.
 
     Attributes:
         hash: SHA-256 of the lines so far.
@@ -24,8 +30,14 @@ class MetricsLog:
         UserError: the lines up to the step are not those that were written.
     """
 
-    def __init__(self, path: Path | None, resume_step: int = 0, written: str | None = None):
-        self._path, self._hash = path, hashlib.sha256()
+    def __init__(
+        self,
+        path: Path | None,
+        resume_step: int = 0,
+        written: str | None = None,
+        track: Track | None = None,
+    ):
+        self._path, self._hash, self._track = path, hashlib.sha256(), track
         if path is None or not path.exists():
             return
         kept = "".join(
@@ -40,17 +52,27 @@ class MetricsLog:
     def hash(self) -> str:
         return self._hash.hexdigest()
 
-    def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        """Append one line for each value."""
+    def write(self, step: int, epoch: int, split: str, values: Mapping[str, float]) -> None:
+        """Append one line for each value.
+
+        Args:
+            step: optimizer steps done.
+            epoch: epochs done.
+            split: of what.
+            values: by name.
+        """
         if self._path is None:
             return
+        head = {"step": step, "epoch": epoch, "split": split}
         lines = "".join(
-            json.dumps({"step": step, "split": split, "name": name, "value": float(value)}) + "\n"
+            json.dumps({**head, "name": name, "value": float(value)}) + "\n"
             for name, value in values.items()
         )
         self._hash.update(lines.encode())
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(lines)
+        if self._track is not None:
+            self._track(step, split, values)
 
 
 def read_metrics(path: Path) -> list[dict]:

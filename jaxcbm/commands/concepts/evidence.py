@@ -47,17 +47,15 @@ def train_features(config: dict[str, Any], store: Path | None) -> tuple[Features
 
     Args:
         config: an experiment's settings.
-        store: folder of the feature store; None takes the one that the settings name.
+        store: folder of the feature store; None takes the one that the settings name, or the cache.
 
     Returns:
         features of the train part, and the encoder's name.
 
     Raises:
-        UserError: no feature store is named, or the settings or the data are no good.
+        UserError: the settings or the data are no good.
     """
     experiment = read_experiment(config)
-    if store is None and not experiment.features:
-        raise UserError("--config without --features: name a folder for the encoded images")
     if store is not None:
         experiment = replace(experiment, features=str(store))
     # Its own concepts have no part in this, and may be what is about to be made.

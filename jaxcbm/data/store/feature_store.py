@@ -25,6 +25,7 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.progress import ProgressLine
 from jaxcbm.data.store.encoding import EncodingJob, Progress, encode_shards, readable_size
 from jaxcbm.data.store.image_digests import digest_together
+from jaxcbm.data.store.in_use import MANIFEST_FILE, Hold, hold_store
 from jaxcbm.data.store.joint_progress import JointProgress
 from jaxcbm.data.store.sharded_rows import ShardedRows
 from jaxcbm.data.store.shards import Shard, sweep_abandoned
@@ -90,8 +91,9 @@ def encode(
         batch_size=batch_size,
         threads=threads,
     )
+    held = _claim(job)
     shards = _make_missing(job, progress or ProgressLine("encode", "images"))
-    return _features(images, job, shards)
+    return _features(images, job, shards, held)
 
 
 def store_key(encoder: DualEncoder, digests_Nx32: np.ndarray, dtype: str, shard_size: int) -> str:
@@ -106,6 +108,18 @@ def store_key(encoder: DualEncoder, digests_Nx32: np.ndarray, dtype: str, shard_
         "images": hashlib.sha256(digests_Nx32.tobytes()).hexdigest(),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def _claim(job: EncodingJob) -> tuple[Hold, ...]:
+    """Keep the store from being pruned; of several processes, process 0 does so for all."""
+    if is_remote(job.folder) or not processes.is_main():
+        return ()
+    while True:
+        _describe(job)
+        if held := hold_store(job.folder):
+            return (held,)
+        if (job.folder / MANIFEST_FILE).exists():  # no such locks here
+            return ()
 
 
 def _make_missing(job: EncodingJob, progress: Progress) -> list[Shard | None]:
@@ -151,13 +165,15 @@ def _prepare_folder(job: EncodingJob, missing: list[int]) -> None:
 
 
 def _describe(job: EncodingJob) -> None:
+    manifest = job.folder / MANIFEST_FILE
+    if manifest.exists():
+        return
     try:
         if not is_remote(job.folder):
             job.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the feature store {job.folder}: {error.strerror}") from error
-    manifest = job.folder / "manifest.json"
-    if processes.is_main() and not manifest.exists():
+    if processes.is_main():
         description = {
             "format": _FORMAT,
             "key": job.folder.name,
@@ -173,7 +189,9 @@ def _describe(job: EncodingJob) -> None:
         write_whole(manifest, (json.dumps(description, indent=2) + "\n").encode())
 
 
-def _features(images: ImageSet, job: EncodingJob, shards: list[Shard | None]) -> Features:
+def _features(
+    images: ImageSet, job: EncodingJob, shards: list[Shard | None], held: tuple[Hold, ...]
+) -> Features:
     """Join the shards with what the image set says of each readable image."""
     whole = [shard for shard in shards if shard is not None]
     if len(whole) != len(shards):
@@ -192,7 +210,7 @@ def _features(images: ImageSet, job: EncodingJob, shards: list[Shard | None]) ->
     # Without the images left out these are other rows, although they come from the same folder.
     key = hashlib.sha256(f"{job.folder.name}{sorted(skipped)}".encode()).hexdigest()
     return Features(
-        embeddings=ShardedRows(tuple(shard.rows for shard in whole)),
+        embeddings=ShardedRows(tuple(shard.rows for shard in whole), held=held),
         labels=images.labels[kept],
         digests=job.digests[kept],
         classes=images.classes,

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class ShardedRows:
     Attributes:
         shards: arrays or files [n, E] of one dtype.
         order: int64 [N], which row of the concatenated shards stands where; None: all, in order.
+        held: what keeps the files from being removed for as long as there are such rows.
 
     >>> rows = ShardedRows((np.zeros((2, 3)), np.ones((1, 3))))
     >>> rows.shape, rows[2].tolist(), rows.take([2, 0]).shape
@@ -27,6 +29,7 @@ class ShardedRows:
 
     shards: tuple[np.ndarray | RowFile, ...]
     order: np.ndarray | None = None
+    held: tuple[Any, ...] = ()
 
     def __post_init__(self):
         if not self.shards:
@@ -40,12 +43,14 @@ class ShardedRows:
         """The rows of all parts, one part after the other; nothing is copied."""
         rows = [part if isinstance(part, ShardedRows) else cls((part,)) for part in parts]
         shards = tuple(shard for part in rows for shard in part.shards)
+        kept = tuple(each for part in rows for each in part.held)
         if all(part.order is None for part in rows):
-            return cls(shards)
+            return cls(shards, held=kept)
         held = np.array([part._starts[-1] for part in rows])
         before = np.cumsum(held) - held
         orders = [part._rows(np.arange(len(part))) for part in rows]
-        return cls(shards, np.concatenate([o + b for o, b in zip(orders, before, strict=True)]))
+        order = np.concatenate([o + b for o, b in zip(orders, before, strict=True)])
+        return cls(shards, order, kept)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,7 +69,7 @@ class ShardedRows:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "ShardedRows":
         """The rows at these positions, in this order, still on disk."""
-        return ShardedRows(self.shards, self._rows(self._positions(indices)))
+        return ShardedRows(self.shards, self._rows(self._positions(indices)), self.held)
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         if isinstance(index, slice):
