@@ -12,6 +12,7 @@ from typing import Any
 from jaxcbm.atomic import atomic_file
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
+from jaxcbm.ordinary_file import read_ordinary
 
 CACHE_VARIABLE = "JAXCBM_CACHE"
 
@@ -70,6 +71,8 @@ def read_whole(path: Any) -> bytes:
         OSError: there is none, or it cannot be read.
         UserError: a package for this kind of place is missing.
     """
+    if not is_remote(path):
+        return read_ordinary(path)
     try:
         return path.read_bytes()
     except ImportError as error:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jaxcbm.errors import UserError
+from jaxcbm.ordinary_file import read_ordinary
 
 
 def read_text(path: Path | str, hint: str = "") -> str:
@@ -16,7 +17,8 @@ def read_text(path: Path | str, hint: str = "") -> str:
         UserError: no such file, not UTF-8 (says in which line), or it cannot be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        text = read_ordinary(path).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}{hint and f' ({hint})'}") from None
     except UnicodeDecodeError as error:

@@ -9,7 +9,8 @@ import os
 import sys
 import threading
 from collections import Counter
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 
@@ -28,6 +29,7 @@ _LEAVE_SECONDS = 60
 _BARRIER_MILLISECONDS = 7 * 24 * 3600 * 1000
 
 _rounds: Counter[str] = Counter()
+Result = TypeVar("Result")
 
 
 class Cluster(NamedTuple):
@@ -151,6 +153,36 @@ def exchange(name: str, value: str) -> list[str]:
 def decide(name: str, answer: bool) -> bool:
     """What process 0 answers, on all: for what may look different to each, such as a folder."""
     return exchange(f"decide/{name}", str(int(answer)))[0] == "1"
+
+
+def main_alone(name: str, work: Callable[[], Result]) -> Result | None:
+    """Let process 0 do something for all, while the others wait; its error is everybody's.
+
+    Args:
+        name: as for `barrier`.
+        work: what it does.
+
+    Returns:
+        What `work` returned on process 0, None on the others.
+
+    Raises:
+        UserError: on every process, where it was raised on process 0.
+
+    >>> main_alone("sum", lambda: 1 + 1)
+    2
+    """
+    done, failed = None, None
+    if is_main():
+        try:
+            done = work()
+        except UserError as error:
+            failed = error
+    said = exchange(f"alone/{name}", "" if failed is None else f"{failed}")[0]
+    if failed is not None:
+        raise failed
+    if said:
+        raise UserError(said)
+    return done
 
 
 def agree(name: str, value: str) -> None:

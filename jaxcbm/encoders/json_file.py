@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from jaxcbm.errors import UserError
+from jaxcbm.ordinary_file import read_ordinary
 from jaxcbm.typed_json import Range, value_from_json
 
 # Sizes beyond what any model has: memory would end before a message could be made of them.
@@ -21,7 +22,9 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         UserError: damaged, or no object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_ordinary(path).decode())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
     if not isinstance(content, dict):

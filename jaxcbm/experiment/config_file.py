@@ -3,7 +3,8 @@
 import ast
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 import jaxcbm
-from jaxcbm.atomic import write_json
-from jaxcbm.distributed.processes import barrier, is_main
+from jaxcbm.distributed.processes import main_alone
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
+from jaxcbm.sealed_json import read_sealed, write_sealed
+
+SETTINGS = "config.json"
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -106,29 +109,43 @@ def settings_of_run(workdir: Path) -> Any:
     Raises:
         UserError: their file is damaged.
     """
-    file = workdir / "config.json"
+    file = workdir / SETTINGS
     try:
-        return json.loads(file.read_bytes()) if file.exists() else None
-    except (OSError, ValueError, RecursionError) as error:
+        return read_sealed(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{file}: damaged ({first_line(error)}); restore it, or choose another --workdir"
         ) from error
 
 
-def settle_workdir(workdir: Path, config: dict[str, Any]) -> None:
+@contextmanager
+def settled(workdir: Path, config: dict[str, Any]) -> Iterator[None]:
     """Bind a work directory to one config; running again with the same one resumes.
 
-    In a run of several processes, process 0 does so, and the others wait.
+    In a run of several processes, process 0 does so, and the others wait. Where the block fails
+    before it has left anything there, the directory stays free for another config.
 
     Raises:
         UserError: the directory holds a run of another config; names the first difference.
     """
-    if is_main():
-        _settle(workdir, config)
-    barrier("workdir")
+    begun = main_alone("workdir", lambda: _settle(workdir, config))
+    try:
+        yield
+    except (UserError, OSError):
+        if begun and not any(_left_in(workdir)):
+            (workdir / SETTINGS).unlink(missing_ok=True)
+        raise
 
 
-def _settle(workdir: Path, config: dict[str, Any]) -> None:
+def _left_in(workdir: Path) -> Iterator[Path]:
+    """What a run has left beside its settings and its lock."""
+    return (path for path in workdir.iterdir() if path.name != SETTINGS and path.name[0] != ".")
+
+
+def _settle(workdir: Path, config: dict[str, Any]) -> bool:
+    """Whether the directory is bound to it only now."""
     wanted = json.loads(json.dumps(config))
     found = settings_of_run(workdir)
     if found is not None:
@@ -137,10 +154,16 @@ def _settle(workdir: Path, config: dict[str, Any]) -> None:
                 f"{workdir} holds a run of another config ({_difference(found, wanted)}): "
                 "choose another --workdir, or delete it"
             )
-        return
+        return False
     if workdir.is_file():
         raise UserError(f"--workdir={workdir} is a file: name a folder")
-    write_json(workdir / "config.json", wanted)
+    write_settings(workdir, wanted)
+    return True
+
+
+def write_settings(workdir: Path, config: dict[str, Any]) -> None:
+    """Write the settings that `settings_of_run` reads."""
+    write_sealed(workdir / SETTINGS, config)
 
 
 def _difference(found: Any, wanted: Any, place: str = "config") -> str:

@@ -5,12 +5,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.atomic import atomic_folder, write_json
+from jaxcbm.atomic import atomic_folder
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import read_experiment
-from jaxcbm.experiment.config_file import settings_of_run
+from jaxcbm.experiment.config_file import settings_of_run, write_settings
 from jaxcbm.experiment.prepare import prepare
 from jaxcbm.experiment.stored_split import settle_split
 from jaxcbm.model.edited_columns import find
@@ -55,7 +55,7 @@ def run(
     train, valid = prepared.splits[:2]
     edited = edit(model, train, valid, forget=digests, config=experiment.fit, **how)
     with atomic_folder(output) as temporary:
-        write_json(temporary / "config.json", asdict(experiment))
+        write_settings(temporary, asdict(experiment))
         # Without the forgotten, so that these pictures may be deleted.
         left = prepared.splits._replace(
             train=remaining(train, edited.edits), valid=remaining(valid, edited.edits)

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcbm.atomic import write_json
 from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.birds.nuisances import NUISANCE_PHRASES
@@ -22,6 +21,7 @@ from jaxcbm.evaluation.metrics import confusion_matrix
 from jaxcbm.experiment.config import Experiment, read_experiment
 from jaxcbm.experiment.config_file import settings_of_run
 from jaxcbm.experiment.prepare import Prepared, prepare
+from jaxcbm.experiment.run_metrics import write_run_metrics
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.fit import fit
 
@@ -126,7 +126,7 @@ def evaluate_model(
         },
     }
     if is_main():
-        write_json(workdir / "metrics.json", metrics)
+        write_run_metrics(workdir, metrics)
         draw(found, model, np.asarray(test.labels), workdir / "plots")
     return metrics
 

@@ -17,7 +17,7 @@ from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.encoders.tokenizer import Tokenizer, train_tokenizer
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import Changes, Named, read_experiment
-from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.config_file import settled
 from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.training.config import MeshConfig
 from jaxcbm.training.pretrain import PretrainConfig, pretrain
@@ -106,8 +106,7 @@ def run(
         UserError: no such config or field, or a work directory of another config or in use.
     """
     experiment, workdir = read_experiment(config, changes, PretrainExperiment), Path(workdir)
-    with hold(workdir):
-        settle_workdir(workdir, asdict(experiment))
+    with hold(workdir), settled(workdir, asdict(experiment)):
         return _run(experiment, workdir)
 
 

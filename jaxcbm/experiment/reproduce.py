@@ -13,7 +13,6 @@ from typing import Any, Literal
 import jax
 from absl import logging
 
-from jaxcbm.atomic import write_json
 from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.code_version import this_code
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -37,7 +36,9 @@ from jaxcbm.experiment.evaluate import nuisances_of
 from jaxcbm.experiment.methods import DEFAULT, METHODS, Method, table_of
 from jaxcbm.experiment.prepare import prepare, require_frozen
 from jaxcbm.experiment.study import Study, make_study
+from jaxcbm.lines import first_line
 from jaxcbm.machine_load import Load, watch_load
+from jaxcbm.sealed_json import read_sealed, write_sealed
 
 # What is to be known of an encoder's numbers on a dataset: by both names, for the report.
 _NOTES = {
@@ -199,8 +200,11 @@ def _part(
     """One method, one seed: read where it was run before, else run and written."""
     slug = "".join(c if c.isalnum() else "-" for c in name.lower())
     file = parts / f"{slug}-{seed}.json"
-    if decide(f"{slug}-{seed}", file.exists()):
-        return json.loads(file.read_text(encoding="utf-8"))
+    found = _found(file)
+    if decide(f"{slug}-{seed}", found is not None):
+        if found is None:
+            raise UserError(f"{file}: process 0 reads it and another does not: share one folder")
+        return found
     controlled = method.controls and not rows_only
     with watch_load() as load:
         start = time.perf_counter()
@@ -224,9 +228,20 @@ def _part(
         "load": asdict(load),
     }
     if is_main():
-        write_json(file, part)
+        write_sealed(file, part)
     logging.info("%s, seed %d: top-1 %.4f, %.1f s", name, seed, found.metrics["top1"], seconds)
     return part
+
+
+def _found(file: Path) -> dict[str, Any] | None:
+    """A finished part; None where there is none, or it is damaged, which is said."""
+    try:
+        return read_sealed(file, always=True)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logging.warning("%s is damaged (%s): it is run again", file, first_line(error))
+        return None
 
 
 def _refit(

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from absl import logging
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from jaxcbm.atomic import atomic_file
 from jaxcbm.data.datasets import DataConfig
 from jaxcbm.data.features import Features, Splits
-from jaxcbm.distributed.processes import barrier, is_main
+from jaxcbm.described_tensors import load_described, save_described
+from jaxcbm.distributed.processes import main_alone
 from jaxcbm.errors import UserError
+from jaxcbm.experiment.config_file import settings_of_run
+from jaxcbm.sealed_json import hash_of
 
 
 def settle_split(workdir: Path, data: DataConfig, splits: Splits) -> Splits:
@@ -43,9 +43,7 @@ def settle_split(workdir: Path, data: DataConfig, splits: Splits) -> Splits:
     """
     key = hashlib.sha256(json.dumps(asdict(data), sort_keys=True).encode()).hexdigest()[:16]
     file = workdir / "splits" / f"{key}.safetensors"
-    if is_main() and not file.exists():
-        _write(file, splits)
-    barrier("split")
+    main_alone("split", lambda: file.exists() or _write(file, splits))
     classes, digests, labels = _read(file)
     _same_classes(workdir, classes, splits.train.classes)
     rows = [_key_of(part) for part in splits]
@@ -114,32 +112,33 @@ def _write(file: Path, splits: Splits) -> None:
     for name, part in zip(Splits._fields, splits, strict=True):
         tensors[f"{name}.digests"] = np.ascontiguousarray(part.digests)
         tensors[f"{name}.labels"] = np.ascontiguousarray(part.labels)
-    said = {"classes": json.dumps(splits.train.classes), "check": _check(tensors)}
-    with atomic_file(file) as temporary:
-        save_file(tensors, temporary, said)
+    said = {"classes": splits.train.classes, "settings": _settings_of(file)}
+    save_described(file, tensors, said)
+
+
+def _settings_of(file: Path) -> str | None:
+    """The hash of the settings of the work directory that a split belongs to, where it has any."""
+    settings = settings_of_run(file.parents[1])
+    return None if settings is None else hash_of(settings)
 
 
 def _read(file: Path) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarray]]:
     try:
-        with safe_open(file, "numpy") as stored:
-            said = stored.metadata()
-            names = stored.keys()  # not a dict: it has no __iter__
-            tensors = {name: stored.get_tensor(name) for name in names}
-        if said["check"] != _check(tensors):
-            raise ValueError("another content")
-        classes = tuple(json.loads(said["classes"]))
+        said, tensors = load_described(file)
+        classes = tuple(said["classes"])
         digests, labels = (
             [tensors[f"{name}.{what}"] for name in Splits._fields] for what in ("digests", "labels")
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{file}: damaged ({error}); restore it, or choose another --workdir"
         ) from error
+    if said.get("settings") not in (None, _settings_of(file)):
+        raise UserError(
+            f"{file.parents[1]}: config.json is not what it began with; restore it, or choose "
+            "another --workdir"
+        )
     return classes, digests, labels
-
-
-def _check(tensors: dict[str, np.ndarray]) -> str:
-    return _hash(*(tensors[name] for name in sorted(tensors)))
 
 
 def _key_of(part: Features) -> str:

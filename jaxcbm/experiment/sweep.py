@@ -11,15 +11,16 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from jaxcbm.atomic import write_json
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.distributed.processes import agree, is_main
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
-from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.config_file import settled
 from jaxcbm.experiment.content_key import content_key
 from jaxcbm.experiment.prepare import Prepared, prepare, require_frozen
+from jaxcbm.lines import first_line
 from jaxcbm.model.texts import Texts, embed_words
+from jaxcbm.sealed_json import read_sealed, write_sealed
 from jaxcbm.training.fit_arrays import check_features
 from jaxcbm.training.sweep.grid import Grid, combinations, parse_axis, runs_of
 from jaxcbm.training.sweep.ranking import Ranked, rank
@@ -74,14 +75,14 @@ def run(
     inner = {path: values for path, values in grid.items() if path not in SOURCES}
     outer = {path: values for path, values in grid.items() if path in SOURCES}
     runs_of(experiment.fit, inner)  # a mistake shows before hours of encoding
-    settle_workdir(workdir, asdict(experiment))
     started, outcomes, sources = time.perf_counter(), [], []
-    for source in combinations(outer):
-        found, about = _sweep_one(
-            read_experiment(experiment, source), inner, workdir, memory_gib=memory_gib
-        )
-        outcomes += [run._replace(setting={**source, **run.setting}) for run in found]
-        sources.append({"setting": source, **about})
+    with settled(workdir, asdict(experiment)):
+        for source in combinations(outer):
+            found, about = _sweep_one(
+                read_experiment(experiment, source), inner, workdir, memory_gib=memory_gib
+            )
+            outcomes += [run._replace(setting={**source, **run.setting}) for run in found]
+            sources.append({"setting": source, **about})
     ranked = rank(outcomes)
     best = ranked[0].setting
     about = next(each for each in sources if each["setting"].items() <= best.items())
@@ -203,7 +204,11 @@ def read_runs(folder: Path, about: dict[str, Any]) -> dict[str, Outcome]:
     """Finished runs by key."""
     found = {}
     for file in sorted(folder.glob("*.json")):
-        tile = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            tile = read_sealed(file, always=True)
+        except (OSError, ValueError) as error:
+            logging.warning("%s is damaged (%s): its runs are run again", file, first_line(error))
+            continue
         if tile["about"] == about:
             outcomes = (Outcome(**_numbers(run)) for run in tile["runs"])
             found |= {outcome.key: outcome for outcome in outcomes}
@@ -216,7 +221,7 @@ def write_runs(folder: Path, outcomes: Sequence[Outcome], about: dict[str, Any])
     told = json.dumps(about, sort_keys=True) + "".join(outcome.key for outcome in outcomes)
     name = hashlib.sha256(told.encode()).hexdigest()[:16]
     runs = [outcome._asdict() for outcome in outcomes]
-    write_json(folder / f"{name}.json", to_json({"about": about, "runs": runs}))
+    write_sealed(folder / f"{name}.json", to_json({"about": about, "runs": runs}))
 
 
 def _numbers(run: dict[str, Any]) -> dict[str, Any]:

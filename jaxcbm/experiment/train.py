@@ -15,10 +15,10 @@ from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation import plots
 from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
-from jaxcbm.experiment.config_file import settle_workdir
+from jaxcbm.experiment.config_file import settled
 from jaxcbm.experiment.evaluate import evaluate_model
 from jaxcbm.experiment.prepare import Prepared, concepts_of, prepare
-from jaxcbm.experiment.run_metrics import read_run_metrics
+from jaxcbm.experiment.run_metrics import evaluated_already
 from jaxcbm.experiment.workdir_lock import hold
 from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.explanation_plot import save_explanations
@@ -49,18 +49,18 @@ def run(
         Preempted: the run was asked to stop; the same call goes on.
     """
     experiment, workdir = read_experiment(config, changes), Path(workdir)
-    with hold(workdir):
-        settle_workdir(workdir, asdict(experiment))
+    with hold(workdir), settled(workdir, asdict(experiment)):
         return _run(experiment, workdir)
 
 
 def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
-    written = (workdir / "model" / "model.json").exists() and (workdir / "metrics.json").exists()
-    if decide("finished", written):
+    written = (workdir / "model" / "model.json").exists()
+    found = evaluated_already(workdir) if written else None
+    if decide("finished", found is not None):
         if experiment.concepts != ANNOTATIONS:
             _same_phrases(workdir, concepts_of(experiment))
         logging.info("%s is finished; delete it to train again", workdir)
-        return read_run_metrics(workdir)
+        return found or {}
     prepared = prepare(experiment, workdir, fits=True)
     if experiment.encoder.train == "frozen":
         model = fit(

@@ -5,18 +5,21 @@ whether it still runs; elsewhere, the time at which it last touched the file.
 """
 
 import contextlib
+import errno
 import json
 import os
+import re
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from jaxcbm.distributed.processes import is_main
+from jaxcbm.distributed.processes import leave_now, main_alone
 from jaxcbm.errors import UserError
+from jaxcbm.ordinary_file import read_ordinary
 
 LOCK_FILE = ".lock"
 # Seconds between touches, and after how many without one the holder on another machine is gone.
@@ -32,19 +35,12 @@ def hold(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
     Raises:
         UserError: another run holds it; says who, where and since when.
     """
-    if not is_main():
+    said = main_alone("lock", lambda: _lock(workdir, flag))
+    if said is None:
         yield
         return
-    if workdir.is_file():
-        raise UserError(f"{flag}={workdir} is a file: name a folder")
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = workdir / LOCK_FILE
-        _take(file, flag)
-    except OSError as error:
-        raise UserError(f"cannot lock {flag}={workdir}: {error.strerror}") from error
-    over = threading.Event()
-    beat = threading.Thread(target=_beat, args=(file, over), daemon=True)
+    file, over = workdir / LOCK_FILE, threading.Event()
+    beat = threading.Thread(target=_beat, args=(file, said, over), daemon=True)
     beat.start()
     try:
         yield
@@ -52,14 +48,34 @@ def hold(workdir: Path, flag: str = "--workdir") -> Iterator[None]:
         over.set()
         beat.join()
         with contextlib.suppress(OSError):
-            file.unlink()
+            _set_aside(file, file.with_name(f"{LOCK_FILE}.{said['token']}.old"), said)
 
 
-def _take(file: Path, flag: str) -> None:
-    """Put the lock there; raises `UserError` while a living process has it."""
-    token = f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    mine = file.with_name(token)
-    said = {**_identity(os.getpid()), "host": socket.gethostname(), "since": _now()}
+def _lock(workdir: Path, flag: str) -> dict[str, Any]:
+    """Take the lock of a work directory, which is made; what it then says."""
+    if workdir.is_file():
+        raise UserError(f"{flag}={workdir} is a file: name a folder")
+    # `Path` makes one slash of two.
+    if workdir.parts and re.fullmatch(r"[a-z][a-z0-9+.-]+:", workdir.parts[0]):
+        raise UserError(
+            f"{flag}={workdir} is no folder of a file system: checkpoints and the lock need its "
+            "renames and links (config.features may lie there)"
+        )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        return _take(workdir / LOCK_FILE, flag)
+    except OSError as error:
+        why = f"{error.strerror}"
+        if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            why += "; it needs a file system with hard links and atomic renames, a disk or NFS"
+        raise UserError(f"cannot lock {flag}={workdir}: {why}") from error
+
+
+def _take(file: Path, flag: str) -> dict[str, Any]:
+    """Put the lock there; what it says. Raises `UserError` while a living process has it."""
+    token = f"{os.getpid()}.{secrets.token_hex(4)}"
+    mine = file.with_name(f"{file.name}.{token}")
+    said = {**_identity(os.getpid()), "host": socket.gethostname(), "since": _now(), "token": token}
     mine.write_text(json.dumps(said), encoding="utf-8")
     try:
         while not _linked(mine, file):
@@ -72,9 +88,10 @@ def _take(file: Path, flag: str) -> None:
                     f"{holder.get('host')} since {holder.get('since')}: wait for it, or choose "
                     f"another {flag}"
                 )
-            _set_aside(file, file.with_name(f"{token}.old"), holder)
+            _set_aside(file, file.with_name(f"{mine.name}.old"), holder)
     finally:
         mine.unlink()
+    return said
 
 
 def _linked(mine: Path, file: Path) -> bool:
@@ -120,18 +137,32 @@ def _identity(pid: int) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(read_ordinary(file))
     except FileNotFoundError:
         return None
-    except ValueError:  # damaged; it is known by its age alone
+    except (ValueError, RecursionError):  # damaged; it is known by its age alone
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _beat(file: Path, over: threading.Event) -> None:
+def _beat(file: Path, said: dict[str, Any], over: threading.Event) -> None:
+    """Touch the lock again and again; end this process where another run has taken it over.
+
+    That happens to one that was suspended for minutes: it must not write beside its successor.
+    """
     while not over.wait(_BEAT):
         with contextlib.suppress(OSError):
+            found = _read(file)
+            if found is not None and found != said:
+                _give_way(file, found)
             os.utime(file)
+
+
+def _give_way(file: Path, holder: dict[str, Any]) -> NoReturn:
+    by = f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
+    # Not through print: the main thread may hold the stream's lock.
+    os.write(2, f"jaxcbm: error: stopped: {file.parent} was taken over by {by}\n".encode())
+    leave_now(2)
 
 
 def _now() -> str:

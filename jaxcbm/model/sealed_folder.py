@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxcbm.errors import UserError
+from jaxcbm.ordinary_file import open_ordinary, read_ordinary
+from jaxcbm.sealed_json import SEAL, sealed, unsealed
 
-_HASH, _FILES = "sha256", "files"
+_HASH, _FILES = SEAL, "files"
 
 
 def write_header(file: Path, content: Mapping[str, Any]) -> None:
@@ -30,8 +32,7 @@ def write_header(file: Path, content: Mapping[str, Any]) -> None:
         for path in sorted(file.parent.iterdir())
         if path.is_file() and path != file
     }
-    header = {**content, _FILES: files}
-    text = json.dumps({**header, _HASH: _hash_of_header(header)}, indent=2)
+    text = json.dumps(sealed({**content, _FILES: files}), indent=2)
     file.write_text(text + "\n", encoding="utf-8")
 
 
@@ -44,19 +45,17 @@ def read_header(file: Path) -> dict[str, Any]:
         UserError: the header or a file that it names is missing, damaged or was changed.
     """
     try:
-        header = json.loads(file.read_bytes())
-        if isinstance(header, dict) and _HASH not in header:
+        content = json.loads(read_ordinary(file))
+        if isinstance(content, dict) and _HASH not in content:
             raise UserError(f"{file}: written by another version of jaxcbm; train it again")
-        kept, files = header.pop(_HASH), header[_FILES]
-        whole = kept == _hash_of_header(header)
-        told = [(Path(name).name, each["bytes"], each[_HASH]) for name, each in files.items()]
+        header = unsealed(content)
+        files = header[_FILES].items()
+        told = [(Path(name).name, each["bytes"], each[_HASH]) for name, each in files]
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
     # Depth, encoding and numbers can be wrong as well as the grammar.
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise damaged(file) from error
-    if not whole:
-        raise damaged(file)
     for name, size, digest in told:
         path = file.parent / name
         if not path.is_file():
@@ -75,9 +74,5 @@ def damaged(file: Path) -> UserError:
 
 
 def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_ordinary(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hash_of_header(header: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()

@@ -16,6 +16,7 @@ from orbax.checkpoint import v1 as ocp
 from jaxcbm.distributed.processes import exchange
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
+from jaxcbm.ordinary_file import first_strange
 
 
 class Checkpoints:
@@ -105,10 +106,16 @@ class Checkpoints:
         return [kept.step for kept in reversed(self._checkpointer.checkpoints)]
 
     def _content(self, step: int) -> dict[str, Any]:
+        self._whole(step)
         kept: Any = self._checkpointer.checkpointables_metadata(step).custom_metadata
         if _sha256(kept["content"]) != kept["sha256"]:
             raise ValueError("what is said beside its arrays is not what was written")
         return json.loads(kept["content"])
+
+    def _whole(self, step: int) -> None:
+        """Refuse what would never end, before libraries read it."""
+        if strange := first_strange(self._folder / str(step)):
+            raise ValueError(f"{strange.name} is not an ordinary file")
 
     def _load(
         self, step: int, like: Any, accept: Callable[[dict[str, Any]], None]

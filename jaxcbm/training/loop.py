@@ -21,7 +21,7 @@ from jaxcbm.bottleneck.model import Params
 from jaxcbm.data.progress import ProgressLine
 from jaxcbm.distributed import preemption
 from jaxcbm.distributed.placement import fetch, replicate
-from jaxcbm.distributed.processes import is_main
+from jaxcbm.distributed.processes import is_main, main_alone
 from jaxcbm.errors import UserError
 from jaxcbm.training.checkpoints import Checkpoints
 from jaxcbm.training.metrics_log import MetricsLog
@@ -157,8 +157,8 @@ def run(
         step = int(now.state.step)
         mine = workdir if is_main() else None
         track = stack.enter_context(tracking(mine, step))
-        log = MetricsLog(mine and mine / "metrics.jsonl", step, written, track)
-        timing = MetricsLog(mine and mine / "timing.jsonl", step, track=track)
+        logs = main_alone("logs", lambda: _logs(workdir, step, written, track))
+        log, timing = logs or _logs(None, 0)
         line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
         how = steps, checkpoint_every, keep_best, dict(identity or {}), checkpoints
         job = _Run(feed, *how, log, timing, no_totals, line)
@@ -271,6 +271,14 @@ def _save(job: _Run, now: Progress, step: int) -> None:
         "log": job.log.hash,
     }
     job.checkpoints.save(step, (now.state, now.best, now.totals), metadata)
+
+
+def _logs(
+    workdir: Path | None, step: int, written: str | None = None, track: Track | None = None
+) -> tuple[MetricsLog, MetricsLog]:
+    """The metrics and the times of a run up to a step; without a work directory none are kept."""
+    log = MetricsLog(workdir and workdir / "metrics.jsonl", step, written, track)
+    return log, MetricsLog(workdir and workdir / "timing.jsonl", step, track=track)
 
 
 def _resume(

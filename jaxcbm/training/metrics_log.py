@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jaxcbm.atomic import write_text
 from jaxcbm.errors import UserError
+from jaxcbm.ordinary_file import read_ordinary
 from jaxcbm.training.trackers import Track
 
 
@@ -82,7 +83,7 @@ def read_metrics(path: Path) -> list[dict]:
         UserError: it cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_ordinary(path).decode(errors="replace")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     lines = []

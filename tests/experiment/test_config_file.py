@@ -4,7 +4,7 @@ import pytest
 
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config import read_experiment
-from jaxcbm.experiment.config_file import find_config, read_config, settle_workdir
+from jaxcbm.experiment.config_file import find_config, read_config, settled
 from jaxcbm.experiment.pretrain import PretrainExperiment
 from jaxcbm.typed_json import from_json
 
@@ -70,10 +70,19 @@ def test_a_fault_in_a_config_file_keeps_its_traceback(tmp_path):
 
 
 def test_a_workdir_belongs_to_one_config(tmp_path):
-    settle_workdir(tmp_path / "run", {"a": {"b": 1}})
-    settle_workdir(tmp_path / "run", {"a": {"b": 1}})
-    with pytest.raises(UserError, match=r"config\.a\.b is 1 there, 2 here"):
-        settle_workdir(tmp_path / "run", {"a": {"b": 2}})
+    for _ in range(2):
+        with settled(tmp_path / "run", {"a": {"b": 1}}):
+            (tmp_path / "run" / "model").mkdir(exist_ok=True)
+    changed = settled(tmp_path / "run", {"a": {"b": 2}})
+    with pytest.raises(UserError, match=r"config\.a\.b is 1 there, 2 here"), changed:
+        pass
+
+
+def test_a_mistake_that_shows_before_anything_is_done_binds_no_workdir(tmp_path):
+    with pytest.raises(UserError, match="no such"), settled(tmp_path / "run", {"a": 1}):
+        raise UserError("no such folder")
+    with settled(tmp_path / "run", {"a": 2}):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,9 @@ class _Counter:
         if not isinstance(path, str | os.PathLike):
             return
         place = os.fspath(path)
-        if not isinstance(place, str) or (os.path.isabs(place) and not place.startswith(self.folder)):
+        if not isinstance(place, str) or (
+            os.path.isabs(place) and not place.startswith(self.folder)
+        ):
             return
         with self.touches.get_lock():
             self.touches.value += 1

@@ -1,3 +1,5 @@
 def record(kind, seed, rows):
     import json
-    for row in rows: print(json.dumps(row))
+
+    for row in rows:
+        print(json.dumps(row))

@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from forked import Blow, Ended, run
+
 ROOT = Path(__file__).parents[2]
 PHRASES = ("an amber glow", "a blue tint", "a coral hue", "something else")
 # Seconds, and what the machine did meanwhile, are all that two undisturbed runs differ in.
-_TIMES = ("seconds", "load", "fit_seconds")
+_TIMES = ("seconds", "load", "fit_seconds", "time")
 _TIMED_LINES = re.compile(rb"[^\n]*\d(\.\d+)? ?(s|min)\b[^\n]*|[^\n]*[Ll]oad[^\n]*")
 
 
@@ -136,6 +138,49 @@ def make_inputs(folder: Path, pictures: Path, encoder: Path) -> None:
     (folder / "inputs" / "classes.txt").write_text("amber\nblue\ncoral\n")
 
 
+class Undisturbed:
+    """Runs works, each once without a fault, and with faults as often as one likes."""
+
+    def __init__(self, root: Path, url: str):
+        self.root, self.url = root, url
+        self._done: dict[str, tuple[Path, Ended]] = {}
+
+    def argv(self, name: str) -> list[str]:
+        """The words of a work; all ask the same server."""
+        return [word.format(url=self.url) for word in WORKS[name].argv]
+
+    def start(self, name: str, folder: Path, blow: Blow | None = None) -> Ended:
+        """Run a work in a folder."""
+        return run(self.argv(name), folder, blow)
+
+    def begin(self, name: str, folder: Path) -> Path:
+        """A folder in which a work may start."""
+        if before := WORKS[name].start:
+            shutil.copytree(self.whole(before)[0], folder, symlinks=True)
+        else:
+            folder.mkdir(parents=True)
+            (folder / "inputs").symlink_to(self.root / "inputs")
+        return folder
+
+    def whole(self, name: str) -> tuple[Path, Ended]:
+        """What a work left that nothing happened to, and how it ended."""
+        if name not in self._done:
+            folder = self.begin(name, self.root / name.replace(" ", "-"))
+            ended = self.start(name, folder)
+            assert ended.code == 0, (name, ended)
+            self._done[name] = folder, ended
+        return self._done[name]
+
+    def other(self) -> Path:
+        """A run of another seed, of which files may get into the place of those of `train`."""
+        folder = self.root / "other"
+        if not folder.exists():
+            self.begin("train", folder)
+            ended = run([*self.argv("train"), "--config.training.seed=7"], folder)
+            assert ended.code == 0, ended
+        return folder
+
+
 def left_by(folder: Path) -> dict[str, bytes]:
     """Every file that a work has left but for its times, and what it had not come to put away."""
     files = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
@@ -147,19 +192,22 @@ def left_by(folder: Path) -> dict[str, bytes]:
         if file.name == "timing.jsonl" or file.stem == "report" or "checkpoints" in file.parts:
             continue
         found[str(file)] = _without_times(folder / file).replace(bytes(folder), b"HERE")
-    for step in folder.rglob("checkpoints/*"):
+    for kept in folder.rglob("checkpoints"):
+        # An older one that a kill kept from being removed stays there, and nobody reads it.
+        step = max(kept.iterdir(), key=lambda step: int(step.name) if step.name.isdecimal() else -1)
         # Orbax gives its files names of their own each time; the record has the arrays' checksums.
-        record = step / "_CHECKPOINT_METADATA"
-        if record.exists():
-            content = json.loads(record.read_text())["custom_metadata"]["content"]
-            found[str(step.relative_to(folder))] = content.encode()
+        record = json.loads((step / "_CHECKPOINT_METADATA").read_text())
+        found[str(step.relative_to(folder))] = record["custom_metadata"]["content"].encode()
     return found
 
 
 def _without_times(file: Path) -> bytes:
     content = file.read_bytes()
     if file.suffix == ".json":
-        return json.dumps(_untimed(json.loads(content))).encode()
+        plain = _untimed(json.loads(content))
+        # Of all of it, the times among them.
+        plain.pop("sha256", None)
+        return json.dumps(plain).encode()
     return _TIMED_LINES.sub(b"", content) if file.suffix in (".md", ".html") else content
 
 

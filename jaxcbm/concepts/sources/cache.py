@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.atomic import write_text
 from jaxcbm.errors import UserError
+from jaxcbm.sealed_json import read_sealed, write_sealed
 
 
 class AnswerCache:
@@ -40,13 +40,12 @@ class AnswerCache:
         """
         path = self._path(request)
         try:
-            entry = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError, RecursionError):
+            entry = read_sealed(path)
+        except (FileNotFoundError, ValueError):
             return None
         except OSError as error:
             raise UserError(f"cannot read the cache {path}: {error.strerror}") from error
-        known = isinstance(entry, dict) and entry.get("request") == dict(request)
-        return entry.get("answer") if known else None
+        return entry.get("answer") if entry.get("request") == dict(request) else None
 
     def keep(self, request: Mapping[str, Any], answer: Any) -> None:
         """Write an answer, whole or not at all.
@@ -58,8 +57,7 @@ class AnswerCache:
         Raises:
             UserError: the disk is full or the folder is not writable.
         """
-        text = json.dumps({"request": dict(request), "answer": answer})
-        write_text(self._path(request), text)
+        write_sealed(self._path(request), {"request": dict(request), "answer": answer})
 
     def _path(self, request: Mapping[str, Any]) -> Path:
         canonical = json.dumps(dict(request), sort_keys=True, separators=(",", ":"))

@@ -1,6 +1,5 @@
 """What training changed of an encoder, saved alone: adapters, or parameters that trained whole."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,10 +7,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from jaxcbm.atomic import atomic_file
+from jaxcbm.described_tensors import load_described, save_described
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.lora import LoraConfig, adapted_paths, merge_lora
 from jaxcbm.errors import UserError
@@ -73,11 +70,9 @@ def save_finetuned(path: Path | str, finetuned: FinetunedWeights) -> None:
         "format": _FORMAT,
         "base_name": finetuned.base_name,
         "base_hash": finetuned.base_hash,
-        "lora": json.dumps(asdict(finetuned.lora)),
+        "lora": asdict(finetuned.lora),
     }
-    arrays = {name: np.ascontiguousarray(value) for name, value in finetuned.arrays.items()}
-    with atomic_file(path) as temporary:
-        save_file(arrays, temporary, metadata=said)
+    save_described(path, finetuned.arrays, said)
 
 
 def load_finetuned(path: Path | str) -> FinetunedWeights:
@@ -89,15 +84,12 @@ def load_finetuned(path: Path | str) -> FinetunedWeights:
     if not Path(path).is_file():
         raise UserError(f"no finetuned encoder at {path}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            said = file.metadata() or {}
-            names = file.keys()
-            arrays = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
+        said, arrays = load_described(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: incomplete or damaged ({error}); train again") from error
     if said.get("format") != _FORMAT:
         raise UserError(f"{path}: not a finetuned encoder of this version of jaxcbm")
-    lora = from_json(LoraConfig, json.loads(said["lora"]), str(path))
+    lora = from_json(LoraConfig, said["lora"], str(path))
     return FinetunedWeights(said["base_name"], said["base_hash"], lora, arrays)
 
 

@@ -7,11 +7,11 @@ pixels and passes over them are bounded, and with them the time and memory that 
 
 import functools
 import os
-import stat
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
+from jaxcbm.ordinary_file import open_ordinary as open_local
 from jaxcbm.storage import as_path, is_remote
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -50,15 +50,10 @@ def open_ordinary(path: str | os.PathLike[str]) -> tuple[IO[bytes], int]:
         if is_remote(path):
             remote = as_path(path)
             return remote.open("rb"), remote.stat().length
-        # A pipe would otherwise wait for somebody to write into it.
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        file = open_local(path)
     except (ImportError, OSError, ValueError) as error:
         raise UnreadableImage(reason(error)) from error
-    told = os.fstat(number)
-    if not stat.S_ISREG(told.st_mode):
-        os.close(number)
-        raise UnreadableImage("not an ordinary file")
-    return os.fdopen(number, "rb"), told.st_size
+    return file, os.fstat(file.fileno()).st_size
 
 
 def decode(file: IO[bytes]) -> Image.Image:

@@ -22,9 +22,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxcbm.atomic import write_json
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.results.schema import FORMAT, VERSION, PerSeed, ResultFile
+from jaxcbm.ordinary_file import read_ordinary
+from jaxcbm.sealed_json import unsealed, write_sealed
 from jaxcbm.typed_json import from_json, to_json
 
 
@@ -35,7 +36,7 @@ def write_result(path: Path | str, result: ResultFile) -> None:
         UserError: parts of it do not fit together, or the place is not writable.
     """
     _check(result, str(path))
-    write_json(path, to_json(result))
+    write_sealed(path, to_json(result))
 
 
 def read_result(path: Path | str) -> ResultFile:
@@ -45,7 +46,7 @@ def read_result(path: Path | str) -> ResultFile:
         UserError: no such file, not whole, of another format, or parts of it do not fit together.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(read_ordinary(path).decode())
     except OSError as error:
         raise UserError(f"{path}: cannot read it ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
@@ -58,6 +59,12 @@ def read_result(path: Path | str) -> ResultFile:
             f"{path}: version {value.get('version')!r} of the format, but this jaxcbm reads "
             f"{VERSION}; write the result file again"
         )
+    try:
+        value = unsealed(value)
+    except ValueError as error:
+        raise UserError(
+            f'{path}: changed since it was written; take "sha256" out of it if that is meant'
+        ) from error
     result = from_json(ResultFile, value, str(path), null_is_nan=True)
     _check(result, str(path))
     return result
