@@ -72,10 +72,14 @@ def _set_up_logging(quiet: bool) -> None:
     handler = logging.get_absl_handler()
     handler.setFormatter(python_logging.Formatter("%(message)s"))
     ours = str(Path(__file__).parent)
-    # Libraries speak through the same logger; their chatter is not for our users.
-    handler.addFilter(
-        lambda record: record.levelno >= python_logging.WARNING or record.pathname.startswith(ours)
-    )
+
+    def concerns_users(record: python_logging.LogRecord) -> bool:
+        """Libraries speak through the same logger; their chatter and their tracebacks are not."""
+        if not (of_us := record.pathname.startswith(ours)):
+            record.exc_info = None
+        return of_us or record.levelno >= python_logging.WARNING
+
+    handler.addFilter(concerns_users)
 
 
 def _read_config(args: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:

@@ -50,8 +50,7 @@ def run(cluster: processes.Cluster, work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         departure.fail("interrupted; the same command continues where it stopped", 130)
     except Exception as error:
-        traceback.print_exc()
-        departure.fail(_summary(error), 1)
+        departure.fail(_summary(error), 1, traceback.format_exc())
     processes.finish()
 
 
@@ -77,6 +76,4 @@ def _speak_softly() -> None:
 
 def _summary(error: Exception) -> str:
     said = f"{type(error).__name__}: {first_line(error)}"
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        said += " (perhaps another process has died: see what it said; the same command continues)"
     return said

@@ -19,6 +19,8 @@ _LOOK_SECONDS = 1.0
 # For the others to see the reason before the service goes away with process 0.
 _FAREWELL_SECONDS = 5
 
+_DIED = "jaxcbm: stopped, because another process has died ({}); the same command continues"
+
 _mine = threading.Lock()
 
 
@@ -28,12 +30,13 @@ def watch() -> None:
         threading.Thread(target=_watch, name="departure", daemon=True).start()
 
 
-def fail(reason: str, code: int) -> NoReturn:
+def fail(reason: str, code: int, trace: str = "") -> NoReturn:
     """Tell the others why this process cannot go on, and end it; they end with the same code.
 
     Args:
         reason: one line.
         code: exit code.
+        trace: where this happened, printed unless the cause is the death of another process.
     """
     if processes.process_count() == 1:
         processes.leave_now(code)
@@ -42,7 +45,9 @@ def fail(reason: str, code: int) -> NoReturn:
         # Perhaps another one was first, or the service is gone.
         with suppress(jax.errors.JaxRuntimeError):
             processes.client().key_value_set(_KEY, said)
-        _farewell()
+        everybody = _farewell()
+        if trace:
+            print(trace if everybody else _DIED.format(reason), file=sys.stderr)
     else:
         # Another one has failed too, and the watching thread is about to end this process.
         time.sleep(2 * _FAREWELL_SECONDS)
@@ -69,7 +74,10 @@ def _watch() -> None:
         processes.leave_now(failure["code"])
 
 
-def _farewell() -> None:
-    # Where one does not answer, there is no more to wait for.
-    with suppress(jax.errors.JaxRuntimeError):
+def _farewell() -> bool:
+    """Whether all the others have heard; for one that does not answer nobody waits longer."""
+    try:
         processes.client().wait_at_barrier("jaxcbm/farewell", _FAREWELL_SECONDS * 1000)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True

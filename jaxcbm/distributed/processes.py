@@ -17,6 +17,7 @@ import jax
 # The coordination service has no public interface; this is the one module that reaches for it.
 from jax._src import distributed as _jax_distributed
 
+from jaxcbm.distributed import last_words
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
 
@@ -51,8 +52,8 @@ class Cluster(NamedTuple):
 def start(cluster: Cluster) -> None:
     """Join the run; call it before anything asks for devices.
 
-    A process that dies afterwards ends the others within half a minute, with a message of JAX's
-    and exit code 134 or 1.
+    A process that dies afterwards ends the others within half a minute, with one line and exit
+    code 134 or 1.
 
     Raises:
         UserError: no cluster is found, the numbers make no sense, or the address cannot be used.
@@ -62,6 +63,7 @@ def start(cluster: Cluster) -> None:
     late = threading.Timer(_START_SECONDS, _give_up)
     late.daemon = True
     late.start()
+    last_words.listen()
     try:
         jax.distributed.initialize(
             cluster.coordinator,
@@ -89,6 +91,7 @@ def finish() -> None:
     if is_distributed():
         barrier("end")
         jax.distributed.shutdown()
+        last_words.stop()
 
 
 def leave_now(code: int) -> NoReturn:

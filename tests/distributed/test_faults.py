@@ -77,7 +77,9 @@ def check_end(ended: list[Ended], victim: int, number: int, hit: bool) -> None:
     # Killed, or told to stop before anybody listened: the other one does not go on alone.
     assert codes[victim] == -number, ended
     assert codes[1 - victim] != -signal.SIGKILL, ended
-    assert ended[1 - victim].error.strip(), ended
+    left = ended[1 - victim].error
+    assert left.strip().splitlines()[-1].startswith("jaxcbm: "), ended
+    assert not any(word in left for word in ("Traceback", "stack trace", "coordination_")), ended
 
 
 def store_of(folder: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from jaxcbm.cli import main
 from jaxcbm.distributed import preemption, processes
 from jaxcbm.distributed.processes import Cluster
 from jaxcbm.errors import UserError
+from jaxcbm.experiment.workdir_lock import hold
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +102,17 @@ def test_one_that_fails_ends_the_other_with_its_reason(search_words):
         "jaxcbm: stopped, because process 1 failed: no such folder here: pictures"
     ]
     assert lines_of(ended[1].error) == ["jaxcbm: error: no such folder here: pictures"]
+
+
+def test_an_error_of_process_0_alone_is_everybodys(search_words, tmp_path):
+    (tmp_path / "run").mkdir()
+    with hold(tmp_path / "run"):
+        words = [word for word in search_words[1:] if not word.startswith(("--t", "--o"))]
+        ended = wait_for(start_pair(["train", *words, f"--workdir={tmp_path / 'run'}"]))
+    assert [one.code for one in ended] == [2, 2], ended
+    for one in ended:
+        (line,) = lines_of(one.error)
+        assert f"in use by process {os.getpid()} on" in line, ended
 
 
 def test_two_processes_are_one_command(search_words, tmp_path):

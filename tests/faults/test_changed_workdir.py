@@ -1,6 +1,7 @@
 """What changes under a work directory is said or refused, and never answered with other numbers."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -209,3 +210,58 @@ def test_another_machine_is_believed_until_it_is_silent_for_long(run):
     os.utime(lock, (past, past))
     with hold(Path("run")):
         assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
+def another_takes_over(lock: Path) -> str:
+    other = json.dumps({"pid": 7, "machine": "elsewhere", "host": "pod-7", "since": "now"})
+    lock.unlink()
+    lock.write_text(other)
+    return other
+
+
+def test_a_holder_that_slept_leaves_its_successors_lock(tmp_path):
+    with hold(tmp_path):
+        other = another_takes_over(tmp_path / LOCK_FILE)
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK_FILE]
+    assert (tmp_path / LOCK_FILE).read_text() == other
+
+
+def test_a_holder_that_wakes_up_beside_its_successor_ends(tmp_path):
+    code = (
+        "import time; from pathlib import Path; from jaxcbm.experiment import workdir_lock as lock;"
+        "lock._BEAT = 0.05; holding = lock.hold(Path('.')); holding.__enter__();"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], env=env, cwd=tmp_path, **how) as process:
+        assert process.stdout.readline() == "held\n"
+        other = another_takes_over(tmp_path / LOCK_FILE)
+        _, said = process.communicate(timeout=50)
+    assert process.returncode == 2
+    assert said.endswith("was taken over by process 7 on pod-7 since now\n")
+    assert (tmp_path / LOCK_FILE).read_text() == other
+
+
+def test_a_place_without_links_is_refused_by_name(tmp_path, monkeypatch):
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(UserError, match=r"cannot lock --workdir=.*hard links"), hold(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bucket_is_no_work_directory_from_python_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no folder of a file system"), hold(Path("gs://b/run")):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_root_that_is_too_long_leaves_the_work_directory_free(run, capsys):
+    long = [word if "data.root" not in word else f"{word}{'x' * 300}" for word in COMMAND]
+    long = [word if "--workdir" not in word else "--workdir=new" for word in long]
+    fails(capsys, long, "too long")
+    assert not list(Path("new").iterdir())

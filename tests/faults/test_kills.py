@@ -7,6 +7,7 @@ Two kills by default, of commands that are quick; as many as are asked for, over
 
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,7 @@ def test_every_command_goes_on_to_the_same_result(undisturbed, tmp_path):
 
 def kills(wanted: int, names: tuple[str, ...], works: Undisturbed, tmp_path: Path) -> None:
     rows: list[dict] = []
+    began = time.monotonic()
     for number in range(10 * wanted):
         if len(rows) >= wanted:
             break
@@ -104,6 +106,6 @@ def kills(wanted: int, names: tuple[str, ...], works: Undisturbed, tmp_path: Pat
         folder = tmp_path / str(number)
         rows += struck(names[number % len(names)], rng, works, folder)
         shutil.rmtree(folder)
-    record("kills", SEED, rows)
+    record("kills", SEED, rows, time.monotonic() - began)
     bad = [row for row in rows if row["verdict"] != "identical"]
     assert not bad and len(rows) >= wanted, bad

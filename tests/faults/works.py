@@ -181,18 +181,25 @@ class Undisturbed:
         return folder
 
 
-def left_by(folder: Path) -> dict[str, bytes]:
-    """Every file that a work has left but for its times, and what it had not come to put away."""
+def left_by(folder: Path, wanted: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Every file that a work has left but for its times, and what it had not come to put away.
+
+    Args:
+        folder: of the work.
+        wanted: glob patterns of the only files that count; () for all, and the last checkpoint.
+    """
     files = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
     found = {}
     for file in files:
         if file.parts[0] == "inputs" or any(part.startswith(".") for part in file.parts):
             continue
         # A report shows seconds in its table; what else it shows is in the result file beside it.
+        if wanted and not any(file.match(pattern) for pattern in wanted):
+            continue
         if file.name == "timing.jsonl" or file.stem == "report" or "checkpoints" in file.parts:
             continue
         found[str(file)] = _without_times(folder / file).replace(bytes(folder), b"HERE")
-    for kept in folder.rglob("checkpoints"):
+    for kept in () if wanted else folder.rglob("checkpoints"):
         # An older one that a kill kept from being removed stays there, and nobody reads it.
         step = max(kept.iterdir(), key=lambda step: int(step.name) if step.name.isdecimal() else -1)
         # Orbax gives its files names of their own each time; the record has the arrays' checksums.
@@ -204,7 +211,10 @@ def left_by(folder: Path) -> dict[str, bytes]:
 def _without_times(file: Path) -> bytes:
     content = file.read_bytes()
     if file.suffix == ".json":
-        plain = _untimed(json.loads(content))
+        try:
+            plain = _untimed(json.loads(content))
+        except ValueError:  # damaged, and nobody has written it anew
+            return content
         # Of all of it, the times among them.
         plain.pop("sha256", None)
         return json.dumps(plain).encode()
