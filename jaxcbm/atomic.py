@@ -13,6 +13,7 @@ from typing import Any
 
 from jaxcbm.errors import UserError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What is wrong with a place that a user named, rather than with this program.
 _THE_PLACE = (
     errno.EACCES,
@@ -25,10 +26,13 @@ _THE_PLACE = (
 )
 
 
-def _explain(error: OSError, path: Path) -> UserError | OSError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+def explained(error: Exception, path: Path | str) -> Exception:
+    """What to say of an error of the system at a place that a user named; others as they are."""
+    # Libraries tell the system's reason in words of their own.
+    full = any(os.strerror(number) in str(error) for number in _FULL)
+    if full or getattr(error, "errno", None) in _FULL:
         return UserError(f"no space left while writing {path}: free some and run again")
-    if error.errno in _THE_PLACE:
+    if isinstance(error, OSError) and error.errno in _THE_PLACE:
         return UserError(f"cannot write {path}: {error.strerror}")
     return error
 
@@ -64,8 +68,10 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        raise _explain(error, path) from error
+    except Exception as error:
+        if (told := explained(error, path)) is error:
+            raise
+        raise told from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -95,8 +101,10 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(retired)
         else:
             os.replace(temporary, path)
-    except OSError as error:
-        raise _explain(error, path) from error
+    except Exception as error:
+        if (told := explained(error, path)) is error:
+            raise
+        raise told from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

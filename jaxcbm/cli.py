@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcbm import __version__
+from jaxcbm.atomic import explained
 from jaxcbm.commands import (
     bench,
     cache,
@@ -32,6 +33,7 @@ from jaxcbm.commands import (
 )
 from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
+from jaxcbm.lines import first_line
 from jaxcbm.storage import CACHE_VARIABLE
 from jaxcbm.training import trackers
 
@@ -146,19 +148,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"jaxcbm: error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            name = f"{str(error.filename)[:60]}..."
-            print(f"jaxcbm: error: {name}: a name too long for a file", file=sys.stderr)
-            return 2
-        if error.errno != errno.EPIPE:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            # Who reads our output, such as head, has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if (reason := _environment(error)) is None:
             raise
-        # Who reads our output, such as head, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"jaxcbm: error: {reason}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("jaxcbm: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _environment(error: Exception) -> str | None:
+    """What the machine lacks, in a line, where it is no fault of the program; None where it is."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{str(error.filename)[:60]}...: a name too long for a file"
+    told = explained(error, str(getattr(error, "filename", None) or "its files"))
+    if told is not error:
+        return str(told)
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EIO, errno.ESTALE):
+        return f"{error.filename}: {error.strerror}: it was there, or is on a disk that fails"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"not enough memory ({first_line(error)}): take less at once"
+    return None
 
 
 if __name__ == "__main__":

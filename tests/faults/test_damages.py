@@ -238,7 +238,7 @@ def test_a_damaged_file_is_healed_or_refused(reading, undisturbed):
         rows.append({"file": _kind(file), "damage": how, "read": name, "verdict": verdict})
         if verdict not in ("identical", "refused in one line"):
             print(number, file, rows[-1], flush=True)
-    record("damages", SEED, rows, time.monotonic() - began)
+        record("damages", SEED, rows, time.monotonic() - began)
     good = ("identical", "refused in one line")
     bad = [row for row in rows if row["verdict"] not in good]
     assert not bad, [{**row, "verdict": row["verdict"][-600:]} for row in bad]

@@ -106,6 +106,6 @@ def kills(wanted: int, names: tuple[str, ...], works: Undisturbed, tmp_path: Pat
         folder = tmp_path / str(number)
         rows += struck(names[number % len(names)], rng, works, folder)
         shutil.rmtree(folder)
-    record("kills", SEED, rows, time.monotonic() - began)
+        record("kills", SEED, rows, time.monotonic() - began)
     bad = [row for row in rows if row["verdict"] != "identical"]
     assert not bad and len(rows) >= wanted, bad
