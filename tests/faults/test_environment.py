@@ -57,7 +57,11 @@ def test_places_where_nothing_can_be_written(trained, picture_folder, tiny_encod
     config = [word for word in train if word.startswith("--config")]
     fails(capsys, ["-q", "encode", *config, "--output=/sys/store"], "/sys/store")
     fails(capsys, ["-q", "export", f"--workdir={trained}", "--output=/sys/run"], "/sys/run")
-    fails(capsys, ["-q", "edit", f"--workdir={trained}", "--output=/sys/run"], "/sys/run")
+    fails(
+        capsys,
+        ["-q", "edit", f"--workdir={trained}", "--delete=a blue tint", "--output=/sys/run"],
+        "/sys/run",
+    )
     images = f"--images={picture_folder}"
     output = "--output=/sys/labels.csv"
     fails(capsys, ["-q", "predict", f"--workdir={trained}", images, output], "/sys/labels.csv")

@@ -25,7 +25,7 @@ from typing import Any
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.results.schema import FORMAT, VERSION, PerSeed, ResultFile
 from jaxcbm.ordinary_file import read_ordinary
-from jaxcbm.sealed_json import unsealed, write_sealed
+from jaxcbm.sealed_json import SEAL, unsealed, write_sealed
 from jaxcbm.typed_json import from_json, to_json
 
 
@@ -59,14 +59,15 @@ def read_result(path: Path | str) -> ResultFile:
             f"{path}: version {value.get('version')!r} of the format, but this jaxcbm reads "
             f"{VERSION}; write the result file again"
         )
+    plain = {name: each for name, each in value.items() if name != SEAL}
+    result = from_json(ResultFile, plain, str(path), null_is_nan=True)
+    _check(result, str(path))
     try:
-        value = unsealed(value)
+        unsealed(value)
     except ValueError as error:
         raise UserError(
-            f'{path}: changed since it was written; take "sha256" out of it if that is meant'
+            f'{path}: changed since it was written; take "{SEAL}" out of it if that is meant'
         ) from error
-    result = from_json(ResultFile, value, str(path), null_is_nan=True)
-    _check(result, str(path))
     return result
 
 
