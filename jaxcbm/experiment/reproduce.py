@@ -1,6 +1,5 @@
 """`jaxcbm reproduce`: the paper's whole table on one dataset, from one feature store."""
 
-import json
 import os
 import platform
 import time
