@@ -26,7 +26,7 @@ from jaxcbm.errors import UserError
 from jaxcbm.training.checkpoints import Checkpoints
 from jaxcbm.training.metrics_log import MetricsLog
 from jaxcbm.training.step import Metrics, TrainState
-from jaxcbm.training.trackers import tracking
+from jaxcbm.training.trackers import Track, tracking
 
 # Units that are handed to the device before the first of them is done: one works, one waits.
 _UNITS_AHEAD = 2

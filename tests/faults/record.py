@@ -14,10 +14,8 @@ _TEXT = """# Faults
 
 Written by `tests/faults`; do not edit. Everything here comes from one seed and can be had again:
 
-    JAXCBM_FAULTS=100 JAXCBM_FAULTS_RECORD=1 python -m pytest -m "slow or not slow" \\
-        tests/faults/test_kills.py -k a_killed_command
-    JAXCBM_FAULTS=500 JAXCBM_FAULTS_RECORD=1 python -m pytest -m "slow or not slow" \\
-        tests/faults/test_damages.py
+    JAXCBM_FAULTS=100 JAXCBM_FAULTS_RECORD=1 python -m pytest -m slow tests/faults/test_kills.py
+    JAXCBM_FAULTS=500 JAXCBM_FAULTS_RECORD=1 python -m pytest -m slow tests/faults/test_damages.py
 
 **Identical** means that every file which the command leaves (all but times) has the bytes of a
 run that nothing happened to; **refused** means exit code 2 and one line that says what to do.

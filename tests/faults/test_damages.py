@@ -1,9 +1,9 @@
 """Every kind of file that the program writes, damaged, and then the command that reads it.
 
-It ends as if nothing had happened or with one line; it never says other numbers. A few by default;
-as many as are asked for with
+It ends as if nothing had happened or with one line; it never says other numbers. A few in the
+workflow, of one run's files; as many as are asked for with
 
-    JAXCBM_FAULTS=500 python -m pytest -m "slow or not slow" tests/faults/test_damages.py
+    JAXCBM_FAULTS=500 python -m pytest -m slow tests/faults/test_damages.py
 """
 
 import contextlib
@@ -227,11 +227,12 @@ def verdict_of(name: str, file: Path, how: str, folder: Path, argv: list[str], w
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_damaged_file_is_healed_or_refused(reading, undisturbed):
-    count, rows, began = tries(16), [], time.monotonic()
+    count, rows, began = tries(8), [], time.monotonic()
+    names = [name for name in READS if tries(0) or READS[name].work == "train"]
     others = undisturbed.other()
     for number in range(count):
         rng = np.random.default_rng([SEED, number])
-        name = list(READS)[number % len(READS)]
+        name = names[number % len(names)]
         folder, argv, wanted = reading(name)
         file, how = damaged(folder, others, rng)
         verdict = verdict_of(name, file, how, folder, argv, wanted)

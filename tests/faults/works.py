@@ -31,6 +31,7 @@ def _configured(command: str, *more: str) -> tuple[str, ...]:
     return (
         command,
         f"--config={ROOT / 'configs' / 'folder.py'}",
+        "--config.features=features",
         "--config.data.root=inputs/pictures",
         "--config.concepts=inputs/phrases.txt",
         "--config.encoder.name=inputs/encoder",
