@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from jaxcbm.atomic import atomic_folder
 from jaxcbm.encoders.import_transformers import import_transformers
 from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.errors import UserError
@@ -255,6 +256,6 @@ def train_tokenizer(
         merges=merges,
         model_max_length=context_length,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    backend.save_pretrained(str(folder))
+    with atomic_folder(folder) as temporary:
+        backend.save_pretrained(str(temporary))
     return Tokenizer.from_folder(folder, positions=context_length, vocab_size=len(tokens))

@@ -1,6 +1,5 @@
 """Checkpoints of a fit, through Orbax; the only module that knows its interface."""
 
-import gc
 import hashlib
 import json
 from collections.abc import Callable
@@ -87,8 +86,9 @@ class Checkpoints:
             # Orbax and the libraries below it raise whatever damaged bytes make them raise.
             except Exception as error:
                 tree, said, reason = None, {}, first_line(error)
-            if reason:
-                _forget_failed_readings()
+                # It leaves other readings of the same file behind, which would each say so too, at
+                # some time that only Python's collector knows.
+                getLogger("asyncio").setLevel(CRITICAL)
             if set(exchange(f"checkpoint/{step}", str(bool(reason)))) == {"False"}:
                 for other in damaged:
                     self._checkpointer.delete(other)
@@ -139,15 +139,6 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         """Wait until everything is on disk."""
         self._checkpointer.close()
-
-
-def _forget_failed_readings() -> None:
-    """Orbax leaves other readings of a damaged file behind, which would each say so, some time."""
-    logger = getLogger("asyncio")
-    level = logger.level
-    logger.setLevel(CRITICAL)
-    gc.collect()
-    logger.setLevel(level)
 
 
 def begun_identity(workdir: Path | None) -> dict[str, Any] | None:

@@ -53,7 +53,8 @@ class Read(NamedTuple):
 _RUN = ("run/model/*", "run/metrics.json*")
 _LABELS = ("--images=inputs/pictures", "--output=labels.csv")
 READS = {
-    "finished run": Read("train", (), _RUN, said=True),
+    # Nobody reads its log any more.
+    "finished run": Read("train", (), ("run/model/*", "run/metrics.json"), said=True),
     "unfinished run": Read("train", (), _RUN, ("run/model", "run/metrics.json")),
     "unfinished finetuning": Read(
         "finetune", (), _RUN, ("run/model", "run/metrics.json", "run/finetune/best.safetensors")
