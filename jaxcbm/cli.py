@@ -25,6 +25,7 @@ from jaxcbm.commands import (
     report,
     reproduce,
     search,
+    serve,
     sweep,
     train,
 )
@@ -32,7 +33,7 @@ from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
 
 # In the order in which --help lists them.
-COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
+COMMANDS = (train, evaluate, predict, explain, serve, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
 
