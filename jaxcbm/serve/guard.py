@@ -29,8 +29,12 @@ CLIENT_GONE = 499
 
 def refused(refusal: Refusal) -> JSONResponse:
     """A refusal as a response."""
-    after = refusal.retry_after
-    headers = None if after is None else {"retry-after": str(after)}
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["retry-after"] = str(refusal.retry_after)
+    if refusal.status == 408:
+        # The rest of the body is not waited for.
+        headers["connection"] = "close"
     return JSONResponse({"error": refusal.reason}, refusal.status, headers)
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from jaxcbm import __version__
 from jaxcbm.serve.answers import Options
-from jaxcbm.typed_json import settings_of
+from jaxcbm.typed_json import meanings_of
 
 # What a picture may come as, beside JSON.
 PICTURE_TYPES = ("multipart/form-data", "application/octet-stream", "image/*")
@@ -107,12 +107,10 @@ def _parameters(schemas: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _properties(kind: type, schemas: dict[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
-    meanings = {setting.name: setting.meaning for setting in settings_of(kind)}
+    meanings = meanings_of(kind)
     found = {}
     for field in dataclasses.fields(kind):
-        schema = dict(_schema(hints[field.name], schemas))
-        if meanings.get(field.name):
-            schema["description"] = meanings[field.name]
+        schema = {**_schema(hints[field.name], schemas), "description": meanings[field.name]}
         if field.default is not dataclasses.MISSING:
             schema["default"] = field.default
         found[field.name] = schema

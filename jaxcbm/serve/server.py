@@ -74,19 +74,22 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, drain: float):
         super().__init__(config)
         self._service, self._drain = service, drain
-        self._end = float("inf")
+        self._end: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT: the first asks, the second hurries."""
         self.force_exit = self.should_exit
         self.should_exit = self._service.stopping
         self._service.stopping = True
-        self._end = min(self._end, time.monotonic() + self._drain)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to end."""
+        now = time.monotonic()
+        if self._service.stopping and self._end is None:
+            self._end = now + self._drain
+        over = self._end is not None and now >= self._end
         failed = self._service.batcher.failure is not None
-        self.should_exit = self.should_exit or failed or time.monotonic() > self._end
+        self.should_exit = self.should_exit or over or failed
         return await super().on_tick(counter)
 
 
