@@ -1,10 +1,12 @@
 """A server that can be told to stop, and connections that may not stay for nothing."""
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import socket
 import time
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -17,7 +19,10 @@ from jaxcbm.serve.limits import Limits
 from jaxcbm.serve.service import Service
 
 _BACKLOG = 1024
+_LAST_PORT = 65535
 _KEEP_ALIVE_SECONDS = 10
+# A request may be on its way through a connection on which none is known of.
+_LAST_SECONDS = 1.0
 
 
 class _Connection(H11Protocol):
@@ -33,11 +38,13 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore
         super().connection_made(transport)
-        # One that takes no answer is closed by the system.
+        client = transport.get_extra_info("socket")
+        # A head and a body are two writes: the second would wait 40 ms for the first one's receipt.
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A client that takes no answer is left by the system.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            given = transport.get_extra_info("socket")
             milliseconds = int(1000 * self._limits.seconds)
-            given.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         if len(self.connections) > self._limits.connections:
             transport.abort()
         else:
@@ -53,6 +60,17 @@ class _Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server is about to end: answer what is under way, and what a client has just sent."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_LAST_SECONDS, self._shut_down)
+        else:
+            super().shutdown()
+
+    def _shut_down(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def _await_header(self) -> None:
         seconds = self._limits.header_seconds
@@ -92,6 +110,33 @@ class _Server(uvicorn.Server):
         self.should_exit = self.should_exit or over or failed
         return await super().on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listeners, with nobody between the system's queue and ours."""
+        waiting = [client for listener in sockets or () for client in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        taken = asyncio.ensure_future(self._take(waiting))
+        await super().shutdown(sockets)
+        await taken
+
+    async def _take(self, clients: Sequence[socket.socket]) -> None:
+        loop, kind = asyncio.get_running_loop(), self.config.http_protocol_class
+        how = {"config": self.config, "server_state": self.server_state, "app_state": {}}
+        make = functools.partial(kind, **how, _loop=loop)  # pyright: ignore[reportCallIssue]
+
+        for client in clients:
+            _, connection = await loop.connect_accepted_socket(make, client)
+            connection.shutdown()
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """Those who were let in by the system and not yet by us; closing would reset them."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            client, _ = listener.accept()
+            client.setblocking(False)
+            yield client
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens.
@@ -99,12 +144,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UserError: the port is taken, or the host is none of this machine's.
     """
+    if port > _LAST_PORT:
+        raise UserError(f"--port={port}: the last port is {_LAST_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--host={host} --port={port}: {reason}") from error
+    except OSError as error:
+        raise UserError(f"--host={host} --port={port}: {error.strerror or error}") from error
 
 
 def is_loopback(host: str) -> bool:

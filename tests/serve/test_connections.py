@@ -8,6 +8,8 @@ import httpx
 import pytest
 from served import listening, picture_bytes, served
 
+from jaxcbm.serve.page import front_page
+
 PICTURE = picture_bytes(0)
 HEAD = (
     b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
@@ -142,6 +144,17 @@ def test_what_is_no_request_ends_its_own_connection_alone(server, what):
     assert honest(port) and service.batcher.under_way == 0
 
 
+def test_an_answer_is_not_held_back_until_its_head_is_acknowledged(server):
+    """Nagle's algorithm, met by a delayed acknowledgement, makes every answer take 40 ms."""
+    took = []
+    with httpx.Client(base_url=f"http://127.0.0.1:{server[1]}") as client:
+        for _ in range(20):
+            began = time.monotonic()
+            assert client.get("/readyz").status_code == 200
+            took.append(time.monotonic() - began)
+    assert min(took) < 0.03
+
+
 def test_requests_behind_each_other_are_answered_in_order(server):
     with connect(server[1]) as client:
         client.sendall(WHOLE + b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + WHOLE)
@@ -193,3 +206,25 @@ def test_what_is_taken_before_the_stop_is_answered(model):
             kept.close()
         with pytest.raises(OSError, match="refused"):
             connect(port)
+
+
+def test_who_has_connected_when_it_stops_is_answered(model, monkeypatch):
+    """The loop is busy elsewhere while clients come and the stop is asked for."""
+
+    def busy(_):
+        time.sleep(0.5)
+        return front_page(model)
+
+    monkeypatch.setattr("jaxcbm.serve.app.front_page", busy)
+    with served(model, seconds=10.0) as service, listening(service) as port:
+        with connect(port) as first:
+            first.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            time.sleep(0.1)
+            service.stopping = True
+            others = [connect(port) for _ in range(8)]
+            for client in others:
+                client.sendall(WHOLE)
+            assert everything(first).startswith(b"HTTP/1.1 200")
+        for client in others:
+            assert everything(client).startswith(b"HTTP/1.1 200")
+            client.close()
