@@ -4,6 +4,7 @@ Whenever the device is free it takes what waits: nobody is made to wait for comp
 power of two rows, so that few programs are compiled, and all of them before the first picture.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -23,7 +24,7 @@ R = TypeVar("R")
 # A batch that takes longer never comes back: the device, or its driver, hangs.
 _STUCK_SECONDS = 60.0
 # The shortest of as many runs of a batch is what it takes.
-_RUNS = 3
+_RUNS = 5
 
 
 class QueueFull(Exception):
@@ -138,11 +139,6 @@ class Batcher(Generic[R]):
         return self._taken
 
     @property
-    def seconds(self) -> Mapping[int, float]:
-        """What a batch of each size takes, measured once it was compiled."""
-        return self._seconds
-
-    @property
     def healthy(self) -> bool:
         """Whether the device answers: it still compiles, or its last batch came back."""
         since = self._busy_since
@@ -201,6 +197,8 @@ class Batcher(Generic[R]):
                 self._waiting.clear()
             _fail(waiting, error)
             return
+        told = ", ".join(f"{size}: {1000 * took:.3g}" for size, took in self._seconds.items())
+        logging.info("ready; milliseconds by batch size: %s", told)
         self.ready.set()
         while (jobs := self._next()) is not None:
             if jobs:
@@ -215,7 +213,8 @@ class Batcher(Generic[R]):
                 began = time.perf_counter()
                 self._compute(pixels)
                 took.append(time.perf_counter() - began)
-            self._seconds[size] = min(took)
+            # More rows are never worse than as many in two halves: a busy moment is not believed.
+            self._seconds[size] = min(*took, 2.0 * self._seconds.get(size // 2, math.inf))
 
     def _next(self) -> list[_Job] | None:
         """Who comes next; nobody where all have left; None at the end."""

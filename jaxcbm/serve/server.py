@@ -126,7 +126,7 @@ class _Server(uvicorn.Server):
 
         for client in clients:
             _, connection = await loop.connect_accepted_socket(make, client)
-            connection.shutdown()
+            connection.shutdown()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
