@@ -287,9 +287,11 @@ def test_a_client_that_leaves_gives_its_places_back(held_up):
             answers.append(message)
 
         await make_app(service)(scope, receive, send)
+        # Not only once the loop ends.
+        await asyncio.sleep(0.05)
+        return service.batcher.under_way
 
-    asyncio.run(leaves())
-    assert answers[0]["status"] == 499 and service.batcher.under_way == 0
+    assert asyncio.run(leaves()) == 0 and answers[0]["status"] == 499
     opened.set()
     assert requests_of(service, "POST", "/v1/predict", 499) == 1
 

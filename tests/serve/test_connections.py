@@ -40,6 +40,16 @@ def everything(client: socket.socket) -> bytes:
     return found
 
 
+def is_closed(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
 def honest(port: int) -> bool:
     found = httpx.post(
         f"http://127.0.0.1:{port}/v1/predict",
@@ -88,13 +98,10 @@ def test_many_slow_clients_do_not_keep_an_honest_one_waiting(server):
 def test_more_connections_than_there_may_be_are_closed_at_once(server):
     port = server[1]
     many = [connect(port) for _ in range(60)]
-    time.sleep(0.1)
-    closed = 0
-    for client in many:
-        client.settimeout(0.05)
-        with contextlib.suppress(TimeoutError):
-            closed += everything(client) == b""
-    assert closed >= 20
+    closed, end = 0, time.monotonic() + 0.3
+    while closed < 20 and time.monotonic() < end:
+        closed = sum(map(is_closed, many))
+    assert 20 <= closed < 60
     for client in many:
         client.close()
     time.sleep(0.1)
@@ -148,11 +155,11 @@ def test_an_answer_is_not_held_back_until_its_head_is_acknowledged(server):
     """Nagle's algorithm, met by a delayed acknowledgement, makes every answer take 40 ms."""
     took = []
     with httpx.Client(base_url=f"http://127.0.0.1:{server[1]}") as client:
-        for _ in range(20):
+        for _ in range(50):
             began = time.monotonic()
             assert client.get("/readyz").status_code == 200
             took.append(time.monotonic() - began)
-    assert min(took) < 0.03
+    assert sorted(took)[25] < 0.03
 
 
 def test_requests_behind_each_other_are_answered_in_order(server):
@@ -217,7 +224,7 @@ def test_who_has_connected_when_it_stops_is_answered(model, monkeypatch):
 
     monkeypatch.setattr("jaxcbm.serve.app.front_page", busy)
     with served(model, seconds=10.0) as service, listening(service) as port:
-        with connect(port) as first:
+        with connect(port) as first, connect(port) as late:
             first.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             time.sleep(0.1)
             service.stopping = True
@@ -225,6 +232,9 @@ def test_who_has_connected_when_it_stops_is_answered(model, monkeypatch):
             for client in others:
                 client.sendall(WHOLE)
             assert everything(first).startswith(b"HTTP/1.1 200")
+            # This one has said nothing so far.
+            late.sendall(WHOLE)
+            assert everything(late).startswith(b"HTTP/1.1 200")
         for client in others:
             assert everything(client).startswith(b"HTTP/1.1 200")
             client.close()
