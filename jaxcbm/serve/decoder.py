@@ -37,7 +37,8 @@ class Decoder:
         seconds = self._limits.decode_seconds
         try:
             # The clock runs from here, where a thread is free: waiting is nobody's fault.
-            return await asyncio.wait_for(asyncio.shield(work), seconds)
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(work)
         except TimeoutError as error:
             raise UnreadableImage(f"not decoded within {seconds:g} seconds") from error
 

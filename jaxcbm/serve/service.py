@@ -66,7 +66,7 @@ def make_service(model: Model, limits: Limits, max_batch: int = 32) -> Service:
     if preprocess.output_size is None:
         raise UserError(f"encoder {model.encoder_name}: its pictures have no size of their own")
     batcher = Batcher(
-        _compute(model),
+        compute_of(model),
         (*preprocess.output_size, 3),
         max_batch=max_batch,
         limit=limits.queue,
@@ -77,7 +77,8 @@ def make_service(model: Model, limits: Limits, max_batch: int = 32) -> Service:
     return Service(model, limits, batcher, decoder, metrics, Admission(limits))
 
 
-def _compute(model: Model) -> Callable[[np.ndarray], Prediction]:
+def compute_of(model: Model) -> Callable[[np.ndarray], Prediction]:
+    """What the device does: uint8 [B, S, S, 3] to a prediction of B pictures."""
     encoder = model.loaded_encoder
 
     def compute(pixels: np.ndarray) -> Prediction:

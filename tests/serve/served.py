@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
 import jaxcbm
@@ -24,7 +25,7 @@ from jaxcbm.serve.app import make_app
 from jaxcbm.serve.limits import Limits
 from jaxcbm.serve.server import listen
 from jaxcbm.serve.server import run as run_server
-from jaxcbm.serve.service import Service, make_service
+from jaxcbm.serve.service import Service, compute_of, make_service
 from jaxcbm.training.calibrate import calibrate
 
 PHRASES = ["an amber glow", "a blue tint", "a coral <b>hue</b>", "something else"]
@@ -58,6 +59,21 @@ def served(model: jaxcbm.Model, max_batch: int = 4, **limits: Any) -> Iterator[S
     finally:
         service.batcher.stop()
         service.decoder.close()
+
+
+def before_each_batch(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Any]) -> None:
+    """Have something done in the device's thread before it computes."""
+
+    def wrapped(model: jaxcbm.Model) -> Callable[[np.ndarray], Any]:
+        compute = compute_of(model)
+
+        def after(pixels: np.ndarray) -> Any:
+            work()
+            return compute(pixels)
+
+        return after
+
+    monkeypatch.setattr("jaxcbm.serve.service.compute_of", wrapped)
 
 
 @contextmanager

@@ -12,10 +12,9 @@ import httpx
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import ask, picture_bytes, post, served
+from served import ask, before_each_batch, picture_bytes, post, served
 from test_hostile_pictures import BYTES
 
-from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.serve.app import make_app
 from jaxcbm.serve.limits import Limits
 from jaxcbm.serve.service import make_service
@@ -61,10 +60,7 @@ def get(service, path, **request) -> httpx.Response:
 @pytest.mark.parametrize("max_batch", [1, 4, 16])
 def test_answers_are_the_models_whatever_the_form_and_the_batching(model, max_batch, monkeypatch):
     # A batch then costs as much with any number of rows, so that there are large ones.
-    whole = DualEncoder.embed_pixels
-    monkeypatch.setattr(
-        DualEncoder, "embed_pixels", lambda *args, **how: time.sleep(0.004) or whole(*args, **how)
-    )
+    before_each_batch(monkeypatch, lambda: time.sleep(0.004))
     rng = np.random.default_rng(max_batch)
     requests, seed = [], 0
     for _ in range(25):
@@ -186,22 +182,21 @@ def test_of_other_routes_and_methods_there_are_none(service):
     assert requests_of(service, "other", "/", 405) == 1
 
 
-@pytest.fixture
-def held_up(model, monkeypatch):
-    """A service whose device waits until it is let go."""
-    opened = threading.Event()
+@pytest.fixture(params=[1.5])
+def held_up(model, monkeypatch, request):
+    """A service whose device waits until it is let go; the parameter is its time for a request."""
+    opened, limits = threading.Event(), {"pictures": 2, "queue": 3, "per_client": 2}
     opened.set()
-    whole = type(model).predict_embeddings
-
-    def slow(self, *args, **options):
-        opened.wait(20)
-        return whole(self, *args, **options)
-
-    monkeypatch.setattr(type(model), "predict_embeddings", slow)
-    with served(model, max_batch=1, pictures=2, queue=3, per_client=2, seconds=0.5) as service:
+    before_each_batch(monkeypatch, lambda: opened.wait(20))
+    with served(model, max_batch=1, **limits, seconds=request.param) as service:
         opened.clear()
         yield service, opened
         opened.set()
+
+
+async def until_under_way(service, count: int) -> None:
+    while service.batcher.under_way != count:
+        await asyncio.sleep(0.005)
 
 
 def test_a_full_queue_a_busy_client_and_a_late_answer(held_up):
@@ -213,11 +208,11 @@ def test_a_full_queue_a_busy_client_and_a_late_answer(held_up):
             base_url="http://localhost",
         )
         waiting = [asyncio.ensure_future(client.post("/v1/predict", **raw(n))) for n in (1, 2)]
-        await asyncio.sleep(0.1)
+        await until_under_way(service, 2)
         busy = await client.post("/v1/predict", **raw(3))
         other = await others.post("/v1/predict", **form(4, 5))
         small = asyncio.ensure_future(others.post("/v1/predict", **raw(6)))
-        await asyncio.sleep(0.1)
+        await until_under_way(service, 3)
         full = await others.post("/v1/predict", **raw(7))
         late = [await each for each in (*waiting, small)]
         return busy, other, full, late
@@ -232,6 +227,7 @@ def test_a_full_queue_a_busy_client_and_a_late_answer(held_up):
     assert post(service, **raw(1)).status_code == 200
 
 
+@pytest.mark.parametrize("held_up", [0.3], indirect=True)
 def test_a_body_that_does_not_come_is_given_up(held_up):
     async def slow():
         yield b"x"
@@ -262,6 +258,7 @@ def test_bodies_may_hold_so_much_together(model):
         assert ask(service, two) == [422, 503, 422]
 
 
+@pytest.mark.parametrize("held_up", [30.0], indirect=True)
 def test_a_client_that_leaves_gives_its_places_back(held_up):
     service, opened = held_up
     sent = [{"type": "http.request", "body": PICTURE, "more_body": False}]
@@ -279,8 +276,7 @@ def test_a_client_that_leaves_gives_its_places_back(held_up):
         async def receive():
             if sent:
                 return sent.pop()
-            while not service.batcher.under_way:
-                await asyncio.sleep(0.01)
+            await until_under_way(service, 1)
             return {"type": "http.disconnect"}
 
         async def send(message):
@@ -298,13 +294,7 @@ def test_a_client_that_leaves_gives_its_places_back(held_up):
 
 def test_before_it_is_compiled_and_when_it_stops_nothing_is_taken(model, monkeypatch):
     opened = threading.Event()
-    whole = type(model).predict_embeddings
-
-    def slow(self, *args, **options):
-        opened.wait(20)
-        return whole(self, *args, **options)
-
-    monkeypatch.setattr(type(model), "predict_embeddings", slow)
+    before_each_batch(monkeypatch, lambda: opened.wait(20))
     service = make_service(model, Limits(), 1)
     assert get(service, "/healthz").status_code == 200
     assert get(service, "/readyz").status_code == 503

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from command_line import fails
-from served import picture_bytes
+from served import before_each_batch, picture_bytes
 
 from jaxcbm.cli import main
 
@@ -167,10 +167,10 @@ def test_outside_of_this_machine_it_warns(folder, monkeypatch, caplog, capsys):
 
 
 def test_a_model_that_cannot_run_ends_the_server(folder, monkeypatch, capsys):
-    monkeypatch.setattr(
-        "jaxcbm.model.model.Model.predict_embeddings",
-        lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no memory")),
-    )
+    def fail():
+        raise RuntimeError("no memory")
+
+    before_each_batch(monkeypatch, fail)
     fails(
         capsys, ["-q", "serve", f"--workdir={folder}", "--port=0"], "does not run here: no memory"
     )
