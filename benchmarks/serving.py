@@ -29,7 +29,8 @@ import numpy as np
 from benchmarks.machine import describe, idle_machine
 from jaxcbm.atomic import write_json
 from jaxcbm.data.birds.birds import random_birds
-from jaxcbm.model.model import Model, load_model
+from jaxcbm.model.model import load_model
+from jaxcbm.serve.service import compute_of
 
 RESULT = Path("docs/results/serve.json")
 CONNECTIONS = (1, 4, 16, 64)
@@ -90,18 +91,12 @@ def bare_function(workdir: Path, folder: Path, max_batch: int) -> dict[str, Any]
     preprocess = model.loaded_encoder.preprocess
     pixels = np.stack([preprocess(content) for content in contents[:max_batch]])
     sizes = [1 << i for i in range(max_batch.bit_length())]
-    from_pixels = {
-        size: size / _shortest(lambda s=size: _embed(model, pixels[:s])) for size in sizes
-    }
+    compute = compute_of(model)
+    from_pixels = {size: size / _shortest(lambda s=size: compute(pixels[:s])) for size in sizes}
     return {
         "from_files": len(files) / _shortest(lambda: model.predict(contents)),
         "from_pixels": from_pixels,
     }
-
-
-def _embed(model: Model, pixels: np.ndarray) -> None:
-    embeddings = model.loaded_encoder.embed_pixels(pixels, batch_size=len(pixels))
-    model.predict_embeddings(embeddings, batch_size=len(pixels))
 
 
 def _shortest(work: Any, times: int = 5) -> float:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import jax
 import numpy as np
 
 from jaxcbm.encoders.image.file import UnreadableImage
@@ -79,10 +80,9 @@ def make_service(model: Model, limits: Limits, max_batch: int = 32) -> Service:
 
 def compute_of(model: Model) -> Callable[[np.ndarray], Prediction]:
     """What the device does: uint8 [B, S, S, 3] to a prediction of B pictures."""
-    encoder = model.loaded_encoder
+    predict, weights = jax.jit(model.apply), model.weights
 
     def compute(pixels: np.ndarray) -> Prediction:
-        embeddings = encoder.embed_pixels(pixels, batch_size=len(pixels))
-        return model.predict_embeddings(embeddings, batch_size=len(pixels))
+        return jax.device_get(predict(weights, pixels))
 
     return compute
