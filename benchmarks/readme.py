@@ -1,4 +1,4 @@
-"""Write the tables and sentences with figures in README.md, docs/results.md and docs/protocol.md.
+"""Write the tables and sentences with figures in README.md and pages of docs.
 
 python -m benchmarks.readme     # from docs/results; rows and files that are not there are left out
 
@@ -14,9 +14,11 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from benchmarks.report import table
+from benchmarks.serving_page import serving_figures
 from jaxcbm.atomic import write_text
 from jaxcbm.evaluation.results.file import read_result
 from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
@@ -25,7 +27,7 @@ from jaxcbm.report.metric_names import mean_and_deviation, metric, summarise
 from jaxcbm.report.tables import at_nec
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/results.md", "docs/protocol.md")
+PAGES = ("README.md", "docs/results.md", "docs/protocol.md", "docs/serving.md")
 _PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.S)
 # Left to the report: variants of other objectives than the paper's, and what trains nothing.
 _LEFT_OUT = (
@@ -50,10 +52,12 @@ class Study(NamedTuple):
     Attributes:
         methods: what `jaxcbm reproduce` wrote, by dataset and protocol.
         finetuning: what `benchmarks.finetuning` wrote; empty where it is not there.
+        serving: what `benchmarks.serving` wrote; empty like it.
     """
 
     methods: Mapping[tuple[str, str], ResultFile]
     finetuning: Mapping[str, Any]
+    serving: Mapping[str, Any] = MappingProxyType({})
 
     def result(self, dataset: str, protocol: str = "official") -> ResultFile:
         """One result file, or Missing."""
@@ -83,11 +87,12 @@ def main() -> None:
 def read_study(folder: Path) -> Study:
     """The results in a folder such as docs/results."""
     results = map(read_result, sorted((folder / "methods").glob("*.json")))
-    finetuning = folder / "finetuning.json"
-    return Study(
-        {(result.dataset, result.protocol): result for result in results},
-        json.loads(finetuning.read_text(encoding="utf-8")) if finetuning.exists() else {},
+    finetuning, serving = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        for file in (folder / "finetuning.json", folder / "serve.json")
     )
+    methods = {(result.dataset, result.protocol): result for result in results}
+    return Study(methods, finetuning, serving)
 
 
 def filled(page: str, study: Study) -> str:
@@ -331,6 +336,10 @@ def _pooled(study: Study) -> str:
     return paragraph(*birds) + "\n" + paragraph(*fashion)
 
 
+def _serving(study: Study) -> str:
+    return f"{serving_figures(study.serving)}\n" if study.serving else ""
+
+
 BLOCKS: dict[str, Callable[[Study], str]] = {
     "summary": summary_table,
     "birds-head": _birds_head,
@@ -342,6 +351,7 @@ BLOCKS: dict[str, Callable[[Study], str]] = {
     "fashion": partial(method_table, "fashion_mnist"),
     "pooled-probe": _pooled_probe,
     "pooled": _pooled,
+    "serving": _serving,
 }
 
 

@@ -28,6 +28,7 @@ from jaxcbm.commands import (
     report,
     reproduce,
     search,
+    serve,
     sweep,
     train,
 )
@@ -38,7 +39,7 @@ from jaxcbm.storage import CACHE_VARIABLE
 from jaxcbm.training import trackers
 
 # In the order in which --help lists them.
-COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
+COMMANDS = (train, evaluate, predict, explain, serve, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
 COMMANDS += (push, cache)

@@ -135,7 +135,7 @@ def settings_of(kind: type, prefix: str = "") -> Iterator[Setting]:
     >>> list(settings_of(Size))
     [Setting(name='unit', kind="'m' or 'ft'", meaning='of the number.')]
     """
-    hints, meanings = get_type_hints(kind, include_extras=True), _meanings(kind)
+    hints, meanings = get_type_hints(kind, include_extras=True), meanings_of(kind)
     for field in dataclasses.fields(kind):
         name, hint = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(hint):
@@ -144,8 +144,8 @@ def settings_of(kind: type, prefix: str = "") -> Iterator[Setting]:
             yield Setting(name, _described(hint), meanings.get(field.name, ""))
 
 
-def _meanings(kind: type) -> dict[str, str]:
-    """What `Attributes:` says of each field, on one line."""
+def meanings_of(kind: type) -> dict[str, str]:
+    """What `Attributes:` says of each field of a dataclass, on one line."""
     _, _, text = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     entries = re.split(r"^ {4}(?=\w+:)", text.split("\n\n")[0], flags=re.MULTILINE)[1:]
     pairs = (entry.partition(":") for entry in entries)

@@ -36,7 +36,7 @@ FLOORS = (
     ("model",),
     ("training", "evaluation"),
     ("experiment",),
-    ("report", "planning"),
+    ("report", "planning", "serve"),
     ("commands",),
     ("cli",),
 )

@@ -383,7 +383,7 @@ class Model:
 
     def intervene(
         self,
-        image: ImageLike | Iterable[ImageLike] | Features,
+        image: ImageLike | Iterable[ImageLike] | Features | Prediction,
         activations: Mapping[str, float],
         *,
         carry: bool = False,
@@ -391,7 +391,7 @@ class Model:
         """Predict with some concept activations set by hand.
 
         Args:
-            image: a picture, or whatever else `predict` takes.
+            image: a picture, whatever else `predict` takes, or what this model predicted of it.
             activations: phrase -> value, in the units of `concept_activations`.
             carry: whether this is a correction, from which the model learns about the concepts that
                 go with these (`jaxcbm.model.corrections`), and not a question of what would be if
@@ -402,7 +402,7 @@ class Model:
                 without a calibration has nothing to carry by.
         """
         columns = self._columns(activations)
-        before = self.predict(image)
+        before = image if isinstance(image, Prediction) else self.predict(image)
         values = np.array(list(activations.values()), np.float32)
         if not np.isfinite(values).all():
             raise UserError(

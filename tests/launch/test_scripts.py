@@ -153,10 +153,11 @@ def test_the_dockerfile_has_every_kind_and_installs_extras_that_exist():
     lines = dockerfile()
     stages = dict(re.findall(r"^FROM (\S+) AS (\w+)$", "\n".join(lines), re.MULTILINE))
     kinds = [line.split()[-1] for line in lines if line.startswith("FROM base AS")]
-    assert kinds == ["cpu", "cuda", "tpu"] and "base" in stages.values()
+    assert kinds == ["cpu", "cuda", "tpu", "serve"] and "base" in stages.values()
     project = tomllib.loads((LAUNCH.parent / "pyproject.toml").read_text())["project"]
     extras = re.findall(r"/src\[(\w+)\]", "\n".join(lines))
-    assert extras == ["cuda", "tpu"] and set(extras) <= project["optional-dependencies"].keys()
+    assert extras == ["cuda", "tpu", "serve"]
+    assert set(extras) <= project["optional-dependencies"].keys()
 
 
 def test_sigterm_reaches_python_in_the_image():

@@ -56,11 +56,11 @@ def open_ordinary(path: str | os.PathLike[str]) -> tuple[IO[bytes], int]:
     return file, os.fstat(file.fileno()).st_size
 
 
-def decode(file: IO[bytes]) -> Image.Image:
+def decode(file: IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The first picture of a file, in its own mode.
 
     Raises:
-        UnreadableImage: not of `FORMATS`, damaged, of more than `MAX_PIXELS` pixels, or more than
+        UnreadableImage: not of `FORMATS`, damaged, of more than `max_pixels` pixels, or more than
             `MAX_ASPECT` times as long as wide.
     """
     try:
@@ -69,8 +69,8 @@ def decode(file: IO[bytes]) -> Image.Image:
         file.seek(0)
         with Image.open(file, formats=_formats()) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnreadableImage(f"{width} x {height} pixels: at most {MAX_PIXELS:,} are read")
+            if width * height > max_pixels:
+                raise UnreadableImage(f"{width} x {height} pixels: at most {max_pixels:,} are read")
             if max(width, height) > MAX_ASPECT * min(width, height):
                 raise UnreadableImage(
                     f"{width} x {height} pixels: a strip of more than {MAX_ASPECT} to 1"

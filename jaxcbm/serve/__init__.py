@@ -1,0 +1,1 @@
+"""A finished model over HTTP: requests in, batches through the device, answers out."""

@@ -1,0 +1,41 @@
+"""The pages of a server, and what they may do."""
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+from starlette.responses import HTMLResponse, Response
+
+from jaxcbm.data.labels import some_of
+from jaxcbm.model.model import Model
+from jaxcbm.pages import render
+
+# What is sent beside a page may do nothing at all.
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_SCRIPT = re.compile(r"<script>(.*?)</script>", re.S)
+
+
+def front_page(model: Model) -> Response:
+    """The page at `/`: pictures in, reasons out."""
+    lines = some_of(model.classes, "classes"), f"{len(model.concepts)} concepts"
+    return _page(render("serve.html", title="jaxcbm", model=", ".join(lines)))
+
+
+def documentation_page(openapi: dict[str, Any]) -> Response:
+    """The routes for people, without anything from elsewhere."""
+    return _page(render("serve_docs.html", title="jaxcbm: routes", openapi=openapi))
+
+
+def _page(html: str) -> Response:
+    """A page whose own scripts run, by their hashes, and no other; it talks to its server alone."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in _SCRIPT.findall(html))
+    scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    policy = (
+        f"{NOTHING}; script-src {scripts or _NONE}; style-src 'unsafe-inline'; "
+        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+    )
+    return HTMLResponse(html, headers={"content-security-policy": policy})
+
+
+_NONE = "'none'"
