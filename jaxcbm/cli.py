@@ -19,6 +19,7 @@ from jaxcbm.commands import (
     encode,
     evaluate,
     explain,
+    explore,
     export,
     plan,
     predict,
@@ -36,7 +37,7 @@ from jaxcbm.storage import CACHE_VARIABLE
 from jaxcbm.training import trackers
 
 # In the order in which --help lists them.
-COMMANDS = (train, evaluate, predict, explain, edit, config, encode, search, sweep)
+COMMANDS = (train, evaluate, predict, explain, explore, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
 COMMANDS += (push, cache)
