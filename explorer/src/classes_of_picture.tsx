@@ -26,7 +26,9 @@ export function Classes({ probabilities, label }: { probabilities: Float64Array;
                 <Link to={to("class", k)}>{classes[k]}</Link>
                 {k === label && <small> true class</small>}
               </th>
-              <td class="number">{percent(probabilities[k]!)}</td>
+              <td class="number">
+                <data value={probabilities[k]!}>{percent(probabilities[k]!)}</data>
+              </td>
               <td class="bar" aria-hidden="true">
                 <div>
                   <i style={{ left: "0", width: `${100 * probabilities[k]!}%` }} />

@@ -255,7 +255,9 @@ function SmallestChange(props: {
       <ul>
         {corrections.map(({ concept, present, gain }) => (
           <li key={concept}>
-            {said(phrases[concept]!, present)} <small>({signed(gain)})</small>
+            {said(phrases[concept]!, present)} <small>
+              (<data value={gain}>{signed(gain)}</data>)
+            </small>
           </li>
         ))}
       </ul>
