@@ -21,12 +21,12 @@ export function chance(probability: number, percentile: number): string {
 
 /** No chance between the two is called 0 or 100 %. */
 export function percent(share: number): string {
-  if (share < 0.01) return "under 1 %";
-  return share > 0.99 ? "over 99 %" : `${(100 * share).toFixed(0)} %`;
+  if (share < 0.01) return "under 1\u00a0%";
+  return share > 0.99 ? "over 99\u00a0%" : `${(100 * share).toFixed(0)}\u00a0%`;
 }
 
 /** A share of things that were counted. */
-export const shareOf = (part: number, whole: number) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
+export const shareOf = (part: number, whole: number) => (whole ? `${((100 * part) / whole).toFixed(1)}\u00a0%` : "–");
 
 /** A value to two digits with its sign, a true minus. */
 export function signed(value: number): string {
