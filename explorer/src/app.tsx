@@ -42,7 +42,7 @@ export function App() {
     <div class="explorer" data-theme={theme.value || undefined}>
       <a
         class="skip"
-        href="#"
+        href="#explorer-content"
         onClick={(event) => {
           event.preventDefault();
           main.current?.querySelector("h1")?.focus();
@@ -87,7 +87,7 @@ export function App() {
           onChange={(value) => void (theme.value = value as "" | "light" | "dark")}
         />
       </header>
-      <main ref={main}>
+      <main ref={main} id="explorer-content" data-view={view}>
         <Shown key={`${view} ${id}`} />
       </main>
     </div>
