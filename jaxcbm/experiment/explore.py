@@ -131,8 +131,8 @@ def _of_test(runs: list[_Run], maps: int, limit: int, side: int) -> tuple[dict, 
     small = list(thumbnails(seen, side))
     names = [images.source.name(i) for images, i in found]
     parts = []
-    for run, features_N in zip(runs, features, strict=True):
-        prediction = run.model.predict_embeddings(features_N.as_array())
+    for run, test in zip(runs, features, strict=True):
+        prediction = run.model.predict_embeddings(test.as_array())
         chosen = _mapped(prediction.class_logits, labels_N, maps) if run is first else []
         pictures = ((n, found[n][0][found[n][1]]) for n in chosen)
         parts.append(
@@ -141,7 +141,7 @@ def _of_test(runs: list[_Run], maps: int, limit: int, side: int) -> tuple[dict, 
                 prediction,
                 labels_N,
                 name=run.folder.resolve().name,
-                truth_NxD=features_N.annotations_of(run.model.concepts.phrases),
+                truth_NxD=test.annotations_of(run.model.concepts.phrases),
                 metrics=_test_metrics(run.folder),
                 maps=maps_part(run.model, prediction, pictures),
             )

@@ -69,4 +69,3 @@ def _explained(
                 logging.warning("not explained: %s", error)
                 continue
             yield explained_image(explanation, group, test.classes[test.labels[position]])
-

@@ -45,7 +45,6 @@ def model_part(
     stored = quantised(prediction.concept_activations)
     shown = shown_prediction(model, prediction, stored)
     known_N = np.asarray(labels_N) >= 0
-    told = truth_NxD is not None and not np.isnan(truth_NxD).all()
     return {
         "name": name,
         "encoder": model.encoder_name,
@@ -57,12 +56,7 @@ def model_part(
         "temperature": prediction.temperature,
         "calibration": None if model.calibration is None else _calibration(model.calibration),
         "trust": None if model.familiarity is None else _trust(prediction),
-        "truth": packed(np.where(np.isnan(truth_NxD), 2, truth_NxD > 0.5), "uint8")
-        if told
-        else None,
-        "auc": packed(concept_auc(prediction.concept_logits, truth_NxD), "float32")
-        if told
-        else None,
+        **_truth(prediction, truth_NxD),
         "alike": _alike(model.concept_embeddings),
         "reliability": _reliability(shown, np.asarray(labels_N), known_N) if known_N.any() else [],
         "nec": _accuracy_at_nec(model.metrics, metrics or {}),
@@ -115,6 +109,15 @@ def _trust(prediction: Prediction) -> dict[str, Any]:
         "least_probability": prediction.trust.least_probability,
         "set_threshold": prediction.trust.set_threshold,
     }
+
+
+def _truth(prediction: Prediction, truth_NxD: np.ndarray | None) -> dict[str, Any]:
+    """Annotations (0 not there, 1 there, 2 unknown), and how well each concept ranks by them."""
+    if truth_NxD is None or np.isnan(truth_NxD).all():
+        return {"truth": None, "auc": None}
+    auc_D = concept_auc(prediction.concept_logits, truth_NxD)
+    told_NxD = np.where(np.isnan(truth_NxD), 2, truth_NxD > 0.5)
+    return {"truth": packed(told_NxD, "uint8"), "auc": packed(auc_D, "float32")}
 
 
 def _alike(embeddings_DxE: np.ndarray) -> dict[str, Any]:

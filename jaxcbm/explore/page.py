@@ -27,9 +27,9 @@ def page(payload: dict[str, Any]) -> str:
         "explorer.html",
         title=payload["title"],
         style=Markup(stylesheet()),
-        style_hash=_hash(stylesheet()),
+        style_hash=Markup(_hash(stylesheet())),
         script=Markup(script()),
-        script_hash=_hash(script()),
+        script_hash=Markup(_hash(script())),
         payload=Markup(data.replace("<", "\\u003c")),
     )
 

@@ -1,4 +1,4 @@
-"""A made-up model in a page, and Chromium to open it with; without a browser the tests are skipped."""
+"""A made-up model in a page, and Chromium to open it with; without one the tests are skipped."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,8 +23,19 @@ from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
 
 PICTURES, CONCEPTS = 300, 40
-CLASSES = ("amber owl", "blue kite", "coral wren", "dun crake", "</script><b>evil</b>")
-PHRASES = ("<img src=x onerror=alert(1)>", "no tail", "an orange bill", *(f"part {d}" for d in range(37)))
+CLASSES = (
+    "amber owl",
+    "blue kite",
+    "coral wren of the far and misty eastern hills",
+    "dun crake",
+    "</script><b>evil</b>",
+)
+PHRASES = (
+    "<img src=x onerror=alert(1)>",
+    "no tail",
+    "an orange bill",
+    *(f"part {d}" for d in range(37)),
+)
 
 
 def made_up(seed: int, name: str) -> tuple[dict[str, Any], Model, Prediction, np.ndarray]:
@@ -39,7 +50,8 @@ def made_up(seed: int, name: str) -> tuple[dict[str, Any], Model, Prediction, np
     head = rng.normal(size=(len(CLASSES), CONCEPTS)) * (rng.random((len(CLASSES), CONCEPTS)) < 0.3)
     for k in range(len(CLASSES)):
         head[k] += 0.8 * (activations[labels == k].mean(0) - activations.mean(0)) * (head[k] != 0)
-    params = {"head.kernel": head.T.astype(np.float32), "head.bias": np.linspace(-1, 1, 5, dtype=np.float32)}
+    bias = np.linspace(-1, 1, len(CLASSES), dtype=np.float32)
+    params = {"head.kernel": head.T.astype(np.float32), "head.bias": bias}
     embeddings = rng.normal(size=(PICTURES, 8)).astype(np.float32)
     logits = activations @ params["head.kernel"] + params["head.bias"]
     record = fit_calibration(activations, labels, activations, logits, labels, truth, truth)
@@ -88,7 +100,9 @@ def explorer(first, tmp_path_factory) -> Path:
     pictures = (Image.new("RGB", (32, 24), tuple(map(int, colour))) for colour in colours)
     parts = [first[0], made_up(1, "second")[0]]
     names = [f"{CLASSES[k].replace('/', '')}/{n:03d}.png" for n, k in enumerate(first[3])]
-    payload = explorer_payload("made up", names, list(thumbnails(pictures)), first[3], CLASSES, parts)
+    payload = explorer_payload(
+        "made up", names, list(thumbnails(pictures)), first[3], CLASSES, parts
+    )
     file = tmp_path_factory.mktemp("explorer") / "explorer.html"
     file.write_text(page_of(payload), encoding="utf-8")
     return file
@@ -96,7 +110,9 @@ def explorer(first, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install the extra `browser`")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="pip install the extra `browser`"
+    )
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
@@ -117,8 +133,10 @@ def page(browser) -> Iterator[Any]:
     tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
     tab.on(
         "request",
-        lambda request: request.url.startswith(("file:", "data:", "blob:"))
-        or complaints.append(f"request: {request.url}"),
+        lambda request: (
+            request.url.startswith(("file:", "data:", "blob:"))
+            or complaints.append(f"request: {request.url}")
+        ),
     )
     tab.set_default_timeout(10_000)
     yield tab

@@ -34,7 +34,9 @@ def test_filters_are_numpys_and_links_restore_them(page, explorer, first):
     page.fill("label:has-text('Concept') input", "no tail")
     there = model.calibration.is_present(shown.concept_activations)[:, 1]
     assert count(page) == there.sum()
-    page.locator("label.field", has_text=re.compile("^is")).locator("select").select_option("absent")
+    page.locator("label.field", has_text=re.compile("^is")).locator("select").select_option(
+        "absent"
+    )
     assert count(page) == (~there).sum()
     page.reload()
     page.wait_for_selector(".count")
