@@ -28,7 +28,7 @@ export function Gallery() {
         {rows.length === names.length
           ? counted(rows.length, "picture")
           : `${rows.length.toLocaleString("en")} of ${counted(names.length, "picture")}`}
-        {known.length > 0 && `, ${shareOf(right, known.length)} right`}
+        {known.length > 0 && !route.value.params.outcome && `, ${shareOf(right, known.length)} right`}
       </p>
       {rows.length ? (
         <Grid

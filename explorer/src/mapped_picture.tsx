@@ -12,7 +12,7 @@ export function MappedPicture({ picture }: { picture: number }) {
   const chosen = useSignal(-1);
   return (
     <>
-      <div class="mapped">
+      <div class={chosen.value < 0 ? "mapped" : "mapped heated"}>
         <Thumbnail picture={picture} alt={names[picture]!} big />
         {found && chosen.value >= 0 && (
           <Heat values={found.values} cells={found.cells} at={chosen.value} label={phrases[found.concepts[chosen.value]!]!} />

@@ -99,6 +99,16 @@ function OnePicture({ picture }: { picture: number }) {
           )}
           {warning && <p class="warning">{warning}</p>}
           {model.trust && <Familiar picture={picture} />}
+          <SmallestChange
+            change={change.value}
+            changed={changed}
+            known={model.calibration !== null}
+            onApply={(found) => {
+              const next = new Map(history.now.peek());
+              for (const { concept, value } of found.corrections) next.set(concept, value);
+              setAll(next);
+            }}
+          />
         </div>
         <section class="why" aria-label="Why">
           <Classes probabilities={probabilities.value} label={label} />
@@ -132,16 +142,6 @@ function OnePicture({ picture }: { picture: number }) {
         </section>
         <section class="correct" aria-label="Corrections">
           <h2>What if?</h2>
-          <SmallestChange
-            change={change.value}
-            changed={changed}
-            known={model.calibration !== null}
-            onApply={(found) => {
-              const next = new Map(history.now.peek());
-              for (const { concept, value } of found.corrections) next.set(concept, value);
-              setAll(next);
-            }}
-          />
           <div class="buttons">
             <button type="button" onClick={undo} disabled={!history.canUndo.value}>
               ↶ Undo
