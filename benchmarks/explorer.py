@@ -96,7 +96,8 @@ def measure(browser: Any, file: Path) -> dict[str, Any]:
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     heap = page.evaluate("performance.memory.usedJSHeapSize")
-    payload = json.loads(page.text_content("#explorer-payload"))
+    text = file.read_text("utf-8").partition('id="explorer-payload">')[2]
+    payload = json.loads(text.partition("</script>")[0])
     page.close()
     model = payload["models"][0]
     return {

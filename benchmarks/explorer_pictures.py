@@ -75,15 +75,18 @@ def animation(browser: Any, file: Path, output: Path) -> None:
 
 
 def _open_what_one_concept_mends(page: Any) -> tuple[str, bool]:
-    """Open a picture that one concept would make right: which one, and whether it is there."""
-    for n in range(50):
+    """Open a picture that one concept set right makes right: which one, and whether it is there."""
+    for n in range(100):
         page.locator(".tile").nth(n).click()
         page.wait_for_selector(".sliders")
         wanted = page.locator(".smallest li")
         flips_to = page.inner_text(".smallest b")
         if wanted.count() == 1 and f"True class: {flips_to}" in page.inner_text(".look"):
             said = wanted.inner_text().rpartition(" (")[0]
-            return said.removeprefix("no "), not said.startswith("no ")
+            phrase, there = said.removeprefix("no "), not said.startswith("no ")
+            row = page.locator(".sliders li", has_text=phrase).first
+            if f"annotations: {'' if there else 'not '}there" in row.inner_text():
+                return phrase, there
         page.go_back()
         page.wait_for_selector(".tile")
     raise UserError("no picture that one concept would make right")

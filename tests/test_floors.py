@@ -31,7 +31,7 @@ FLOORS = (
     ("data",),
     ("concepts", "baselines"),
     ("model",),
-    ("training", "evaluation"),
+    ("training", "evaluation", "explore"),
     ("experiment",),
     ("report", "planning"),
     ("commands",),

@@ -80,7 +80,7 @@ export function App() {
           label="Colours"
           value={theme.value}
           options={[
-            ["", "as the system"],
+            ["", "system"],
             ["light", "light"],
             ["dark", "dark"],
           ]}

@@ -1,7 +1,7 @@
 // All pictures: filters above, tiles below.
 
 import { useComputed } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { Grid } from "./grid";
 import { Choice, Link, Thumbnail, Title, Unseen, useLinks } from "./parts";
 import { link } from "./route";
@@ -10,6 +10,7 @@ import { useStore } from "./store";
 import { counted, percent, shareOf } from "./wording";
 
 const TILE = 178;
+const ALL: [string, string] = ["", "all"];
 
 export function Gallery() {
   const store = useStore();
@@ -37,6 +38,7 @@ export function Gallery() {
           height={TILE}
           label="Pictures"
           start={start}
+          focusStart={store.before() === "picture"}
           onActive={(index) => void (store.active.value = rows[index]!)}
         >
           {(index, tabIndex) => <Tile picture={rows[index]!} tabIndex={tabIndex} />}
@@ -79,7 +81,7 @@ function Filters() {
   const { model } = shown.value;
   const params = route.value.params;
   const set = (name: string) => (value: string) => go(link("pictures", null, { ...params, [name]: value }), true);
-  const named: [string, string][] = classes.map((name, k) => [String(k), name]);
+  const named = useMemo(() => [ALL, ...classes.map((name, k): [string, string] => [String(k), name])], []);
   const known = Array.from(labels).some((label) => label >= 0);
   const says: [string, string][] = [
     ["", "there, says the model"],
@@ -89,7 +91,6 @@ function Filters() {
     says.push(["annotated", "there, say the annotations"], ["denied", "not there, say the annotations"]);
     says.push(["mistaken", "mistaken by the model"]);
   }
-  const all: [string, string] = ["", "all"];
   return (
     <form class="filters" role="search" aria-label="Filter pictures" onSubmit={(event) => event.preventDefault()}>
       <label class="field">
@@ -101,8 +102,8 @@ function Filters() {
           onInput={(event) => set("search")(event.currentTarget.value)}
         />
       </label>
-      {known && <Choice label="True class" value={params.true ?? ""} options={[all, ...named]} onChange={set("true")} />}
-      <Choice label="Predicted class" value={params.predicted ?? ""} options={[all, ...named]} onChange={set("predicted")} />
+      {known && <Choice label="True class" value={params.true ?? ""} options={named} onChange={set("true")} />}
+      <Choice label="Predicted class" value={params.predicted ?? ""} options={named} onChange={set("predicted")} />
       {known && <Choice label="Outcome" value={params.outcome ?? ""} options={OUTCOMES} onChange={set("outcome")} />}
       <label class="field">
         <span>Concept</span>
@@ -123,7 +124,7 @@ function Filters() {
         <Choice
           label="Familiarity"
           value={params.familiar ?? ""}
-          options={[all, ["yes", "like train images"], ["no", "unlike all of them"]]}
+          options={[ALL, ["yes", "like train images"], ["no", "unlike all of them"]]}
           onChange={set("familiar")}
         />
       )}
@@ -132,7 +133,7 @@ function Filters() {
           label="Two models"
           value={params.between ?? ""}
           options={[
-            all,
+            ALL,
             ["differ", "they differ"],
             ["first", `only ${models[0]!.model.name} is right`],
             ["second", `only ${models[1]!.model.name} is right`],
@@ -146,7 +147,7 @@ function Filters() {
         <Choice
           label="Concept maps"
           value={params.maps ?? ""}
-          options={[all, ["yes", `the ${model.maps.size} that have them`]]}
+          options={[ALL, ["yes", `the ${model.maps.size} that have them`]]}
           onChange={set("maps")}
         />
       )}

@@ -20,15 +20,17 @@ interface GridProps {
   label: string;
   /** The tile that can be reached by Tab, and where the grid begins to show. */
   start: number;
+  /** Whether that tile takes the focus once it is there. */
+  focusStart: boolean;
   onActive: (index: number) => void;
   children: (index: number, tabIndex: 0 | -1) => ComponentChildren;
 }
 
-export function Grid({ count, height, label, start, onActive, children }: GridProps) {
+export function Grid({ count, height, label, start, focusStart, onActive, children }: GridProps) {
   const list = useRef<HTMLUListElement>(null);
   const [seen, setSeen] = useState<Seen>({ columns: 1, first: 0, last: 0 });
   const [active, setActive] = useState(Math.min(start, count - 1));
-  const focus = useRef(false);
+  const focus = useRef(focusStart);
   const line = height + GAP;
 
   useLayoutEffect(() => {
@@ -53,7 +55,7 @@ export function Grid({ count, height, label, start, onActive, children }: GridPr
   }, [line]);
 
   useLayoutEffect(() => {
-    if (!focus.current) return;
+    if (!focus.current || !seen.last) return;
     focus.current = false;
     list.current!.querySelector<HTMLElement>('[tabindex="0"]')?.focus();
   });

@@ -67,7 +67,7 @@ function Calibrated() {
 function Sparsity() {
   const { valid, test, chosen } = useStore().shown.value.model.nec!;
   const curves: Curve[] = [{ name: "validation, each head of the path", points: valid, color: "c0" }];
-  if (test.length) curves.push({ name: "test, cut to 5, 10, ... concepts", points: test, color: "c1", dots: true });
+  if (test.length) curves.push({ name: "test, heads of 5, 10, ... concepts", points: test, color: "c1", dots: true });
   const widest = Math.max(chosen * 1.2, 32);
   for (const curve of curves) curve.points = curve.points.filter(([nec]) => nec <= widest);
   return (

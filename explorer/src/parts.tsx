@@ -1,6 +1,7 @@
 // Small parts that several views are made of.
 
 import type { ComponentChildren } from "preact";
+import { useMemo } from "preact/hooks";
 import type { Reason } from "./decision";
 import { link, type View } from "./route";
 import { useStore } from "./store";
@@ -166,15 +167,22 @@ export function Choice(props: {
   options: [string, string][];
   onChange: (value: string) => void;
 }) {
+  const { options } = props;
+  // The same elements as long as the options are: a thousand classes cost nothing then.
+  const elements = useMemo(
+    () =>
+      options.map(([value, text]) => (
+        <option key={value} value={value}>
+          {text}
+        </option>
+      )),
+    [options],
+  );
   return (
     <label class="field">
       <span>{props.label}</span>
       <select value={props.value} onChange={(event) => props.onChange(event.currentTarget.value)}>
-        {props.options.map(([value, text]) => (
-          <option key={value} value={value} selected={value === props.value}>
-            {text}
-          </option>
-        ))}
+        {elements}
       </select>
     </label>
   );

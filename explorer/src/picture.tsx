@@ -30,6 +30,7 @@ function OnePicture({ picture }: { picture: number }) {
   const history = useMemo(() => makeHistory(read(params.set, model.phrases.length)), []);
   const carry = useSignal(params.carry === "1");
   const chosen = useSignal<number | null>(null);
+  const named = useMemo(() => classes.map((name, k): [string, string] => [String(k), name]), []);
   const own = useMemo(() => activationsOf(model, picture), []);
   const activations = useComputed(() => corrected(model, own, history.now.value, carry.value));
   const logits = useComputed(() => logitsOf(model, activations.value));
@@ -87,8 +88,8 @@ function OnePicture({ picture }: { picture: number }) {
               {percent(probabilities.value[first]!)}
               {label >= 0 && <Verdict right={label === first} />}
             </span>
+            {changed && first !== before && <span class="faint"> (without them {classes[before]})</span>}
           </p>
-          {changed && first !== before && <p class="faint">without them: {classes[before]}</p>}
         </div>
         <div class="look">
           <MappedPicture picture={picture} />
@@ -125,7 +126,7 @@ function OnePicture({ picture }: { picture: number }) {
               <Choice
                 label={`Why ${classes[first]} and not`}
                 value={String(other)}
-                options={ranked.value.slice(1).map((k) => [String(k), `${classes[k]} (${percent(probabilities.value[k]!)})`])}
+                options={named}
                 onChange={(value) => void (chosen.value = Number(value))}
               />
               <Reasons

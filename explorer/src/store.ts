@@ -5,7 +5,7 @@ import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import { decide, type Decisions } from "./decisions";
 import { unpack, unpackModel, type Model, type Payload } from "./payload";
-import { parse, type Route } from "./route";
+import { parse, type Route, type View } from "./route";
 
 /** What a person set by hand on one picture, by phrase. */
 export interface Corrected {
@@ -41,6 +41,8 @@ export interface Store {
   theme: Signal<"" | "light" | "dark">;
   /** Pictures in the order of the gallery as it was last seen. */
   order: Signal<number[]>;
+  /** The view before this one. */
+  before(): View | null;
   /** The picture that was last looked at. */
   active: Signal<number>;
   options: Options;
@@ -57,7 +59,12 @@ export function makeStore(payload: Payload, options: Options): Store {
   const links = options.links ?? false;
   const route = signal(parse(links ? location.hash : ""));
   const which = computed(() => (route.value.params.model === "1" && models.length > 1 ? 1 : 0));
-  const follow = () => (route.value = parse(location.hash));
+  let before: View | null = null;
+  const show = (next: Route) => {
+    if (next.view !== route.peek().view) before = route.peek().view;
+    route.value = next;
+  };
+  const follow = () => show(parse(location.hash));
   if (links) addEventListener("hashchange", follow);
   return {
     title: payload.title,
@@ -71,10 +78,11 @@ export function makeStore(payload: Payload, options: Options): Store {
     route,
     theme: signal<"" | "light" | "dark">(""),
     order: signal<number[]>([]),
+    before: () => before,
     active: signal(0),
     options,
     go(hash, replace = false) {
-      if (!links) route.value = parse(hash);
+      if (!links) show(parse(hash));
       else if (replace) {
         history.replaceState(null, "", hash);
         follow();

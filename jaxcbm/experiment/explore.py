@@ -26,8 +26,8 @@ from jaxcbm.explore.payload import explorer_payload, payload_of
 from jaxcbm.explore.thumbnails import SIDE, thumbnails
 from jaxcbm.model.model import Model, load_model
 
-# Pictures and concepts of a page: browsers take no text above half a gigabyte.
-_ACTIVATIONS = 2**27
+# Activations of a page: 90 MB of text. Browsers take none above half a gigabyte.
+_ACTIVATIONS = 2**25
 
 
 class Explored(NamedTuple):
@@ -71,7 +71,8 @@ def explore(
         images: a folder or a glob of own pictures; None: the test split of the run.
         against: another run on the same data, to compare.
         maps: how many pictures have concept maps: half of them the surest, half the worst mistakes.
-        limit: pictures at most; of a larger test split some are drawn.
+        limit: pictures at most; of a larger test split some are drawn, and fewer where there are
+            more than 3,355 concepts.
         side: of the small pictures, in pixels.
 
     Raises:

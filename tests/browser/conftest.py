@@ -1,5 +1,6 @@
 """A made-up model in a page, and Chromium to open it with; without one the tests are skipped."""
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ CLASSES = (
     "</script><b>evil</b>",
 )
 PHRASES = (
-    "<img src=x onerror=alert(1)>",
+    "<img src=x onerror=alert(1)> & 50 % #more",
     "no tail",
     "an orange bill",
     *(f"part {d}" for d in range(37)),
@@ -92,20 +93,32 @@ def first():
     return made_up(0, "first")
 
 
+def written(parts: list[dict[str, Any]], labels: np.ndarray, file: Path) -> Path:
+    """A page of all pictures."""
+    colours = np.random.default_rng(1).integers(0, 255, (PICTURES, 3))
+    pictures = (Image.new("RGB", (32, 24), tuple(map(int, colour))) for colour in colours)
+    names = [f"{CLASSES[k].replace('/', '')}/{n:03d}.png" for n, k in enumerate(labels)]
+    small = list(thumbnails(pictures))
+    payload = explorer_payload("made up", names, small, labels, CLASSES, parts)
+    file.write_text(page_of(payload), encoding="utf-8")
+    return file
+
+
 @pytest.fixture(scope="session")
 def explorer(first, tmp_path_factory) -> Path:
     """A page of two models."""
-    rng = np.random.default_rng(1)
-    colours = rng.integers(0, 255, (PICTURES, 3))
-    pictures = (Image.new("RGB", (32, 24), tuple(map(int, colour))) for colour in colours)
-    parts = [first[0], made_up(1, "second")[0]]
-    names = [f"{CLASSES[k].replace('/', '')}/{n:03d}.png" for n, k in enumerate(first[3])]
-    payload = explorer_payload(
-        "made up", names, list(thumbnails(pictures)), first[3], CLASSES, parts
-    )
     file = tmp_path_factory.mktemp("explorer") / "explorer.html"
-    file.write_text(page_of(payload), encoding="utf-8")
-    return file
+    return written([first[0], made_up(1, "second")[0]], first[3], file)
+
+
+@pytest.fixture(scope="session")
+def bare(first, tmp_path_factory) -> Path:
+    """A page of a model that was saved without what its numbers mean, on pictures of no class."""
+    model = dataclasses.replace(first[1], calibration=None, familiarity=None, metrics={})
+    said = first[2]._replace(calibration=None, trust=None, distances=None)
+    labels = np.full(PICTURES, -1, np.int32)
+    part = model_part(model, said, labels, name="bare")
+    return written([part], labels, tmp_path_factory.mktemp("explorer") / "bare.html")
 
 
 @pytest.fixture(scope="session")

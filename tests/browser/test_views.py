@@ -34,13 +34,18 @@ def test_filters_are_numpys_and_links_restore_them(page, explorer, first):
     page.fill("label:has-text('Concept') input", "no tail")
     there = model.calibration.is_present(shown.concept_activations)[:, 1]
     assert count(page) == there.sum()
-    page.locator("label.field", has_text=re.compile("^is")).locator("select").select_option(
-        "absent"
-    )
+    is_what = page.locator("label.field", has_text=re.compile("^is")).locator("select")
+    is_what.select_option("absent")
     assert count(page) == (~there).sum()
     page.reload()
     page.wait_for_selector(".count")
     assert count(page) == (~there).sum()
+    page.fill("label:has-text('Concept') input", model.concepts.phrases[0])
+    is_what.select_option("")
+    there = model.calibration.is_present(shown.concept_activations)[:, 0]
+    page.reload()
+    page.wait_for_selector(".count")
+    assert count(page) == there.sum()
     page.click("text=Clear")
     page.locator("label", has_text="Familiarity").locator("select").select_option("no")
     assert count(page) == (shown.familiarity <= 0.05).sum() > 0
@@ -73,7 +78,8 @@ def test_only_what_is_seen_is_drawn_and_keys_reach_the_rest(page, explorer):
     assert page.inner_text("h1").endswith("298.png")
     page.go_back()
     page.wait_for_selector(".tile")
-    assert page.get_attribute(".tile[tabindex='0']", "title").endswith("298.png")
+    page.wait_for_function("() => document.activeElement.title.endsWith('298.png')")
+    assert page.evaluate("document.activeElement.getBoundingClientRect().bottom <= innerHeight")
 
 
 def test_a_slider_moves_by_mouse_and_by_key_and_is_undone(page, explorer, first):
@@ -170,6 +176,17 @@ def test_two_models_and_where_they_differ(page, explorer, first):
     page.click("text=Look at it by this model")
     assert page.inner_text(".other h2").startswith("first says")
     assert here in page.inner_text(".other h2")
+
+
+def test_a_model_that_knows_nothing_of_itself_is_shown_all_the_same(page, bare):
+    for route in ("pictures", "picture/4", "classes", "class/1", "concepts", "concept/3", "model"):
+        open_at(page, bare, route)
+        assert "NaN" not in page.inner_text("main") and "undefined" not in page.inner_text("main")
+    open_at(page, bare, "picture/4")
+    assert page.locator(".smallest, .switch [aria-pressed]").count() == 0
+    before = page.inner_text(".why .shares")
+    page.locator(".sliders input").first.press("Home")
+    assert page.inner_text(".why .shares") != before
 
 
 def test_text_from_data_is_text(page, explorer):
