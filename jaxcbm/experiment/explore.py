@@ -13,11 +13,11 @@ from jaxcbm.atomic import write_text
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import FileImages, UnreadableImage
+from jaxcbm.data.sources.pictures import find_files
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.results.parts import best_and_worst
 from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import settings_of_run
-from jaxcbm.experiment.predict import find_images
 from jaxcbm.experiment.prepare import prepare
 from jaxcbm.explore.maps import maps_part
 from jaxcbm.explore.model_part import model_part
@@ -82,7 +82,7 @@ def explore(
     if images is not None:
         if against is not None:
             raise UserError("--against compares runs on their test pictures: leave --images out")
-        files = find_images(images)
+        files = find_files(images)
         payload = _own(load_model(workdir), workdir.resolve().name, files[:limit], maps, side)
         count = len(files)
     else:

@@ -1,6 +1,7 @@
 """One model in a page: all that recomputes and explains its decisions, without its encoder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,15 +70,7 @@ def shown_prediction(model: Model, prediction: Prediction, stored: Quantised) ->
     activations_NxD = stored.values
     bias_K = np.asarray(model.params.get("head.bias", 0.0), np.float64)
     logits_NxK = activations_NxD @ model.head.T.astype(np.float64) + bias_K
-    shown = Prediction.of(
-        logits_NxK,
-        model.classes,
-        activations_NxD,
-        prediction.concept_logits,
-        prediction.concept_scores,
-        prediction.calibration,
-    )
-    return shown._replace(distances=prediction.distances, trust=prediction.trust)
+    return replace(prediction, class_logits=logits_NxK, concept_activations=activations_NxD)
 
 
 def _sparse(head_KxD: np.ndarray) -> dict[str, Any]:

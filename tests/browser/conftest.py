@@ -74,7 +74,7 @@ def made_up(seed: int, name: str) -> tuple[dict[str, Any], Model, Prediction, np
         calibration=record,
         familiarity=trust,
     )
-    said = said._replace(distances=trust.distances(embeddings), trust=trust)
+    said = dataclasses.replace(said, image_embeddings=embeddings, trust=trust)
     heat = packed(np.eye(12)[None] * 255, "uint8")
     part = model_part(
         model,
@@ -115,7 +115,7 @@ def explorer(first, tmp_path_factory) -> Path:
 def bare(first, tmp_path_factory) -> Path:
     """A page of a model that was saved without what its numbers mean, on pictures of no class."""
     model = dataclasses.replace(first[1], calibration=None, familiarity=None, metrics={})
-    said = first[2]._replace(calibration=None, trust=None, distances=None)
+    said = dataclasses.replace(first[2], calibration=None, trust=None)
     labels = np.full(PICTURES, -1, np.int32)
     part = model_part(model, said, labels, name="bare")
     return written([part], labels, tmp_path_factory.mktemp("explorer") / "bare.html")
