@@ -20,6 +20,7 @@ from jaxcbm.commands import (
     encode,
     evaluate,
     explain,
+    explore,
     export,
     plan,
     predict,
@@ -39,7 +40,7 @@ from jaxcbm.storage import CACHE_VARIABLE
 from jaxcbm.training import trackers
 
 # In the order in which --help lists them.
-COMMANDS = (train, evaluate, predict, explain, serve, edit, config, encode, search, sweep)
+COMMANDS = (train, evaluate, predict, explain, explore, serve, edit, config, encode, search, sweep)
 COMMANDS += (reproduce, dials, report)
 COMMANDS += (concepts, pretrain, export, bench, plan)
 COMMANDS += (push, cache)

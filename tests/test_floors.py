@@ -34,7 +34,7 @@ FLOORS = (
     ("data",),
     ("concepts", "baselines"),
     ("model",),
-    ("training", "evaluation"),
+    ("training", "evaluation", "explore"),
     ("experiment",),
     ("report", "planning", "serve"),
     ("commands",),

@@ -48,6 +48,8 @@ def test_both_ways_to_a_wheel_give_the_same_files(wheels):
         with zipfile.ZipFile(wheel) as archive:
             contents.append({name: archive.read(name) for name in archive.namelist()})
     assert contents[0] == contents[1]
+    for asset in (ROOT / "jaxcbm" / "explore" / "assets").iterdir():
+        assert contents[0][f"jaxcbm/explore/assets/{asset.name}"] == asset.read_bytes()
     for config in (ROOT / "configs").glob("*.py"):
         assert contents[0][f"jaxcbm/configs/{config.name}"] == config.read_bytes()
 

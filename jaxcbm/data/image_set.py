@@ -1,6 +1,7 @@
 """What a dataset is here: a source of images, and what is known about each of them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -174,6 +175,19 @@ class ImageSet:
             return {}
         told = self.annotations[index].tolist()
         return dict(zip(self.annotation_phrases, told, strict=True))
+
+    def places(self) -> dict[bytes, int]:
+        """Where each image is, by the digest of its content; unreadable ones are left out.
+
+        >>> images = ImageSet.from_arrays(np.zeros((1, 8, 8), np.uint8), [0], ["owl"])
+        >>> images.places() == {images.source.digest(0): 0}
+        True
+        """
+        found = {}
+        for index in range(len(self)):
+            with suppress(UnreadableImage):
+                found[self.source.digest(index)] = index
+        return found
 
     def __repr__(self) -> str:
         lines = [f"ImageSet of {len(self):,} images, {some_of(self.classes, 'classes')}"]

@@ -55,7 +55,7 @@ def _explained(
     test: Features, pictures: ImageSet, fitted: FittedMethod, class_logits: np.ndarray
 ) -> Iterable[Any]:
     assert fitted.model is not None
-    place = {bytes(digest): i for i, digest in enumerate(_digests(pictures))}
+    place = pictures.places()
     groups = best_and_worst(class_logits, np.asarray(test.labels), _IMAGES)
     for group, positions in zip(("best", "worst"), groups, strict=True):
         for position in positions:
@@ -69,11 +69,3 @@ def _explained(
                 logging.warning("not explained: %s", error)
                 continue
             yield explained_image(explanation, group, test.classes[test.labels[position]])
-
-
-def _digests(pictures: ImageSet) -> Iterable[bytes]:
-    for index in range(len(pictures)):
-        try:
-            yield pictures.source.digest(index)
-        except UnreadableImage:
-            yield b""

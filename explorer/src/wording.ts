@@ -1,0 +1,51 @@
+// The words for numbers and reasons; jaxcbm/model/wording.py.
+
+import type { Trust } from "./payload";
+
+/** A concept as it is there, or as it is not. */
+export function said(phrase: string, present: boolean): string {
+  if (present) return phrase;
+  if (/^(no|not|without) /i.test(phrase)) return `not: ${phrase}`;
+  const bare = phrase
+    .replace(/^((?:has|have|with) )?(?:an?|the|some) /i, (_, verb) => verb ?? "")
+    .replace(/\b(or|nor) (?:an?|the|some) /gi, "$1 ");
+  const verb = /^(has|have|with) /i.exec(bare);
+  return verb ? `${verb[0]}no ${bare.slice(verb[0].length)}` : `no ${bare}`;
+}
+
+/** How likely a concept is there; where nothing tells, how its score ranks among train images. */
+export function chance(probability: number, percentile: number): string {
+  if (!Number.isNaN(probability)) return `${percent(probability)} likely there`;
+  return Number.isNaN(percentile) ? "" : `scores above ${(100 * percentile).toFixed(0)} % of train images`;
+}
+
+/** No chance between the two is called 0 or 100 %. */
+export function percent(share: number): string {
+  if (share < 0.01) return "under 1\u00a0%";
+  return share > 0.99 ? "over 99\u00a0%" : `${(100 * share).toFixed(0)}\u00a0%`;
+}
+
+/** A share of things that were counted. */
+export const shareOf = (part: number, whole: number) => (whole ? `${((100 * part) / whole).toFixed(1)}\u00a0%` : "–");
+
+/** A value to two digits with its sign, a true minus. */
+export function signed(value: number): string {
+  const text = Math.abs(value).toFixed(2);
+  if (text === "0.00") return text;
+  return value < 0 ? `−${text}` : `+${text}`;
+}
+
+export const counted = (count: number, one: string, many = `${one}s`) =>
+  `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
+/** Why not to trust a decision, in words; "" where nothing speaks against it. */
+export function caution(trust: Trust | null, picture: number, probability: number): string {
+  if (trust === null) return "";
+  const familiar = trust.familiarity[picture]!;
+  if (familiar <= trust.unfamiliar) {
+    const share = Number(Math.min(100 * (1 - familiar), 99.9).toPrecision(3));
+    return `unlike all train images (${share} % of validation images are more like them): do not rely on the decision`;
+  }
+  if (probability < trust.leastProbability) return `unsure: the likeliest class has ${(100 * probability).toFixed(0)} %`;
+  return "";
+}

@@ -1,0 +1,1 @@
+"""The explorer: one page in which pictures, concepts and classes are looked at and corrected."""
