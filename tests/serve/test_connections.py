@@ -158,7 +158,8 @@ def test_an_answer_is_not_held_back_until_its_head_is_acknowledged(server):
             began = time.monotonic()
             assert client.get("/readyz").status_code == 200
             took.append(time.monotonic() - began)
-    assert sorted(took)[25] < 0.03
+    # The quickest quarter: a busy machine delays some, the algorithm all.
+    assert sorted(took)[12] < 0.03
 
 
 def test_requests_behind_each_other_are_answered_in_order(server):
