@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.report import table
 from jaxcbm.atomic import atomic_file, write_json
-from jaxcbm.commands.concepts.evidence import TextSpaces, gather
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.concepts.filters.evidence import TextSpaces, gather
 from jaxcbm.concepts.filters.run import Step, filter_concepts
 from jaxcbm.evaluation.metrics import evaluate_prediction
 from jaxcbm.experiment.config import read_experiment

@@ -1,8 +1,8 @@
 """Image classifiers that explain every decision by concepts, in JAX.
 
 Public names are imported when first used, so `import jaxcbm` costs nothing. `train`, `evaluate`,
-`reproduce`, `search`, `sweep` and `pretrain` do what the commands of these names do; `prepare` does
-what they start with.
+`reproduce`, `search`, `sweep`, `plan` and `pretrain` do what the commands of these names do;
+`prepare` does what they start with.
 """
 
 from importlib import import_module
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxcbm.experiment.sweep import run as sweep
     from jaxcbm.experiment.train import run as train
     from jaxcbm.model.model import Model, load_model
+    from jaxcbm.planning.experiment_job import run as plan
     from jaxcbm.training.config import FitConfig
     from jaxcbm.training.edit import edit
     from jaxcbm.training.fit import fit
@@ -49,6 +50,7 @@ _HOMES = {
     "fit": "jaxcbm.training.fit",
     "load_encoder": "jaxcbm.encoders.load",
     "load_model": "jaxcbm.model.model",
+    "plan": "jaxcbm.planning.experiment_job:run",
     "prepare": "jaxcbm.experiment.prepare",
     "pretrain": "jaxcbm.experiment.pretrain:run",
     "reproduce": "jaxcbm.experiment.reproduce:run",
@@ -73,6 +75,7 @@ __all__ = [
     "fit",
     "load_encoder",
     "load_model",
+    "plan",
     "prepare",
     "pretrain",
     "reproduce",

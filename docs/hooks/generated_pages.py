@@ -10,6 +10,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from colab import colab_address
+
 from jaxcbm.cli import build_parser
 from jaxcbm.experiment.config import Experiment
 from jaxcbm.experiment.config_file import config_summaries
@@ -176,11 +178,11 @@ def _notebook(path: Path, repository: str) -> str:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     first = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "markdown"))
     title, _, text = first.partition("\n")
-    colab = repository.replace("https://github.com/", "https://colab.research.google.com/github/")
-    opened = f"[Open in Colab]({colab}/blob/main/notebooks/{path.name}){{ .md-button }}\n"
+    opened = colab_address(repository, path.name)
+    button = f"\n[Open in Colab]({opened}){{ .md-button }}\n" if opened else ""
     return (
         f"## {title.lstrip('# ')}\n\n{text.strip()}\n\n"
-        f"[`notebooks/{path.name}`](../notebooks/{path.name})\n" + (f"\n{opened}" * bool(colab))
+        f"[`notebooks/{path.name}`](../notebooks/{path.name})\n{button}"
     )
 
 

@@ -3,26 +3,19 @@
 import html
 import logging
 import re
-import tomllib
 from pathlib import Path
 
+from colab import NOTEBOOKS, ROOT, repository
 from generated_pages import commands_page, notebooks_page, settings_page
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ROOT = Path(__file__).parents[2]
 # With --strict a warning stops the build.
 _LOG = logging.getLogger("mkdocs.hooks.on_build")
 _OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\(((?:\.\./)+)([^)\s#]+)(#[^)\s]*)?\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
-
-
-def repository() -> str:
-    """Address of the repository, from pyproject.toml's `[project.urls]`; "" while it has none."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project.get("urls", {}).get("Repository", "").rstrip("/")
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -35,7 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     made = {
         "reference/settings.md": settings_page(),
         "reference/commands.md": commands_page(),
-        "notebooks.md": notebooks_page(ROOT / "notebooks", repository()),
+        "notebooks.md": notebooks_page(NOTEBOOKS, repository()),
     }
     for name, text in made.items():
         files.append(File.generated(config, name, content=text))

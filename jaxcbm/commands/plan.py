@@ -62,4 +62,4 @@ def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
     from jaxcbm.planning import experiment_job
 
     flags = {name: getattr(args, name) for name in experiment_job.Wanted._fields}
-    print(experiment_job.run(config, experiment_job.Wanted(**flags)))
+    print(experiment_job.run(config, **flags))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxcbm.atomic import write_json
 from jaxcbm.encoders.finetune.trainable import rules_of
 from jaxcbm.errors import UserError
-from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.config import Changes, Experiment, Named, read_experiment
 from jaxcbm.experiment.prepare import concepts_of
 from jaxcbm.planning.chips import parse_slice
 from jaxcbm.planning.devices import devices_of, found_here
@@ -63,14 +63,37 @@ SIZES: dict[str, DatasetSizes] = {
 _ENCODE_A_CHIP = 64
 
 
-def run(config: dict[str, Any], wanted: Wanted) -> str:
-    """Plan, write the JSON file if there shall be one, and say it.
+def run(
+    config: Experiment | Named,
+    topology: str,
+    stage: str,
+    changes: Changes | None = None,
+    **wanted: Any,
+) -> str:
+    """Compile a stage of an experiment for machines that need not be there; nothing runs.
+
+    Args:
+        config: the name or path of a config file, nested dicts, or an `Experiment`.
+        topology: `v5e-16` and the like, for which libtpu must be installed; `cpu-8` for simulated
+            devices, as many as jax has started with; `local` for what is here.
+        stage: `encode`, `train` or `finetune`.
+        changes: path of a field -> its new value.
+        wanted: `batch_size`, `concept_count`, `class_count`, `image_count`, `price` (dollars an
+            hour and chip), `search` (further programs to compile in search of what fits) and
+            `output` (a .json file), as the flags of `jaxcbm plan`.
+
+    Returns:
+        What it takes on each chip, does and costs, in a screen of text.
 
     Raises:
         UserError: an unknown topology, libtpu missing, sizes that are not known or do not divide.
     """
+    return _plan(read_experiment(config, changes), Wanted(topology, stage, **wanted))
+
+
+def _plan(experiment: Experiment, wanted: Wanted) -> str:
     slice_ = parse_slice(wanted.topology)
-    job = job_of(read_experiment(config), wanted)
+    job = job_of(experiment, wanted)
     devices = devices_of(slice_)
     if wanted.topology == "local":
         slice_ = found_here(devices)

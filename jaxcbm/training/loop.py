@@ -18,7 +18,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from jaxcbm.bottleneck.model import Params
-from jaxcbm.data.progress import ProgressLine
+from jaxcbm.data.progress import ProgressLine, in_notebook
 from jaxcbm.distributed import preemption
 from jaxcbm.distributed.placement import fetch, replicate
 from jaxcbm.distributed.processes import is_main, main_alone
@@ -159,7 +159,8 @@ def run(
         track = stack.enter_context(tracking(mine, step))
         logs = main_alone("logs", lambda: _logs(workdir, step, written, track))
         log, timing = logs or _logs(None, 0)
-        line = ProgressLine("train", "images") if is_main() and logging.level_info() else None
+        heard = is_main() and (logging.level_info() or in_notebook())
+        line = ProgressLine("train", "images") if heard else None
         how = steps, checkpoint_every, keep_best, dict(identity or {}), checkpoints
         job = _Run(feed, *how, log, timing, no_totals, line)
         _report(job, now, step)

@@ -78,9 +78,10 @@ def _add_spaces(group: Any) -> None:
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
     """Run the filters that the flags ask for, write the set, and tell what was dropped."""
-    from jaxcbm.commands.concepts.evidence import TextSpaces, draw, gather, train_features
+    from jaxcbm.commands.concepts.evidence import draw, train_features
     from jaxcbm.commands.concepts.table import filter_table
     from jaxcbm.concepts.concept_set import ConceptSet
+    from jaxcbm.concepts.filters.evidence import TextSpaces, gather
     from jaxcbm.concepts.filters.run import filter_concepts
 
     if config and args.encoder:

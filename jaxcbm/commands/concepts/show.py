@@ -31,7 +31,8 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
 
     concepts = ConceptSet.from_file(args.concepts)
     if args.picture:
-        from jaxcbm.commands.concepts.evidence import TextSpaces, draw, gather
+        from jaxcbm.commands.concepts.evidence import draw
+        from jaxcbm.concepts.filters.evidence import TextSpaces, gather
 
         classes = read_classes(args.classes) if args.classes else ()
         spaces = TextSpaces(args.encoder, centre=args.centre)
