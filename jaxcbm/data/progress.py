@@ -94,7 +94,7 @@ class _CellBar:
         self._handle: Any = None
 
     def show(self, text: str, share: float) -> None:
-        bar = f'<progress value="{share:.3f}" max="1"></progress> {html.escape(text)}'
+        bar = f'<div><progress value="{share:.3f}" max="1"></progress> {html.escape(text)}</div>'
         shown = {"text/plain": text, "text/html": bar}
         if self._handle is None:
             from IPython.display import DisplayHandle
