@@ -94,7 +94,8 @@ class _CellBar:
         self._handle: Any = None
 
     def show(self, text: str, share: float) -> None:
-        bar = f'<div><progress value="{share:.3f}" max="1"></progress> {html.escape(text)}</div>'
+        bar = f'<progress value="{share:.3f}" max="1" style="vertical-align: middle"></progress>'
+        bar = f"<div>{bar} {html.escape(text)}</div>"
         shown = {"text/plain": text, "text/html": bar}
         if self._handle is None:
             from IPython.display import DisplayHandle

@@ -76,14 +76,14 @@ class MetricsLog:
             self._track(step, split, values)
 
 
-def read_metrics(path: Path) -> list[dict]:
+def read_metrics(path: Path | str) -> list[dict]:
     """The whole lines of a metrics file; one that a kill cut short is left out.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
-        text = read_ordinary(path).decode(errors="replace")
+        text = read_ordinary(Path(path)).decode(errors="replace")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     lines = []

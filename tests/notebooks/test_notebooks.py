@@ -80,5 +80,5 @@ for done in (0, 1, 2, 4):
 """
     (shown,) = run(notebook(cell), tmp_path)
     assert shown.data["text/plain"] == "read <: 4 images in 3 s (1.33 images/s)"
-    assert shown.data["text/html"].startswith('<div><progress value="1.000" max="1">')
+    assert shown.data["text/html"].startswith('<div><progress value="1.000" max="1"')
     assert "read &lt;" in shown.data["text/html"]
