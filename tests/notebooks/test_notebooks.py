@@ -82,3 +82,16 @@ for done in (0, 1, 2, 4):
     assert shown.data["text/plain"] == "read <: 4 images in 3 s (1.33 images/s)"
     assert shown.data["text/html"].startswith('<div><progress value="1.000" max="1"')
     assert "read &lt;" in shown.data["text/html"]
+
+
+@pytest.mark.slow
+def test_loading_an_encoder_is_silent_without_ipywidgets(tmp_path):
+    cell = """\
+import sys
+
+sys.modules["ipywidgets"] = None
+import jaxcbm
+
+_ = jaxcbm.load_encoder("jaxcbm/tiny")
+"""
+    assert run(notebook(cell), tmp_path) == []
