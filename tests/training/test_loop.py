@@ -226,3 +226,16 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path):
     whole = {"step": 1, "split": "train", "name": "loss", "value": 0.5}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(whole) + '\n{"step": 2, "spl')
     assert read_metrics(tmp_path / "metrics.jsonl") == [whole]
+
+
+@pytest.mark.parametrize("notebook", [True, False])
+def test_it_says_how_far_it_is_in_a_notebook_though_nobody_asked_for_logs(monkeypatch, notebook):
+    said = []
+    line = lambda *about: lambda done, total, note: said.append((*about, done, total, note))  # noqa: E731
+    monkeypatch.setattr("jaxcbm.training.loop.in_notebook", lambda: notebook)
+    monkeypatch.setattr("jaxcbm.training.loop.ProgressLine", line)
+    monkeypatch.setattr("absl.logging._absl_logger.level", 30)
+    train()
+    assert bool(said) == notebook
+    if notebook:
+        assert said[-1][:2] == ("train", "images") and said[-1][2] == said[-1][3] > 0
