@@ -27,7 +27,6 @@ def run(notebook, folder):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_cell_runs_and_nothing_is_red(file, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
-    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)
     outputs = run(nbformat.read(file, as_version=4), tmp_path)
     assert [out.text for out in outputs if out.get("name") == "stderr"] == []
     assert len(outputs) > 5
