@@ -102,7 +102,7 @@ def readable(label: str) -> str:
     thing, _, kind = words.partition("/")
     if kind:
         words = f"{thing} {kind}" if kind in _AFTER else f"{kind} {thing}"
-    words = re.sub(rf"(\w+) ({_PARTS})\b", r"\1-\2", words)
+    words = re.sub(rf"(?<=\w) ({_PARTS})\b", r"-\1", words)
     return _CORRECTED.get(words, words)
 
 
