@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+# What a message quotes may come from a file of a stranger, and may be a megabyte of it.
+_LONGEST_MESSAGE = 2000
+
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Rows of cells as lines whose columns stand below each other; `right`: columns of numbers.
@@ -27,6 +30,27 @@ def first_line(error: Exception) -> str:
     'no such file'
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def printable(text: str, most: int = 80) -> str:
+    """A text as a log shows it: short, and with nothing that a terminal would obey.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])
+    return shown if len(shown) < most else f"{shown[: most - 3]}..."
+
+
+def one_message(text: str) -> str:
+    """A text as one line that can be read to its end: long ones lose their middle.
+
+    >>> one_message("no such file: a\\nb"), len(one_message("x" * 10_000))
+    ('no such file: a\\\\nb', 2000)
+    """
+    if len(text) > _LONGEST_MESSAGE:
+        text = f"{text[: _LONGEST_MESSAGE - 605]} ... {text[-600:]}"
+    return printable(text, 10 * _LONGEST_MESSAGE)
 
 
 def gib(count: float) -> str:

@@ -36,6 +36,18 @@ def read_ordinary(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def is_ordinary(path: Path) -> bool:
+    """Whether there is a file of that name; none where no file can have it.
+
+    >>> is_ordinary(Path("x" * 10_000)), is_ordinary(Path("a\\0"))
+    (False, False)
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long
+        return False
+
+
 def first_strange(folder: Path) -> Path | None:
     """Something in a folder that is neither a folder nor an ordinary file; None where all are."""
     inside = folder.rglob("*")

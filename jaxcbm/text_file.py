@@ -26,3 +26,16 @@ def read_text(path: Path | str, hint: str = "") -> str:
         raise UserError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written: JSON's escapes can spell halves of characters, which cannot.
+
+    >>> is_utf8("caf\\xe9"), is_utf8("\\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -7,6 +7,7 @@ from typing import Any
 from jaxcbm.concepts.filters.log import Dropped
 from jaxcbm.concepts.provenance import Candidate, Origins, united
 from jaxcbm.errors import UserError
+from jaxcbm.lines import printable
 
 MAX_CHARACTERS = 200
 
@@ -89,16 +90,6 @@ def one_line(phrase: Any, place: str) -> str:
     if _has_control(phrase):
         raise UserError(f"{place} holds a control character: {phrase!r:.60} (remove it)")
     return " ".join(phrase.split())
-
-
-def printable(text: str, most: int = 80) -> str:
-    """A text as a log shows it: short, and with nothing that a terminal would obey.
-
-    >>> printable("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
-    """
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])
-    return shown if len(shown) < most else f"{shown[: most - 3]}..."
 
 
 def _fault(phrase: str) -> str:

@@ -29,6 +29,7 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 
+_RARE = "a1\U0001f426\u9ce5"
 # A text needs room for both its ends and a token between them; where no limit is known, files say
 # 1e30.
 _Limit = Annotated[float, Range(3)] | None
@@ -182,6 +183,8 @@ def _read_backend(folder: Path, kind: str) -> tuple[Any, list[int]]:
         backend = reader.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
+        # A vocabulary without a token for what it does not know fails only at such a text.
+        backend(_RARE)
         return backend, list(backend("")["input_ids"])
     except Exception as error:
         place, reason = _at_fault(folder, error)

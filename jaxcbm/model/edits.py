@@ -70,13 +70,6 @@ class Edit:
         return "; ".join((*deleted, *merged, *added, *held, *forgotten))
 
 
-@dataclass(frozen=True)
-class EditLog:
-    """What a saved model says of its edits, oldest first."""
-
-    edits: tuple[Edit, ...] = ()
-
-
 def remaining(features: Features, edits: Sequence[Edit]) -> Features:
     """The images that no edit has forgotten."""
     kept = kept_by(features, edits)

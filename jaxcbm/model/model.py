@@ -113,8 +113,8 @@ class Model:
             f"encoder: {self.encoder_name} ({self.encoder_hash[:8]}), "
             f"{'frozen' if self.finetuned is None else 'finetuned'}",
         ]
-        if "chosen_top1" in self.metrics:
-            lines.append(f"validation top-1: {self.metrics['chosen_top1']:.1%}")
+        if isinstance(top1 := self.metrics.get("chosen_top1"), float):
+            lines.append(f"validation top-1: {top1:.1%}")
         lines += [f"edited: {edit}" for edit in self.edits]
         return "\n  ".join(lines)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from jaxcbm.atomic import atomic_folder
-from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.scores import InputMap
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.encoders.dual_encoder import DualEncoder
@@ -16,8 +16,8 @@ from jaxcbm.encoders.finetune.finetuned import apply_finetuned, load_finetuned, 
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
-from jaxcbm.model.edits import EditLog
 from jaxcbm.model.familiarity import Familiarity
+from jaxcbm.model.model_check import ModelHeader, check_tensors
 from jaxcbm.model.record_file import load_record, save_record
 from jaxcbm.model.sealed_folder import read_header, write_header
 from jaxcbm.model.sparse_path_file import load_sparse_path, save_sparse_path
@@ -34,6 +34,20 @@ FAMILIARITY_FILE = "familiarity.safetensors"
 # What a model may have or not.
 PARTS = (FINETUNED_FILE, SPARSE_PATH_FILE, CALIBRATION_FILE, FAMILIARITY_FILE)
 ENCODER_FOLDER = "encoder"
+# Sizes that a record shares with its model; "" is free, and a number has none.
+_CALIBRATION = dict(
+    **dict.fromkeys(("slope", "intercept", "mean", "absent", "present"), ("D",)),
+    temperature=(),
+    quantiles=("", "D"),
+    frequencies=("K", "D"),
+)
+_FAMILIARITY = dict(
+    **dict.fromkeys(("set_threshold", "least_probability"), ()),
+    center=("E",),
+    axes=("E", "E"),
+    means=("", "E"),
+    valid_distances=("",),
+)
 
 
 def save_fields(model: "Model", folder: Path | str) -> None:
@@ -80,13 +94,19 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
     place = folder / "model" if (folder / "model" / "model.json").exists() else folder
     if not (place / "model.json").exists():
         raise UserError(f"no finished model in {folder}: run `jaxcbm train --workdir={folder}`")
-    header = read_header(place / "model.json")
-    if header.get("format") != FORMAT:
+    where, content = str(place / "model.json"), read_header(place / "model.json")
+    if content.get("format") != FORMAT:
         raise UserError(f"{place}: written by another version of jaxcbm; train it again")
-    tensors = load_file(place / "model.safetensors")
-    saved = {name: place / name for name in header["files"]}
+    header = from_json(ModelHeader, content, where)
+    concepts = ConceptSet.from_json(header.concepts, where)
+    try:
+        tensors = load_file(place / "model.safetensors")
+    except SafetensorError as error:
+        raise UserError(f"{place / 'model.safetensors'}: damaged ({error})") from error
+    check_tensors(place / "model.safetensors", header, len(concepts), tensors)
+    saved = {name: place / name for name in header.files}
     finetuned = load_finetuned(saved[FINETUNED_FILE]) if FINETUNED_FILE in saved else None
-    image_size = header["encoder"]["image_size"]
+    image_size = header.encoder.image_size
     if encoder is not None:
         encoder = load_encoder(encoder, image_size=image_size or None)
         encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
@@ -101,25 +121,28 @@ def load_fields(folder: Path | str, encoder: DualEncoder | str | Path | None) ->
     path, record, familiarity = (
         saved.get(name) for name in (SPARSE_PATH_FILE, CALIBRATION_FILE, FAMILIARITY_FILE)
     )
-    where = str(place / "model.json")
+    sizes = {"D": len(concepts), "K": len(header.classes)}
+    sizes["E"] = tensors["concept_embeddings"].shape[1]
     return dict(
-        config=from_json(BottleneckConfig, header["config"], where),
+        config=header.config,
         params=params,
         input_map=InputMap(kernel, bias),
-        concepts=ConceptSet.from_json(header["concepts"], str(place)),
+        concepts=concepts,
         concept_embeddings=tensors["concept_embeddings"],
-        classes=tuple(header["classes"]),
-        encoder_name=header["encoder"]["name"],
-        encoder_hash=header["encoder"]["hash"],
+        classes=header.classes,
+        encoder_name=header.encoder.name,
+        encoder_hash=header.encoder.hash,
         encoder=encoder,
         encoder_image_size=image_size,
         encoder_folder=beside if (beside := place / ENCODER_FOLDER).is_dir() else None,
-        logit_scale=header["logit_scale"],
-        logit_bias=header["logit_bias"],
-        metrics=header["metrics"],
-        edits=from_json(EditLog, {"edits": header.get("edits", [])}, where).edits,
+        logit_scale=header.logit_scale,
+        logit_bias=header.logit_bias,
+        metrics=header.metrics,
+        edits=header.edits,
         finetuned=finetuned,
         sparse_path=load_sparse_path(path, params) if path else None,
-        calibration=load_record(record, Calibration) if record else None,
-        familiarity=load_record(familiarity, Familiarity) if familiarity else None,
+        calibration=load_record(record, Calibration, _CALIBRATION, sizes) if record else None,
+        familiarity=(
+            load_record(familiarity, Familiarity, _FAMILIARITY, sizes) if familiarity else None
+        ),
     )

@@ -1,5 +1,6 @@
 """Readers of checkpoints and models that come from strangers, for the table of `readers`."""
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -24,10 +25,16 @@ from jaxcbm.model.sealed_folder import write_header
 _SPIECE = Path(__file__).parents[1] / "goldens" / "siglip_spiece.model"
 
 
-def _encoder(case: str, *files: str, shell: Shell | None = None) -> Reader:
+def _encoder(
+    case: str,
+    *files: str,
+    shell: Shell | None = None,
+    also: Callable[[Path], object] = lambda _: None,
+) -> Reader:
     def write(folder: Path) -> None:
         CASES[case].write(folder / "encoder", folder / "scratch")
         shutil.rmtree(folder / "scratch", ignore_errors=True)
+        also(folder / "encoder")
 
     def read(folder: Path) -> Any:
         encoder = load_encoder(folder / "encoder")
@@ -77,8 +84,8 @@ def handed_in_model(trained: Path) -> Reader:
 
     def read(folder: Path) -> Any:
         header = folder / "model" / "model.json"
-        content = json.loads(header.read_bytes())
-        if isinstance(content, dict):
+        with contextlib.suppress(ValueError, RecursionError):
+            content = json.loads(header.read_bytes())
             content = {name: value for name, value in content.items() if name != "sha256"}
             write_header(header, content)
         model = load_model(folder / "model")
@@ -91,6 +98,15 @@ def handed_in_model(trained: Path) -> Reader:
     changed: dict[str, Shell | None] = {"model/model.json": None}
     changed |= {f"model/{name}": SAFETENSORS for name in names}
     return Reader(write, changed, read)
+
+
+def _write_vocabulary(folder: Path) -> None:
+    """A tokenizer as CLIP's older checkpoints have it."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    lines = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]) + "\n")
 
 
 def _write_pieces(folder: Path) -> None:
@@ -118,7 +134,9 @@ CHECKPOINTS: dict[str, Reader] = {
     "tokenizer.json (CLIP)": _encoder("clip quick_gelu", *_TOKENIZER),
     "tokenizer.json (SigLIP)": _encoder("siglip tanh_gelu", *_TOKENIZER),
     "tokenizer.json (AltCLIP)": _encoder("altclip", *_TOKENIZER),
-    "vocab.json, merges.txt": _encoder("clip quick_gelu", "vocab.json", "merges.txt"),
+    "vocab.json, merges.txt": _encoder(
+        "clip quick_gelu", "vocab.json", "merges.txt", also=_write_vocabulary
+    ),
     "vocab.txt": _encoder("align", "vocab.txt"),
     "sentencepiece": Reader(_write_pieces, {"encoder/spiece.model": None}, _read_pieces),
     "safetensors": _encoder("clip quick_gelu", _TENSORS, shell=SAFETENSORS),

@@ -168,7 +168,7 @@ def _write_tfds(folder: Path) -> None:
 
 
 def _read_tfds(folder: Path) -> None:
-    images = load_tfds("jaxcbm_cub", "train", data_dir=folder)
+    images = load_tfds("jaxcbm_cub", "train", data_dir=folder, class_names=["a", "b"])
     for index in range(len(images)):
         np.asarray(images.source.load(index))
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcbm.encoders.image.file import UnreadableImage
 from jaxcbm.errors import UserError
 
 READ, REFUSED, FAILURE = "read", "refused in one line", "failure"
@@ -61,7 +62,8 @@ def judge(read: Callable[[], Any], folder: Path, mebibytes: float = MOST_MEBIBYT
     try:
         with _watching(seen), _address_space(mebibytes):
             _require_finite(read())
-    except UserError as error:
+    # One picture that is left out, and listed, is refused as well.
+    except (UserError, UnreadableImage) as error:
         verdict, said = REFUSED, str(error)
         if len(said.splitlines()) != 1 or not said.isprintable() or len(said) > MOST_CHARACTERS:
             verdict, said = FAILURE, f"not one line: {said[:300]!r}"

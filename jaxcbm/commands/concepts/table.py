@@ -7,8 +7,7 @@ from typing import Any
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.diff import ConceptDiff
 from jaxcbm.concepts.filters.log import FilterRun
-from jaxcbm.concepts.tidy import printable
-from jaxcbm.lines import aligned
+from jaxcbm.lines import aligned, printable
 
 
 def filter_table(runs: Sequence[FilterRun], lines: int = 20) -> str:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from jaxcbm.concepts.sources.budget import Budget
 from jaxcbm.concepts.sources.json_requests import checked_base_url
 from jaxcbm.concepts.sources.retries import Transient, retry_after_seconds
-from jaxcbm.concepts.tidy import printable
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
+from jaxcbm.lines import printable
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 # Servers differ in what they know. Each of these can go, by the words that a refusal names it with.

@@ -8,8 +8,8 @@ import urllib.request
 from typing import Any
 
 from jaxcbm.concepts.sources.retries import Transient, retry_after_seconds
-from jaxcbm.concepts.tidy import printable
 from jaxcbm.errors import UserError
+from jaxcbm.lines import printable
 
 _AGENT = "jaxcbm (concept sets; https://pypi.org/project/jaxcbm)"
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})

@@ -13,7 +13,8 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import FileImages
 from jaxcbm.data.sources.folder import find_pictures
 from jaxcbm.errors import UserError
-from jaxcbm.text_file import read_text
+from jaxcbm.ordinary_file import is_ordinary
+from jaxcbm.text_file import is_utf8, read_text
 
 _CSV, _JSONL = "captions.csv", "captions.jsonl"
 
@@ -84,7 +85,10 @@ def _listed(root: Path, listing: Path) -> dict[Path, list[str]]:
     captions: dict[Path, list[str]] = {}
     for line, file, caption in rows(listing):
         path = root / file
-        if not path.is_file():
+        # A list is handed in with its pictures: it names those, and nothing else of this machine.
+        if Path(file).is_absolute() or ".." in Path(file).parts:
+            raise UserError(f"{listing}, line {line}: {file} does not lie in {root}")
+        if not is_ordinary(path):
             raise UserError(f"{listing}, line {line}: no such picture: {file}")
         if not caption:
             raise UserError(f"{listing}, line {line}: the caption of {file} is empty")
@@ -99,7 +103,7 @@ def _jsonl_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
         try:
             row = json.loads(text)
             file, caption = row["file"], row["caption"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f'{listing}, line {line}: not an object like {{"file": ..., "caption": ...}}'
             ) from error
@@ -122,4 +126,7 @@ def _strings(listing: Path, line: int, values: Iterable[object]) -> tuple[str, s
     file, caption = values
     if not isinstance(file, str) or not isinstance(caption, str) or not file.strip():
         raise UserError(f"{listing}, line {line}: file and caption must both be text")
+    # JSON can spell halves of characters, which are no text to a tokenizer or a file system.
+    if not (is_utf8(file) and is_utf8(caption)):
+        raise UserError(f"{listing}, line {line}: half a character (a lone surrogate); remove it")
     return file.strip(), caption.strip()

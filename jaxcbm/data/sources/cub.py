@@ -20,6 +20,7 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.phrase_key import phrase_key
 from jaxcbm.data.sources.tfds import TfdsImages
 from jaxcbm.errors import UserError
+from jaxcbm.text_file import read_text
 
 _CERTAINTIES = {1: "not visible", 2: "guessing", 3: "probably", 4: "definitely"}
 _FILENAME_KEY = "image/filename"
@@ -212,9 +213,9 @@ def _find(folder: Path, *names: str) -> Path:
 
 def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a number and a word."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     for line_number, line in enumerate(lines, start=1):
         number, _, text = line.strip().partition(" ")
-        if not (number.isdecimal() and text):
+        if not (number.isdecimal() and len(number) < 10 and text):
             raise UserError(f"{path}, line {line_number}: no line of NUMBER TEXT: {line!r:.60}")
         yield int(number), text.strip()

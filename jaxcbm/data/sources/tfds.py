@@ -14,7 +14,7 @@ from PIL import Image
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import SequenceImages
 from jaxcbm.data.sources import class_names as names_of
-from jaxcbm.encoders.image.file import decode
+from jaxcbm.encoders.image.file import UnreadableImage, decode, reason
 from jaxcbm.encoders.image.open import upright_rgb
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
@@ -38,7 +38,11 @@ class TfdsImages:
         return len(self.digests)
 
     def load(self, index: int) -> Image.Image:
-        return upright_rgb(decode(io.BytesIO(self.records[index]["image"])))
+        try:
+            content = self.records[index]["image"]
+        except Exception as error:  # a disk, or a file that changed since its digests were made
+            raise UnreadableImage(reason(error)) from error
+        return upright_rgb(decode(io.BytesIO(content)))
 
     def digest(self, index: int) -> bytes:
         return self.digests[index].tobytes()
@@ -73,6 +77,19 @@ def load_tfds(
         UserError: an unknown or unprepared dataset, no such split or feature, no class names, or
             names that are in another order than the builder's.
     """
+    try:
+        return _load(name, split, data_dir, class_names)
+    except UserError:
+        raise
+    # Three libraries read a prepared dataset, and each has its own ways to say what is damaged.
+    except Exception as error:
+        said = f"{first_line(error):.200}"
+        raise UserError(f"dataset {name!r} is damaged ({said}): prepare it again") from error
+
+
+def _load(
+    name: str, split: str, data_dir: Path | str | None, class_names: Sequence[str] | None
+) -> ImageSet:
     builder = _open_builder(name, data_dir)
     _check_features(builder, name)
     classes = _class_names(builder, name, class_names)

@@ -18,6 +18,8 @@ import numpy as np
 
 from jaxcbm.errors import UserError
 
+# torch packs nothing; others may, but weights hardly shrink.
+_MOST_UNPACKED = 20
 _STORAGES: dict[str, np.dtype] = {
     "FloatStorage": np.dtype(np.float32),
     "DoubleStorage": np.dtype(np.float64),
@@ -104,6 +106,12 @@ def read_torch_zip(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+    packed, whole = (
+        sum(getattr(entry, size) for entry in archive.infolist())
+        for size in ("compress_size", "file_size")
+    )
+    if whole > _MOST_UNPACKED * packed:
+        raise ValueError(f"unpacked it would be {whole / max(packed, 1):.0f} times larger")
     names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(names) != 1:
         raise ValueError("it holds no single data.pkl")
@@ -137,6 +145,9 @@ def _view(storage: np.ndarray, tensor: _Tensor) -> np.ndarray:
         raise ValueError("a tensor with a negative size")
     if math.prod(tensor.shape) == 0:
         return np.empty(tensor.shape, storage.dtype)
+    # One number that is repeated a billion times takes no room in the file.
+    if math.prod(tensor.shape) > storage.size:
+        raise ValueError("a tensor larger than its storage")
     reach = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
     if tensor.offset + reach >= storage.size:
         raise ValueError("a tensor reaches past its storage")

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from jaxcbm.encoders.checkpoint.restricted_pickle import read_torch_zip
 from jaxcbm.encoders.json_file import field, read_json
 from jaxcbm.errors import UserError
+from jaxcbm.ordinary_file import is_ordinary
 
 Tensors = Iterator[tuple[str, np.ndarray]]
 
@@ -66,7 +67,7 @@ def _read_shards(index: Path, read: Callable[[Path], Tensors]) -> Tensors:
     # An index is downloaded data: it may name files beside it and nothing else.
     if strange := [s for s in shards if Path(s).name != s]:
         raise UserError(f"{index}: names {strange[0]!r}, which is not a file of this folder")
-    if missing := [shard for shard in shards if not (index.parent / shard).is_file()]:
+    if missing := [shard for shard in shards if not is_ordinary(index.parent / shard)]:
         raise UserError(
             f"{index.parent}: incomplete download, {len(missing)} of {len(shards)} weight files "
             f"are missing ({', '.join(missing)}); download them"
