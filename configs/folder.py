@@ -3,8 +3,9 @@
     jaxcbm train --config=folder --workdir=runs/mine --config.data.root=pictures \
         --config.concepts=phrases.txt --config.encoder.name=openai/clip-vit-base-patch32
 
-`pictures/` holds one folder a class, or train/ and test/ with one folder a class each; without
-test/ a seeded, stratified fifth is held out. `phrases.txt` has one phrase a line.
+`pictures/` holds one folder a class, or train/, valid/ (or val/) and test/ with one folder a class
+each; where one of the last two is missing, a seeded, stratified part of train is held out for it.
+`phrases.txt` has one phrase a line.
 Encoding ViT-B/32 takes about 20 pictures a second on two CPU cores; training takes seconds.
 """
 

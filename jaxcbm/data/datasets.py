@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
-
-from absl import logging
+from typing import Annotated, Literal, NamedTuple
 
 from jaxcbm.data.birds.dials import Dials
 from jaxcbm.data.image_set import ImageSet
@@ -14,7 +12,19 @@ from jaxcbm.data.sources.class_names import read_class_file
 from jaxcbm.errors import UserError
 from jaxcbm.typed_json import Count, Range, Share, Whole
 
-TrainTest = tuple[ImageSet, ImageSet | None]
+
+class OfficialSplits(NamedTuple):
+    """The images of a dataset as its makers divided them.
+
+    Attributes:
+        train: also what validation is taken from, where the data has none.
+        test: None where the data has no such split.
+        valid: None where the data has no such split.
+    """
+
+    train: ImageSet
+    test: ImageSet | None
+    valid: ImageSet | None = None
 
 
 @dataclass(frozen=True)
@@ -23,8 +33,9 @@ class DataConfig:
 
     Attributes:
         name: `birds`, `fashion_mnist`, `folder` or `tfds`.
-        root: `folder`: the directory of class folders, perhaps under train/ and test/;
-            `fashion_mnist`: the folder of IDX files ("" for the Debian package's).
+        root: `folder`: the directory of class folders, perhaps under train/, test/ and valid/ (or
+            val/, validation/); `fashion_mnist`: the folder of IDX files ("" for the Debian
+            package's).
         tfds_name: `tfds`: the builder, such as `cifar10`.
         tfds_data_dir: `tfds`: where it was prepared ("" for the TFDS default).
         train_split: `tfds`: name of the official train split.
@@ -39,7 +50,8 @@ class DataConfig:
         images_per_class: `birds`: train images of each species; test has half as many.
         dials: `birds`: what makes them harder to learn.
         seed: of the split and of the birds.
-        valid_fraction: part of train held out for validation, stratified.
+        valid_fraction: part of train held out for validation, stratified, where the data has no
+            validation split of its own.
         test_fraction: part held out for test where the data has no official test split.
         protocol: `official`, or `pooled`: all images, test included, re-split at random, as the
             paper's code does (`released`, an older name of it, is taken too).
@@ -70,8 +82,8 @@ class DataConfig:
         return self.name == "birds" or bool(self.attributes)
 
 
-def load_dataset(config: DataConfig) -> TrainTest:
-    """Official train and test images; test is None where the data has no such split.
+def load_dataset(config: DataConfig) -> OfficialSplits:
+    """Official train, test and validation images; None where the data has no such split.
 
     Raises:
         UserError: a setting is missing or of another dataset, or the data is not there.
@@ -84,23 +96,23 @@ def load_dataset(config: DataConfig) -> TrainTest:
     return LOADERS[config.name](config)
 
 
-def _birds(config: DataConfig) -> TrainTest:
+def _birds(config: DataConfig) -> OfficialSplits:
     from jaxcbm.data.birds.birds import load_birds
 
     count = config.images_per_class
     load = partial(load_birds, seed=config.seed, dials=config.dials)
     train = load("train", images_per_class=count)
-    return train, load("test", images_per_class=max(count // 2, 1))
+    return OfficialSplits(train, load("test", images_per_class=max(count // 2, 1)))
 
 
-def _fashion_mnist(config: DataConfig) -> TrainTest:
+def _fashion_mnist(config: DataConfig) -> OfficialSplits:
     from jaxcbm.data.sources.fashion_mnist import load_fashion_mnist
 
     where = {"folder": Path(config.root)} if config.root else {}
-    return load_fashion_mnist("train", **where), load_fashion_mnist("test", **where)
+    return OfficialSplits(*(load_fashion_mnist(split, **where) for split in ("train", "test")))
 
 
-def _folder(config: DataConfig) -> TrainTest:
+def _folder(config: DataConfig) -> OfficialSplits:
     from jaxcbm.data.sources.folder import folder_splits
 
     if not config.root:
@@ -108,17 +120,14 @@ def _folder(config: DataConfig) -> TrainTest:
     root = Path(config.root)
     splits = folder_splits(root)
     if not splits:
-        return ImageSet.from_folder(root), None
-    if "valid" in splits:
-        logging.warning(
-            "%s is not used: validation is drawn from %s (config.data.valid_fraction)",
-            *(splits["valid"], splits["train"]),
-        )
-    test = ImageSet.from_folder(root, "test") if "test" in splits else None
-    return ImageSet.from_folder(root, "train"), test
+        return OfficialSplits(ImageSet.from_folder(root), None)
+    test, valid = (
+        ImageSet.from_folder(root, name) if name in splits else None for name in ("test", "valid")
+    )
+    return OfficialSplits(ImageSet.from_folder(root, "train"), test, valid)
 
 
-def _tfds(config: DataConfig) -> TrainTest:
+def _tfds(config: DataConfig) -> OfficialSplits:
     from jaxcbm.data.sources.tfds import load_tfds
 
     if not config.tfds_name:
@@ -127,10 +136,13 @@ def _tfds(config: DataConfig) -> TrainTest:
     options = {"data_dir": config.tfds_data_dir or None, "class_names": names}
     train = load_tfds(config.tfds_name, config.train_split, **options)
     test = load_tfds(config.tfds_name, config.test_split, **options)
-    return _with_attributes(config, train, test) if config.attributes else (train, test)
+    both = _with_attributes(config, train, test) if config.attributes else (train, test)
+    return OfficialSplits(*both)
 
 
-def _with_attributes(config: DataConfig, train: ImageSet, test: ImageSet) -> TrainTest:
+def _with_attributes(
+    config: DataConfig, train: ImageSet, test: ImageSet
+) -> tuple[ImageSet, ImageSet]:
     from jaxcbm.data.sources.cub import class_votes, read_cub_attributes, with_attributes
 
     attributes = read_cub_attributes(
@@ -140,7 +152,7 @@ def _with_attributes(config: DataConfig, train: ImageSet, test: ImageSet) -> Tra
     return class_votes(train, test) if config.attribute_votes else (train, test)
 
 
-LOADERS: dict[str, Callable[[DataConfig], TrainTest]] = {
+LOADERS: dict[str, Callable[[DataConfig], OfficialSplits]] = {
     "birds": _birds,
     "fashion_mnist": _fashion_mnist,
     "folder": _folder,

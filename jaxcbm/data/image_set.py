@@ -14,6 +14,7 @@ from jaxcbm.data.image_source import (
     ArrayImages,
     FileImages,
     ImageSource,
+    JoinedImages,
     SelectedImages,
     SequenceImages,
     UnreadableImage,
@@ -215,6 +216,18 @@ class ImageSet:
             return open_image(self.source.load(place))
         except UnreadableImage as error:
             raise UserError(f"{self.source.name(place)} cannot be read: {error}") from error
+
+    def joined(self, other: "ImageSet") -> "ImageSet":
+        """These images, and behind them others of the same classes; without annotations.
+
+        >>> images = ImageSet.from_arrays(np.zeros((2, 8, 8, 3), np.uint8), ["owl", "wren"])
+        >>> images.joined(images[1:]).labels.tolist()
+        [0, 1, 1]
+        """
+        if other.classes != self.classes:
+            raise ValueError("images of other classes")
+        labels = np.concatenate([self.labels, other.labels])
+        return ImageSet(JoinedImages(self.source, other.source), labels, self.classes)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
         """The images at these positions, in this order; nothing is copied or decoded.

@@ -170,6 +170,33 @@ class SelectedImages:
         return self.source.name(int(self.indices[index]))
 
 
+@dataclass(frozen=True, eq=False)
+class JoinedImages:
+    """The images of one source, and behind them those of another."""
+
+    first: ImageSource
+    second: ImageSource
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def load(self, index: int) -> Image.Image:
+        source, own = self._place(index)
+        return source.load(own)
+
+    def digest(self, index: int) -> bytes:
+        source, own = self._place(index)
+        return source.digest(own)
+
+    def name(self, index: int) -> str:
+        source, own = self._place(index)
+        return source.name(own)
+
+    def _place(self, index: int) -> tuple[ImageSource, int]:
+        count = len(self.first)
+        return (self.first, index) if index < count else (self.second, index - count)
+
+
 def as_utf8(path: Path | str) -> str:
     """The name of a file as text that can be written; bytes that are no UTF-8 as escapes.
 

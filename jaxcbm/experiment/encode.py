@@ -20,7 +20,7 @@ def run(
         changes: path of a field -> its new value.
 
     Returns:
-        Features of train and, where the data has it, test.
+        Features of train and, where the data has them, test and validation.
     """
     experiment, store = read_experiment(config, changes), as_path(str(output))
     encoder = encoder_of(experiment.encoder)

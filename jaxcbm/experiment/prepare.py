@@ -1,5 +1,6 @@
 """From an experiment's settings to encoder, phrases and the features of its splits."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -134,7 +135,7 @@ def prepare(
     """
     experiment = read_experiment(config, changes)
     how = experiment.encoder
-    train_images, test_images = load_dataset(experiment.data)
+    train_images, test_images, valid_images = load_dataset(experiment.data)
     concepts = concepts_of(experiment, train_images)
     if fits:
         source_of(experiment.bottleneck, train_images, concepts.phrases)
@@ -147,11 +148,14 @@ def prepare(
     store = as_path(experiment.features or features_folder(workdir))
     encoded = partial(encode_here, encoder=encoder, store=store, batch_size=batch_size)
     train = encoded(train_images)
-    test = None if test_images is None else encoded(test_images)
-    splits = split(experiment.data, train, test)
+    test, valid = (
+        None if images is None else encoded(images) for images in (test_images, valid_images)
+    )
+    splits = split(experiment.data, train, test, valid)
     if workdir is not None:
         splits = settle_split(Path(workdir), experiment.data, splits)
-    return Prepared(encoder, concepts, splits, test_images or train_images, train_images)
+    fitted = train_images if valid_images is None else train_images.joined(valid_images)
+    return Prepared(encoder, concepts, splits, test_images or train_images, fitted)
 
 
 def encode_here(
@@ -175,8 +179,10 @@ def encode_here(
     return encode(images, encoder, store, batch_size=batch_size or 64 * devices)
 
 
-def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
-    """Take validation out of train (and test, where there is none); no picture lies in two splits.
+def split(
+    data: DataConfig, train: Features, test: Features | None, valid: Features | None = None
+) -> Splits:
+    """Take validation and test out of train where there are none; no picture lies in two splits.
 
     Raises:
         UserError: the same picture (by content hash) lies in two splits.
@@ -187,11 +193,13 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
         )
         train, test = train.select(rest), train.select(held)
     if data.protocol != "official":
-        return _pooled(train, test, data.seed)
-    kept, held = stratified_split(
-        train.labels, data.valid_fraction, data.seed, digests=train.digests
-    )
-    splits = Splits(train.select(kept), train.select(held), test)
+        return _pooled([train, test] if valid is None else [train, valid, test], data.seed)
+    if valid is None:
+        kept, held = stratified_split(
+            train.labels, data.valid_fraction, data.seed, digests=train.digests
+        )
+        train, valid = train.select(kept), train.select(held)
+    splits = Splits(train, valid, test)
     if data.check_overlap:
         check_overlap(
             train=splits.train.digests, valid=splits.valid.digests, test=splits.test.digests
@@ -200,8 +208,8 @@ def split(data: DataConfig, train: Features, test: Features | None) -> Splits:
     return splits
 
 
-def _pooled(train: Features, test: Features, seed: int) -> Splits:
+def _pooled(parts: Sequence[Features], seed: int) -> Splits:
     """All images pooled, and three draws that know nothing of each other."""
-    pooled = Features.concatenate([train, test])
+    pooled = Features.concatenate(parts)
     logging.warning("protocol=pooled: test images are also train images; for study only")
     return Splits(*(pooled.select(rows) for rows in pooled_split(len(pooled), seed)))

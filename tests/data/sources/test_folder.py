@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.data.sources.folder import find_pictures, folder_splits
@@ -87,6 +88,20 @@ def test_splits(tmp_path):
     assert names(ImageSet.from_folder(tmp_path, "train")) == ["train/owl/a.png", "train/wren/b.png"]
     val, valid = ImageSet.from_folder(tmp_path, "val"), ImageSet.from_folder(tmp_path, "valid")
     assert names(val) == names(valid)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Validation"])
+def test_a_folder_for_validation_is_the_validation_split(tmp_path, name):
+    tree(tmp_path, "train/a/1.png", "train/b/2.png", f"{name}/a/3.png", f"{name}/b/4.png")
+    data = DataConfig(name="folder", root=str(tmp_path), test_fraction=0.5)
+    train, test, valid = load_dataset(data)
+    assert test is None and valid is not None
+    assert names(train) == ["train/a/1.png", "train/b/2.png"]
+    assert names(valid) == [f"{name}/a/3.png", f"{name}/b/4.png"]
+    fitted = train.joined(valid)
+    assert names(fitted) == names(train) + names(valid) and fitted.labels.tolist() == [0, 1, 0, 1]
+    fitted.source.load(3)
+    assert fitted.source.digest(3) == valid.source.digest(1)
 
 
 def test_a_class_has_the_same_number_in_every_split(tmp_path):
