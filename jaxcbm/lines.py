@@ -38,7 +38,7 @@ def printable(text: str, most: int = 80) -> str:
     >>> printable("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])
+    shown = _visible(text[:most])
     return shown if len(shown) < most else f"{shown[: most - 3]}..."
 
 
@@ -48,9 +48,18 @@ def one_message(text: str) -> str:
     >>> one_message("no such file: a\\nb"), len(one_message("x" * 10_000))
     ('no such file: a\\\\nb', 2000)
     """
-    if len(text) > _LONGEST_MESSAGE:
-        text = f"{text[: _LONGEST_MESSAGE - 605]} ... {text[-600:]}"
-    return printable(text, 10 * _LONGEST_MESSAGE)
+    # Escapes are longer than what they stand for.
+    return _shortened(_visible(_shortened(text)))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    return f"{text[: _LONGEST_MESSAGE - 605]} ... {text[-600:]}"
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def gib(count: float) -> str:

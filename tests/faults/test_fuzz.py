@@ -11,12 +11,17 @@ from answer_readers import ANSWERS
 from checkpoint_readers import CHECKPOINTS, handed_in_model
 from damage import tries
 from fuzz_record import Tally, record
-from hostile_bytes import mutated
+from hostile_bytes import NUMBERS, TEXTS, mutated
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from picture_readers import BOMBS, MEBIBYTES, PICTURES
 from readers import READERS, Reader
 from watched import FAILURE, judge
 
 from jaxcbm.encoders.image.open import open_image
+from jaxcbm.experiment.config import Experiment, read_experiment
+from jaxcbm.experiment.config_file import read_config
+from jaxcbm.typed_json import settings_of
 
 SEED = 15
 TABLE: Mapping[str, Reader] = READERS | CHECKPOINTS | ANSWERS | PICTURES
@@ -36,6 +41,33 @@ def whole(tmp_path_factory):
         return written[id(reader)]
 
     return write
+
+
+_FIELDS = tuple(setting.name for setting in settings_of(Experiment))
+_TYPED = st.sampled_from(NUMBERS + TEXTS[:-1]) | st.text(max_size=20) | st.floats().map(str)
+_LISTS = st.lists(st.sampled_from(("1", "None", "'a'", "[", "]")), max_size=5).map(",".join)
+OVERRIDES = st.builds(
+    "--config.{}={}".format,
+    st.sampled_from(_FIELDS) | st.text(max_size=20),
+    _TYPED | _LISTS.map("[{}]".format) | st.integers().map(str),
+)
+
+
+def test_overrides_are_read_or_refused(tmp_path):
+    verdicts, began = [], time.monotonic()
+    read_experiment(read_config("quickstart"))
+
+    @settings(max_examples=tries(60), derandomize=True, database=None)
+    @given(st.lists(OVERRIDES, min_size=1, max_size=3))
+    def each(overrides):
+        def read():
+            read_experiment(read_config("quickstart", overrides))
+
+        verdicts.append(judge(read, tmp_path))
+        assert verdicts[-1].verdict != FAILURE, (overrides, verdicts[-1].said)
+
+    each()
+    record(Tally("overrides of a config", tuple(verdicts), time.monotonic() - began), SEED)
 
 
 def hold(name: str, reader: Reader, whole: Path, folder: Path, count: int) -> None:

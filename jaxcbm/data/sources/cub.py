@@ -108,7 +108,7 @@ def phrase_of(attribute: str) -> str:
     if kind == "length":
         return f"{part} {value}"
     # Some shapes name their part already: "forked tail", "rounded-wings".
-    named = re.sub(rf"[ -]({part}s?)$", r" \1", value)
+    named = re.sub(rf"[ -]({re.escape(part)}s?)$", r" \1", value)
     if kind == "shape" and (named != value or named.endswith(f" {part}")):
         return named
     return f"{value} {part}"

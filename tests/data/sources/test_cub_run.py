@@ -105,7 +105,7 @@ def test_attributes_are_positives_and_raise_the_concept_auc(arguments, tmp_path)
 def test_the_attributes_are_a_concept_set(arguments):
     changes = dict(argument.removeprefix("--config.").split("=") for argument in arguments[2:5])
     experiment = read_experiment("cub", {**changes, "concepts": "annotations"})
-    images, _ = load_dataset(experiment.data)
+    images, *_ = load_dataset(experiment.data)
     phrases = concepts_of(experiment, images).phrases
     assert phrases == images.annotation_phrases and "blue back" in phrases
     assert source_of(experiment.bottleneck, images, phrases) == "annotations"
