@@ -212,7 +212,9 @@ def _read(hint: Any, value: Any, at: _Place) -> Any:
     if origin is Annotated:
         number = _read(choices[0], value, at)
         if number not in choices[1]:
-            raise at.wrong(_described(hint), value)
+            # A limit that is JAX's own is said to those alone who are above it.
+            limit = f", at most {_WHOLE}" if number > choices[1].high == _WHOLE else ""
+            raise at.wrong(_described(hint) + limit, value)
         return number
     if origin in (Union, types.UnionType):
         return None if value is None else _read(choices[0], value, at)
