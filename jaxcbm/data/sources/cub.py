@@ -108,7 +108,10 @@ def phrase_of(attribute: str) -> str:
     if kind == "length":
         return f"{part} {value}"
     # Some shapes name their part already: "forked tail", "rounded-wings".
-    named = re.sub(rf"[ -]({re.escape(part)}s?)$", r" \1", value)
+    named = value
+    for ending in (part, f"{part}s"):
+        if value.endswith((f" {ending}", f"-{ending}")):
+            named = f"{value[: -len(ending) - 1]} {ending}"
     if kind == "shape" and (named != value or named.endswith(f" {part}")):
         return named
     return f"{value} {part}"
