@@ -1,10 +1,12 @@
 """Readers of what people hand in, with whole files that they read and what is changed of them."""
 
+import contextlib
 import csv
 import functools
 import gzip
 import io
 import json
+import shutil
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from hostile_bytes import GZIP, Shell
 from loopback import EDGES, dump_line
 from PIL import Image
 from synthetic_result import synthetic_result
+from tar_files import shard
 
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.sources.answer_parser import parse_phrases
@@ -29,7 +32,9 @@ from jaxcbm.data.sources.captioned import load_captioned_folder
 from jaxcbm.data.sources.class_names import class_names, read_class_file
 from jaxcbm.data.sources.cub import read_cub_attributes
 from jaxcbm.data.sources.fashion_mnist import load_fashion_mnist
+from jaxcbm.data.sources.tar_shards import read_tar
 from jaxcbm.data.sources.tfds import load_tfds
+from jaxcbm.encoders.image.file import UnreadableImage
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.encoders.tokenizer import Tokenizer
 from jaxcbm.evaluation.results.file import read_result, write_result
@@ -237,6 +242,47 @@ def _read_report(folder: Path) -> None:
     page.encode()
 
 
+def _tar(folder: Path) -> None:
+    shard(folder / "shard.tar", range(5))
+
+
+def _read_tar(folder: Path) -> None:
+    for name, opened in read_tar(folder / "shard.tar"):
+        name.encode()
+        # One that cannot be read is listed, and the others are read.
+        with contextlib.suppress(UnreadableImage):
+            np.asarray(opened())
+
+
+def runs_of_a_report(trained: Path) -> Reader:
+    """The work directories of somebody else's runs, without their seals."""
+
+    def write(folder: Path) -> None:
+        for name in ("config.json", "metrics.json"):
+            content = json.loads((trained / name).read_text())
+            content.pop("sha256")
+            (folder / "run").mkdir(exist_ok=True)
+            (folder / "run" / name).write_text(json.dumps(content))
+        (folder / "run" / "model").mkdir()
+        shutil.copy(trained / "model" / "model.json", folder / "run" / "model")
+        best = {"setting": {"training.epochs": 3}, "runs": [{"setting": {}, "valid_top1": 0.5}]}
+        swept = {"settings": [best], "valid": {"images": 9}}
+        (folder / "sweep").mkdir()
+        (folder / "sweep" / "sweep.json").write_text(json.dumps(swept))
+
+    def read(folder: Path) -> None:
+        from jaxcbm.report import runs
+
+        found = runs.read_runs([folder])
+        for written in (runs.plain_text, runs.markdown, runs.csv_text, runs.html):
+            text = written(found)
+            text.encode()
+        assert "<script>alert(1)" not in text
+
+    changed = ("run/config.json", "run/metrics.json", "sweep/sweep.json")
+    return Reader(write, dict.fromkeys(changed), read)
+
+
 _CAPTION_LINES = "\n".join(
     json.dumps({"file": file, "caption": text})
     for file, text in (("a/1.png", "a red bird"), ("a/2.png", "caf\xe9"), ("b.png", "a fish"))
@@ -290,6 +336,7 @@ READERS: dict[str, Reader] = {
             lambda path: from_conceptnet_dump(CLASSES, path, word_by_word=True)
         )(folder / "dump.csv.gz"),
     ),
+    "tar shards": Reader(_tar, {"shard.tar": None}, _read_tar),
     "kept answers": _kept_answers(),
     "a language model's text": _text(
         "answer.txt", _ANSWER, lambda path: _unnumbered(lambda p: parse_phrases(_lossy(p)))(path)

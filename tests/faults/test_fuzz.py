@@ -15,7 +15,7 @@ from hostile_bytes import NUMBERS, TEXTS, mutated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_readers import BOMBS, MEBIBYTES, PICTURES
-from readers import READERS, Reader
+from readers import READERS, Reader, runs_of_a_report
 from watched import FAILURE, judge
 
 from jaxcbm.encoders.image.open import open_image
@@ -103,6 +103,7 @@ def test_a_bomb_costs_no_more_than_is_stated(name, tmp_path):
     assert verdict.verdict != FAILURE, verdict
 
 
-def test_a_model_that_a_stranger_made(trained, whole, tmp_path):
-    reader = handed_in_model(trained)
-    hold("models", reader, whole(reader), tmp_path, tries(12))
+@pytest.mark.parametrize("reader", [handed_in_model, runs_of_a_report])
+def test_what_a_stranger_trained(reader, trained, whole, tmp_path):
+    made = reader(trained)
+    hold(reader.__name__.replace("_", " "), made, whole(made), tmp_path, tries(12))

@@ -94,6 +94,14 @@ def test_one_clear_line(root, name, content, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("file", ["/etc/hostname", "../a.png", "deep/../../x/a.png"])
+def test_a_list_names_pictures_of_its_own_folder(root, file):
+    row = json.dumps({"file": file, "caption": "a bird"})
+    (root / "captions.jsonl").write_text(row)
+    with pytest.raises(UserError, match="does not lie in"):
+        load_captioned_folder(root)
+
+
 def test_two_lists_or_no_folder(root):
     write_csv(root)
     write_jsonl(root)

@@ -84,9 +84,17 @@ def _other_kind(path: Path) -> None:
     _write(path, np.zeros((12, 28, 28), np.uint8), magic=0x0D03)
 
 
+def _packed_zeros(path: Path) -> None:
+    with gzip.open(path, "wb") as file:
+        file.write(struct.pack(">4I", 0x803, 2**20, 28, 28))
+        for _ in range(2**9):
+            file.write(bytes(2**20))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        _packed_zeros,
         _empty,
         _not_gzip,
         _cut_gzip,

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import ml_dtypes
@@ -11,7 +12,7 @@ import pytest
 from flax import serialization, traverse_util
 from random_clip import VARIANTS, random_tensors, write_config, write_tokenizer
 from safetensors.numpy import save_file
-from torch_zip import op, write_torch_zip
+from torch_zip import op, tensor_ops, write_torch_zip
 
 from jaxcbm.encoders.checkpoint.restricted_pickle import read_torch_zip
 from jaxcbm.encoders.checkpoint.tensor_files import read_tensors, weight_patterns
@@ -143,6 +144,24 @@ def test_only_five_names_are_known(name, tmp_path):
 def test_a_tensor_may_not_reach_past_its_storage(shape, tmp_path):
     write_torch_zip(tmp_path / "a.bin", {"a": np.zeros((2, 2), np.float32)}, shape=shape)
     with pytest.raises(UserError, match="refused"):
+        read_torch_zip(tmp_path / "a.bin")
+
+
+def test_a_number_that_is_repeated_a_billion_times_is_no_tensor(tmp_path):
+    one = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (2**30,), (0,))
+    content = tensor_ops("0", one)
+    with zipfile.ZipFile(tmp_path / "a.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}(" + op("a") + content + b"u.")
+        archive.writestr("archive/data/0", bytes(4))
+    with pytest.raises(UserError, match="larger than its storage"):
+        read_torch_zip(tmp_path / "a.bin")
+
+
+def test_a_packed_file_of_zeros_is_not_unpacked(tmp_path):
+    write_torch_zip(tmp_path / "a.bin", {"a": np.zeros(4, np.float32)})
+    with zipfile.ZipFile(tmp_path / "a.bin", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/1", bytes(2**24))
+    with pytest.raises(UserError, match="times larger"):
         read_torch_zip(tmp_path / "a.bin")
 
 
