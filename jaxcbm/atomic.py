@@ -110,13 +110,13 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text as UTF-8, its line ends as they are, atomically.
+    """Write a text as UTF-8, its line ends as they are, atomically; half a character as an escape.
 
     Raises:
         UserError: as for `atomic_file`.
     """
     with atomic_file(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcbm.atomic import write_json
+from jaxcbm.json_text import parse_json
 from jaxcbm.ordinary_file import read_ordinary
 
 SEAL = "sha256"
@@ -60,12 +61,12 @@ def read_sealed(path: Path, *, always: bool = False) -> dict[str, Any]:
         ValueError: it is damaged.
     """
     try:
-        content = json.loads(read_ordinary(path))
+        content = parse_json(read_ordinary(path))
         if always and SEAL not in content:
             raise ValueError("without its hash")
         return unsealed(content)
-    # Depth and kind can be wrong as well as the grammar.
-    except (RecursionError, TypeError) as error:
+    # The kind can be wrong as well as the grammar.
+    except TypeError as error:
         raise ValueError(type(error).__name__) from error
 
 

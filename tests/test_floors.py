@@ -19,6 +19,7 @@ FLOORS = (
         "extras",
         "flat_params",
         "hub",
+        "json_text",
         "lines",
         "machine_load",
         "ordinary_file",

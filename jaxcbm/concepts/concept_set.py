@@ -17,6 +17,7 @@ from jaxcbm.concepts.provenance import Candidate, Origins, origins_from_json, or
 from jaxcbm.concepts.tidy import MAX_CHARACTERS, tidy_candidates, tidy_lines
 from jaxcbm.data.labels import some_of
 from jaxcbm.errors import UserError
+from jaxcbm.json_text import parse_json
 from jaxcbm.typed_json import from_json, to_json
 
 _ORIGIN = {"author": "written for jaxcbm", "licence": "Apache-2.0"}
@@ -165,8 +166,8 @@ class ConceptSet:
         if not str(source).endswith(".json"):
             return _tidy(numbered_lines(text), {"source": str(source)}, str(source))
         try:
-            return cls.from_json(json.loads(text), str(source))
-        except (json.JSONDecodeError, RecursionError) as error:
+            return cls.from_json(parse_json(text), str(source))
+        except ValueError as error:
             raise UserError(f"{source} is not JSON: {error}") from error
 
     @classmethod

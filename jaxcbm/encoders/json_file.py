@@ -1,11 +1,11 @@
 """The JSON files of a checkpoint."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from jaxcbm.errors import UserError
+from jaxcbm.json_text import parse_json
 from jaxcbm.ordinary_file import read_ordinary
 from jaxcbm.typed_json import Range, value_from_json
 
@@ -22,10 +22,10 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         UserError: damaged, or no object.
     """
     try:
-        content = json.loads(read_ordinary(path).decode())
+        content = parse_json(read_ordinary(path).decode())
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: not {what}; download it again")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcbm.errors import UserError
+from jaxcbm.json_text import parse_json
 from jaxcbm.ordinary_file import open_ordinary, read_ordinary
 from jaxcbm.sealed_json import SEAL, sealed, unsealed
 
@@ -45,7 +46,7 @@ def read_header(file: Path) -> dict[str, Any]:
         UserError: the header or a file that it names is missing, damaged or was changed.
     """
     try:
-        content = json.loads(read_ordinary(file))
+        content = parse_json(read_ordinary(file))
         if isinstance(content, dict) and _HASH not in content:
             raise UserError(f"{file}: written by another version of jaxcbm; train it again")
         header = unsealed(content)
@@ -53,8 +54,8 @@ def read_header(file: Path) -> dict[str, Any]:
         told = [(Path(name).name, each["bytes"], each[_HASH]) for name, each in files]
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
-    # Depth, encoding and numbers can be wrong as well as the grammar.
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    # Kinds and names can be wrong as well as the grammar.
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(file) from error
     for name, size, digest in told:
         path = file.parent / name

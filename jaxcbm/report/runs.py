@@ -14,6 +14,7 @@ from jaxcbm.csv_text import as_cell
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config_file import settings_of_run
 from jaxcbm.experiment.run_metrics import read_run_metrics
+from jaxcbm.json_text import parse_json
 from jaxcbm.lines import aligned, first_line
 from jaxcbm.pages import render
 from jaxcbm.report.metric_names import METRICS, metric, summarise
@@ -203,13 +204,13 @@ def _finished_run(folder: Path, settings: dict[str, Any]) -> Run:
 def _best_of_sweep(folder: Path, settings: dict[str, Any]) -> list[Run]:
     file = folder / "sweep.json"
     try:
-        found = json.loads(file.read_bytes())
+        found = parse_json(file.read_bytes())
         best = found["settings"][0]
         count, images = len(found["settings"]), int(found["valid"]["images"])
         settings |= {**best["setting"], "best of settings": count}
         settings.pop(_SEED, None)
         runs = [(run["setting"].get(_SEED), float(run["valid_top1"])) for run in best["runs"]]
-    except (OSError, ValueError, RecursionError, KeyError, IndexError, TypeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(
             f"{file}: damaged ({first_line(error)}); the same `jaxcbm sweep` writes it again"
         ) from error

@@ -85,7 +85,7 @@ class Checkpoints:
                 raise
             # Orbax and the libraries below it raise whatever damaged bytes make them raise.
             except Exception as error:
-                tree, said, reason = None, {}, first_line(error)
+                tree, said, reason = None, {}, f"{first_line(error):.100}"
                 # It leaves other readings of the same file behind, which would each say so too, at
                 # some time that only Python's collector knows.
                 getLogger("asyncio").setLevel(CRITICAL)

@@ -271,12 +271,13 @@ def runs_of_a_report(trained: Path) -> Reader:
         (folder / "sweep" / "sweep.json").write_text(json.dumps(swept))
 
     def read(folder: Path) -> None:
+        from jaxcbm.atomic import write_text
         from jaxcbm.report import runs
 
         found = runs.read_runs([folder])
-        for written in (runs.plain_text, runs.markdown, runs.csv_text, runs.html):
-            text = written(found)
-            text.encode()
+        for page in (runs.plain_text, runs.markdown, runs.csv_text, runs.html):
+            text = page(found)
+            write_text(folder / "written", text)
         assert "<script>alert(1)" not in text
 
     changed = ("run/config.json", "run/metrics.json", "sweep/sweep.json")

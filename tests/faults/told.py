@@ -24,6 +24,7 @@ TRAIN = (
 )
 EVALUATE = ("evaluate", "--workdir=run", "--no-controls")
 
+_SWEEP = ("sweep", "--config=folder", "--workdir=sweep", "--grid.training.epochs=1,2")
 _PLAN = ("plan", "--config=folder", "--topology=v5e-4", "--stage=train")
 
 
@@ -245,7 +246,7 @@ FOUND = (
     Case("`tau_end=nan`", _train("--config.bottleneck.tau_end=nan")),
     Case("a number beyond 64 bits", _train(f"--config.sparse_head.max_iterations={2**70}")),
     Case("a root of 300 characters", _train("--workdir=other", f"--config.data.root={'x' * 300}")),
-    Case("`--memory=nan`", lambda scene: scene.command(*_PLAN, "--memory=nan")),
+    Case("`--memory=nan`", lambda scene: scene.command(*_SWEEP, "--memory=nan")),
     Case("`image_size=1000000000`", _train("--config.encoder.image_size=1000000000")),
     Case("`vision_config` is 1", _encoder_field("config.json", "vision_config", 1)),
     Case(

@@ -10,6 +10,7 @@ from jaxcbm.concepts.sources.json_requests import checked_base_url
 from jaxcbm.concepts.sources.retries import Transient, retry_after_seconds
 from jaxcbm.errors import UserError
 from jaxcbm.extras import import_extra
+from jaxcbm.json_text import parse_json
 from jaxcbm.lines import printable
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -110,8 +111,8 @@ class ChatClient:
         except openai.OpenAIError as error:
             raise Transient(self._shown(error)) from None
         try:
-            reply = _read(json.loads(body), most)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            reply = _read(parse_json(body), most)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise Transient(f"no chat answer: {self._shown(body)!r:.60}") from None
         self.budget.settle(most, reply.tokens)
         return reply._replace(text=self._hidden(reply.text), model=self._hidden(reply.model))

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from jaxcbm.concepts.sources.conceptnet import (
 )
 from jaxcbm.concepts.sources.source import checked_classes
 from jaxcbm.errors import UserError
+from jaxcbm.json_text import parse_json
 
 _LINES_A_WORD = 1 << 18
 _LONGEST_LINE = 1 << 20
@@ -144,9 +144,9 @@ def _root(uri: bytes) -> bytes:
 def _edge(fields: list[bytes]) -> Edge | None:
     try:
         uri, relation, start, end, text = (field.decode("utf-8") for field in fields)
-        info = json.loads(text)
+        info = parse_json(text)
         weight, licence = float(info["weight"]), str(info.get("license", ""))
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return Edge(uri, relation.removeprefix("/r/"), start, end, weight, licence)
 

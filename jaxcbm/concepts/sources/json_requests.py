@@ -1,7 +1,6 @@
 """GET requests for JSON with nothing but Python's own library."""
 
 import http.client
-import json
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -9,6 +8,7 @@ from typing import Any
 
 from jaxcbm.concepts.sources.retries import Transient, retry_after_seconds
 from jaxcbm.errors import UserError
+from jaxcbm.json_text import parse_json
 from jaxcbm.lines import printable
 
 _AGENT = "jaxcbm (concept sets; https://pypi.org/project/jaxcbm)"
@@ -76,6 +76,6 @@ def get_json(url: str, timeout: float) -> Any:
     if expected.isdecimal() and len(body) < int(expected):
         raise Transient(f"the answer broke off after {len(body)} bytes")
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return parse_json(body)
+    except ValueError:
         raise Transient(f"no JSON in the answer: {body[:40]!r}") from None

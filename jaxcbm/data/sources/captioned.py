@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import FileImages
 from jaxcbm.data.sources.folder import find_pictures
 from jaxcbm.errors import UserError
+from jaxcbm.json_text import parse_json
 from jaxcbm.ordinary_file import is_ordinary
 from jaxcbm.text_file import is_utf8, read_text
 
@@ -101,9 +101,9 @@ def _jsonl_rows(listing: Path) -> Iterator[tuple[int, str, str]]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
+            row = parse_json(text)
             file, caption = row["file"], row["caption"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f'{listing}, line {line}: not an object like {{"file": ..., "caption": ...}}'
             ) from error

@@ -24,6 +24,7 @@ from typing import Any
 
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.results.schema import FORMAT, VERSION, PerSeed, ResultFile
+from jaxcbm.json_text import parse_json
 from jaxcbm.ordinary_file import read_ordinary
 from jaxcbm.sealed_json import SEAL, unsealed, write_sealed
 from jaxcbm.typed_json import from_json, to_json
@@ -46,10 +47,10 @@ def read_result(path: Path | str) -> ResultFile:
         UserError: no such file, not whole, of another format, or parts of it do not fit together.
     """
     try:
-        value = json.loads(read_ordinary(path).decode())
+        value = parse_json(read_ordinary(path).decode())
     except OSError as error:
         raise UserError(f"{path}: cannot read it ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         where = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise UserError(f"{path}: not whole JSON{where}; write the result file again") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
