@@ -26,7 +26,7 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         raise deep from None
     level: list[Any] = [value]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_DEEPEST):
         level = [inner for each in level for inner in _inside(each)]
         if not level:
             return value

@@ -91,7 +91,9 @@ class _Seen:
     """What was done that reading has no business with."""
 
     def __init__(self, folder: str):
-        self.folder = folder
+        # Programs that jax has compiled are kept where the environment says.
+        compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR", folder)
+        self.folders = folder, os.path.realpath(compiled), os.devnull
         self.events: list[str] = []
 
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -108,7 +110,7 @@ class _Seen:
     def _written(self, event: str, path: Any) -> None:
         if isinstance(path, str | bytes | os.PathLike):
             place = os.path.realpath(os.fsdecode(path))
-            if not place.startswith(self.folder) and place != os.devnull:
+            if not place.startswith(self.folders):
                 self.events.append(f"{event} {place[:200]}")
 
 
