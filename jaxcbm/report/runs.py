@@ -210,7 +210,7 @@ def _best_of_sweep(folder: Path, settings: dict[str, Any]) -> list[Run]:
         settings |= {**best["setting"], "best of settings": count}
         settings.pop(_SEED, None)
         runs = [(run["setting"].get(_SEED), float(run["valid_top1"])) for run in best["runs"]]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise UserError(
             f"{file}: damaged ({first_line(error)}); the same `jaxcbm sweep` writes it again"
         ) from error
