@@ -77,6 +77,9 @@ class Checkpoints:
             UserError: there are checkpoints, and none of them is whole.
         """
         damaged: dict[int, str] = {}
+        # A reading that fails leaves others of the same file behind, which would each say so too, at
+        # some time that only Python's collector knows.
+        getLogger("asyncio").setLevel(CRITICAL)
         for step in self._steps():
             try:
                 tree, said = self._load(step, like, accept)
@@ -86,9 +89,6 @@ class Checkpoints:
             # Orbax and the libraries below it raise whatever damaged bytes make them raise.
             except Exception as error:
                 tree, said, reason = None, {}, f"{first_line(error):.100}"
-                # It leaves other readings of the same file behind, which would each say so too, at
-                # some time that only Python's collector knows.
-                getLogger("asyncio").setLevel(CRITICAL)
             if set(exchange(f"checkpoint/{step}", str(bool(reason)))) == {"False"}:
                 for other in damaged:
                     self._checkpointer.delete(other)
