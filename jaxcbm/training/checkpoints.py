@@ -77,8 +77,8 @@ class Checkpoints:
             UserError: there are checkpoints, and none of them is whole.
         """
         damaged: dict[int, str] = {}
-        # A reading that fails leaves others of the same file behind, which would each say so too, at
-        # some time that only Python's collector knows.
+        # A reading that fails leaves others of the same file behind, which would each say so too,
+        # at some time that only Python's collector knows.
         getLogger("asyncio").setLevel(CRITICAL)
         for step in self._steps():
             try:
