@@ -26,6 +26,7 @@ def export_model(
     *,
     with_encoder: bool = False,
     platforms: Sequence[str] = PLATFORMS,
+    dtype: str = "float32",
 ) -> ExportedProgram:
     """Write a model so that another machine serves it; the folder appears whole or not at all.
 
@@ -36,6 +37,7 @@ def export_model(
         output: a folder that is not there yet, or is empty.
         with_encoder: add a copy of the encoder, so that `load_model` needs no hub and no name.
         platforms: what the program runs on.
+        dtype: of the program's matrix products in the image tower, "float32" or "bfloat16".
 
     Returns:
         The program, as it was written.
@@ -45,7 +47,7 @@ def export_model(
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output={output}: it is there already; delete it or name another")
-    program = make_program(model, platforms)
+    program = make_program(model.on(dtype=dtype), platforms)
     with atomic_folder(output) as temporary:
         model.save(temporary)
         if with_encoder:
@@ -79,6 +81,7 @@ def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None
         "concepts": list(model.concepts.phrases),
         "neutral": neutral,
         "platforms": list(program.platforms),
+        "dtype": program.dtype,
         "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
         "preprocessing": model.loaded_encoder.preprocess.to_hf(),
         "versions": {"jaxcbm": jaxcbm.__version__, "jax": jax.__version__},
