@@ -31,6 +31,12 @@ def add(commands: Any) -> None:
         "float32)",
     )
     parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="add an ONNX graph in float32; it needs jax2onnx, which lives in an environment of "
+        "its own (docs/exports.md)",
+    )
+    parser.add_argument(
         "--platforms",
         default="cpu,cuda,tpu",
         help="what the compiled program runs on, commas between (default: cpu,cuda,tpu)",
@@ -50,6 +56,7 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
         with_encoder=args.with_encoder,
         platforms=platforms,
         dtype=args.dtype,
+        onnx=args.onnx,
     )
     for file in sorted(path for path in args.output.rglob("*") if path.is_file()):
         print(f"{file.stat().st_size / 2**20:10.2f} MiB  {file}")

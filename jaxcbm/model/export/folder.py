@@ -12,12 +12,14 @@ import jaxcbm
 from jaxcbm.atomic import atomic_folder
 from jaxcbm.encoders.checkpoint.copy import copy_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.model.export.onnx import write_onnx
 from jaxcbm.model.export.program import PLATFORMS, ExportedProgram, make_program
 from jaxcbm.model.export.readme import readme
 from jaxcbm.model.model import Model
 from jaxcbm.model.model_file import ENCODER_FOLDER
 
 PROGRAM_FOLDER = "program"
+ONNX_FOLDER = "onnx"
 
 
 def export_model(
@@ -27,6 +29,7 @@ def export_model(
     with_encoder: bool = False,
     platforms: Sequence[str] = PLATFORMS,
     dtype: str = "float32",
+    onnx: bool = False,
 ) -> ExportedProgram:
     """Write a model so that another machine serves it; the folder appears whole or not at all.
 
@@ -38,12 +41,14 @@ def export_model(
         with_encoder: add a copy of the encoder, so that `load_model` needs no hub and no name.
         platforms: what the program runs on.
         dtype: of the program's matrix products in the image tower, "float32" or "bfloat16".
+        onnx: add the prediction as an ONNX graph in float32.
 
     Returns:
         The program, as it was written.
 
     Raises:
-        UserError: the folder has something in it, or the encoder cannot be found.
+        UserError: the folder has something in it, the encoder cannot be found, or a package is
+            missing.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output={output}: it is there already; delete it or name another")
@@ -54,8 +59,12 @@ def export_model(
             source = model.encoder_folder or model.encoder_name
             copy_encoder(source, temporary / ENCODER_FOLDER)
         _write_program(temporary / PROGRAM_FOLDER, program, model)
+        if onnx:
+            write_onnx(model.on(dtype="float32"), temporary / ONNX_FOLDER)
         preprocess = model.loaded_encoder.preprocess
-        page = readme(program, preprocess, model.encoder_name, with_encoder=with_encoder)
+        page = readme(
+            program, preprocess, model.encoder_name, with_encoder=with_encoder, with_onnx=onnx
+        )
         (temporary / "README.md").write_text(page, encoding="utf-8")
     return program
 

@@ -7,7 +7,12 @@ from jaxcbm.pages import render
 
 
 def readme(
-    program: ExportedProgram, preprocess: Preprocess, encoder_name: str, *, with_encoder: bool
+    program: ExportedProgram,
+    preprocess: Preprocess,
+    encoder_name: str,
+    *,
+    with_encoder: bool,
+    with_onnx: bool,
 ) -> str:
     """The whole page, in Markdown.
 
@@ -24,4 +29,5 @@ def readme(
         dtype=program.dtype,
         encoder=encoder_name,
         with_encoder=with_encoder,
+        with_onnx=with_onnx,
     )

@@ -195,20 +195,20 @@ def everything_but(stated: list[str]) -> list[str]:
     return ["jaxcbm", *others]
 
 
-def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_file(
-    moved, tmp_path
-):
-    folder, _, _ = moved
+def run_recipe(folder: Path, parts: tuple[str, ...], files: list[Path]) -> tuple[list, np.ndarray]:
+    """What the code of some parts of a README says of files, with no package but those they name.
+
+    The folder's own page is run in a process of its own.
+    """
     page = (folder / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
-    stated = re.search(r"`pip install (.*?)`", page)
-    assert code is not None and stated is not None
-    files = files_of_every_mode(tmp_path / "files")
-    blocked = everything_but(stated[1].split())
+    sections = [page.split(f"## {part}\n")[1].split("\n## ")[0] for part in parts]
+    code = "".join(re.findall(r"```python\n(.*?)```", "".join(sections), re.DOTALL))
+    stated = " ".join(re.findall(r"^`pip install (.*?)`", "".join(sections), re.MULTILINE)).split()
+    blocked = everything_but(stated)
     assert {"jaxcbm", "flax", "matplotlib"} <= set(blocked) and "PIL" not in blocked
     script = (
         f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"
-        + code.group(1)
+        + code
         + f"\nlabels, out = classify({[str(file) for file in files]!r})\n"
         "print(json.dumps([labels, np.asarray(out['class_logits']).tolist()]))\n"
     )
@@ -221,6 +221,15 @@ def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_
     )
     assert done.returncode == 0, done.stderr
     labels, logits = json.loads(done.stdout)
+    return labels, np.array(logits)
+
+
+def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_file(
+    moved, tmp_path
+):
+    folder, _, _ = moved
+    files = files_of_every_mode(tmp_path / "files")
+    labels, logits = run_recipe(folder, ("From a file to pixels", "With jax alone"), files)
     said = tmp_path / "labels.jsonl"
     argv = ["-q", "predict", f"--workdir={folder}", f"--images={tmp_path / 'files'}"]
     assert main([*argv, f"--output={said}"]) == 0
@@ -230,6 +239,28 @@ def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_
     expected = load_model(folder).predict(files).class_logits
     for file, theirs, here in zip(files, logits, expected, strict=True):
         np.testing.assert_allclose(theirs, here, rtol=1e-5, atol=1e-5, err_msg=file.name)
+
+
+def test_the_onnx_graph_says_what_the_model_says(moved, tmp_path):
+    """Runs where jax2onnx is (docs/exports.md); Triton's configuration is held to the graph."""
+    pytest.importorskip("jax2onnx", reason="jax2onnx lives in an environment of its own")
+    import onnxruntime
+
+    out = tmp_path / "out"
+    assert main(["-q", "export", f"--workdir={moved[0]}", f"--output={out}", "--onnx"]) == 0
+    files = files_of_every_mode(tmp_path / "files")
+    parts = "From a file to pixels", "With ONNX Runtime"
+    expected = load_model(moved[0]).predict(files)
+    for rows in (slice(0, 1), slice(0, None)):
+        labels, logits = run_recipe(out, parts, files[rows])
+        assert tuple(labels) == expected.labels[rows]
+        np.testing.assert_allclose(logits, expected.class_logits[rows], rtol=1e-5, atol=1e-5)
+    config = (out / "onnx" / "cbm" / "config.pbtxt").read_text()
+    session = onnxruntime.InferenceSession(out / "onnx" / "cbm" / "1" / "model.onnx")
+    types = {"tensor(uint8)": "TYPE_UINT8", "tensor(float)": "TYPE_FP32"}
+    for each in (*session.get_inputs(), *session.get_outputs()):
+        dims = ", ".join(map(str, each.shape[1:]))
+        assert f'name: "{each.name}" data_type: {types[each.type]} dims: [ {dims} ]' in config
 
 
 SIZES = [
@@ -244,9 +275,9 @@ SIZES = [
 def recipe(how: Preprocess) -> dict:
     """What the README's code that opens pictures defines."""
     program = ExportedProgram(b"", {}, 16, "float32", ("cpu",))
-    page = readme(program, how, "encoder", with_encoder=False)
+    page = readme(program, how, "encoder", with_encoder=False, with_onnx=False)
     names: dict = {"Image": Image, "ImageOps": ImageOps, "np": np, "Path": Path}
-    exec(page[page.index("Image.init()") : page.index("def classify")], names)
+    exec(page[page.index("Image.init()") : page.index("```\n\n## With jax")], names)
     return names
 
 
