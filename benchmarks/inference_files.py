@@ -45,8 +45,11 @@ def rows(quick: bool) -> list[Row]:
             Contender(ours, partial(_ours, dtype, quick), files),
             Contender(tower, partial(_tower, dtype, quick, alone), alone),
         ]
-        wanted = None if quick or (dtype == "bfloat16" and not has_matrix_units()) else TARGETS
-        ratios += [versus(ours, TORCH, wanted and wanted[dtype]), *_of_parts(ours, tower, quick)]
+        promised = not quick and (dtype == "float32" or has_matrix_units())
+        ratios += [
+            versus(ours, TORCH, TARGETS[dtype] if promised else None),
+            *_of_parts(ours, tower, quick),
+        ]
     return [
         Row(
             name="inference_files",
@@ -146,8 +149,10 @@ class JpegFiles:
     def __init__(self, paths: tuple[str, ...], size: int) -> None:
         from transformers import CLIPImageProcessorPil
 
-        edges = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
-        self.paths, self.processor = paths, CLIPImageProcessorPil(**edges)
+        self.paths = paths
+        self.processor = CLIPImageProcessorPil(
+            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
