@@ -34,6 +34,7 @@ MODULES = (
     "benchmarks.encoding_families",
     "benchmarks.decoding",
     "benchmarks.inference",
+    "benchmarks.inference_files",
     "benchmarks.ten_epochs",
 )
 WITHOUT_TORCH = ("benchmarks.decoding", "benchmarks.inference")

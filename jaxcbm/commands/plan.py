@@ -29,8 +29,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--stage",
         required=True,
-        choices=("encode", "train", "finetune"),
-        help="encode images, train the bottleneck on features, or finetune the encoder with it",
+        choices=("encode", "train", "finetune", "predict"),
+        help="encode images, train the bottleneck on features, finetune the encoder with it, "
+        "or predict images with the model that comes of it",
     )
     parser.add_argument(
         "--batch-size", type=count(1), help="images a step over all chips (default: the config's)"

@@ -11,7 +11,8 @@ def alternatives(
 ) -> Iterator[tuple[str, Job]]:
     """Settings that need less memory on each chip at the same batch, and the flags that say them.
 
-    `data` devices lie along the batch. Encoding has nothing but its batch: there are none for it.
+    `data` devices lie along the batch. Encoding and
+    predicting have nothing but their batch: there are none for them.
     """
     if stage == "finetune":
         yield from _finetune(job, batch, data)

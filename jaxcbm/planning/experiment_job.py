@@ -21,7 +21,7 @@ class Wanted(NamedTuple):
 
     Attributes:
         topology: the machines, such as `v5e-16`.
-        stage: `encode`, `train` or `finetune`.
+        stage: `encode`, `predict`, `train` or `finetune`.
         batch_size: images a step over all chips.
         concept_count: D.
         class_count: K.
@@ -60,7 +60,7 @@ SIZES: dict[str, DatasetSizes] = {
     "fashion_mnist": DatasetSizes(60_000, 10_000, 10),
 }
 # Images a step and chip where nothing else is said: enough to keep matrix units busy.
-_ENCODE_A_CHIP = 64
+_IMAGES_A_CHIP = 64
 
 
 def run(
@@ -148,8 +148,8 @@ def batch_of(job: Job, wanted: Wanted, chips: int) -> int:
     """Images a step: those asked for, else those of the config."""
     if wanted.batch_size is not None:
         return wanted.batch_size
-    if wanted.stage == "encode":
-        return _ENCODE_A_CHIP * chips // max(job.config.mesh.model, 1)
+    if wanted.stage in ("encode", "predict"):
+        return _IMAGES_A_CHIP * chips // max(job.config.mesh.model, 1)
     settings = job.config.training if wanted.stage == "train" else job.finetune
     return min(settings.batch_size, job.train)
 

@@ -15,12 +15,14 @@ from jaxcbm.planning.encode_stage import encode_stage
 from jaxcbm.planning.finetune_stage import finetune_stage
 from jaxcbm.planning.job import Job, Stage
 from jaxcbm.planning.largest import Largest, largest_batch
+from jaxcbm.planning.predict_stage import predict_stage
 from jaxcbm.planning.roofline import Roofline, dollars_per_million, roofline
 from jaxcbm.planning.train_stage import train_stage
 from jaxcbm.training.data_mode import device_bytes
 
 STAGES: dict[str, Callable[[Job, Mesh, int], Stage]] = {
     "encode": encode_stage,
+    "predict": predict_stage,
     "train": train_stage,
     "finetune": finetune_stage,
 }
@@ -33,7 +35,7 @@ class Report(NamedTuple):
 
     Attributes:
         slice: what was compiled for.
-        stage: `encode`, `train` or `finetune`.
+        stage: a key of `STAGES`.
         data, model: axes of the mesh.
         built: the stage.
         compiled: what came of it.
@@ -161,7 +163,7 @@ def _search(
     return largest_batch(
         lambda size: compile_stage(STAGES[stage](job, mesh, size), mesh.size).needed,
         unit=unit,
-        limit=most if stage == "encode" else min(most, job.train),
+        limit=most if stage in ("encode", "predict") else min(most, job.train),
         usable=usable,
         known={batch: compiled.needed},
         tries=tries,

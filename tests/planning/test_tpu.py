@@ -30,6 +30,14 @@ def test_encoding_on_a_v5e_slice(tmp_path, capsys, tiny_encoder_folder):
     assert "FITS" in capsys.readouterr().out
 
 
+def test_predicting_on_a_v5e_slice_costs_something(tmp_path, capsys, tiny_encoder_folder):
+    flags = ("--topology=v5e-16", "--stage=predict", "--search=0", "--concept-count=64")
+    found = planned(tmp_path, *flags, f"--config.encoder.name={tiny_encoder_folder}")
+    assert found["fits"] and found["dollars_per_million_images"][0] > 0
+    out = capsys.readouterr().out
+    assert "images a second" in out and "a million images" in out
+
+
 @pytest.mark.parametrize("topology", ["v4-8", "v5p-8", "v6e-8"])
 def test_training_on_other_slices(tmp_path, topology):
     found = planned(

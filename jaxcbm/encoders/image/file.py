@@ -20,7 +20,7 @@ MAX_PIXELS = 2**27
 # Towers see squares: of a longer strip nothing is left, and resizing it could take all memory.
 MAX_ASPECT = 200
 # Progressive JPEG takes about ten; each is a pass over all pixels, however few bytes it has.
-_MAX_SCANS = 100
+MAX_SCANS = 100
 
 
 class UnreadableImage(Exception):
@@ -78,8 +78,8 @@ def decode(file: IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
             # Pillow calls a JPEG file with a table of several pictures MPO.
             if image.format in ("JPEG", "MPO"):
                 file.seek(0)
-                if file.read().count(b"\xff\xda") > _MAX_SCANS:
-                    raise UnreadableImage(f"a JPEG file of more than {_MAX_SCANS} scans")
+                if file.read().count(b"\xff\xda") > MAX_SCANS:
+                    raise UnreadableImage(f"a JPEG file of more than {MAX_SCANS} scans")
             image.load()
             return image
     except UnreadableImage:

@@ -12,12 +12,14 @@ import jaxcbm
 from jaxcbm.atomic import atomic_folder
 from jaxcbm.encoders.checkpoint.copy import copy_encoder
 from jaxcbm.errors import UserError
+from jaxcbm.model.export.onnx import write_onnx
 from jaxcbm.model.export.program import PLATFORMS, ExportedProgram, make_program
 from jaxcbm.model.export.readme import readme
 from jaxcbm.model.model import Model
 from jaxcbm.model.model_file import ENCODER_FOLDER
 
 PROGRAM_FOLDER = "program"
+ONNX_FOLDER = "onnx"
 
 
 def export_model(
@@ -26,6 +28,8 @@ def export_model(
     *,
     with_encoder: bool = False,
     platforms: Sequence[str] = PLATFORMS,
+    dtype: str = "float32",
+    onnx: bool = False,
 ) -> ExportedProgram:
     """Write a model so that another machine serves it; the folder appears whole or not at all.
 
@@ -36,24 +40,31 @@ def export_model(
         output: a folder that is not there yet, or is empty.
         with_encoder: add a copy of the encoder, so that `load_model` needs no hub and no name.
         platforms: what the program runs on.
+        dtype: of the program's matrix products in the image tower, "float32" or "bfloat16".
+        onnx: add the prediction as an ONNX graph in float32.
 
     Returns:
         The program, as it was written.
 
     Raises:
-        UserError: the folder has something in it, or the encoder cannot be found.
+        UserError: the folder has something in it, the encoder cannot be found, or a package is
+            missing.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output={output}: it is there already; delete it or name another")
-    program = make_program(model, platforms)
+    program = make_program(model.on(dtype=dtype), platforms)
     with atomic_folder(output) as temporary:
         model.save(temporary)
         if with_encoder:
             source = model.encoder_folder or model.encoder_name
             copy_encoder(source, temporary / ENCODER_FOLDER)
         _write_program(temporary / PROGRAM_FOLDER, program, model)
+        if onnx:
+            write_onnx(model.on(dtype="float32"), temporary / ONNX_FOLDER)
         preprocess = model.loaded_encoder.preprocess
-        page = readme(program, preprocess, model.encoder_name, with_encoder=with_encoder)
+        page = readme(
+            program, preprocess, model.encoder_name, with_encoder=with_encoder, with_onnx=onnx
+        )
         (temporary / "README.md").write_text(page, encoding="utf-8")
     return program
 
@@ -79,6 +90,7 @@ def _write_program(folder: Path, program: ExportedProgram, model: Model) -> None
         "concepts": list(model.concepts.phrases),
         "neutral": neutral,
         "platforms": list(program.platforms),
+        "dtype": program.dtype,
         "encoder": {"name": model.encoder_name, "hash": model.encoder_hash},
         "preprocessing": model.loaded_encoder.preprocess.to_hf(),
         "versions": {"jaxcbm": jaxcbm.__version__, "jax": jax.__version__},

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,16 +14,19 @@ import pytest
 from jax import export
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors.numpy import load_file
+from test_hostile_pictures import BYTES
 
 from jaxcbm.bottleneck.config import BottleneckConfig
 from jaxcbm.bottleneck.model import build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, raw_map
 from jaxcbm.cli import main
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.encoders.image.file import MAX_BYTES
 from jaxcbm.encoders.image.preprocess import Preprocess
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import fit_calibration
 from jaxcbm.model.export.program import ExportedProgram
 from jaxcbm.model.export.readme import readme
@@ -191,20 +195,20 @@ def everything_but(stated: list[str]) -> list[str]:
     return ["jaxcbm", *others]
 
 
-def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_file(
-    moved, tmp_path
-):
-    folder, _, _ = moved
+def run_recipe(folder: Path, parts: tuple[str, ...], files: list[Path]) -> tuple[list, np.ndarray]:
+    """What the code of some parts of a README says of files, with no package but those they name.
+
+    The folder's own page is run in a process of its own.
+    """
     page = (folder / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
-    stated = re.search(r"`pip install (.*?)`", page)
-    assert code is not None and stated is not None
-    files = files_of_every_mode(tmp_path / "files")
-    blocked = everything_but(stated[1].split())
+    sections = [page.split(f"## {part}\n")[1].split("\n## ")[0] for part in parts]
+    code = "".join(re.findall(r"```python\n(.*?)```", "".join(sections), re.DOTALL))
+    stated = " ".join(re.findall(r"^`pip install (.*?)`", "".join(sections), re.MULTILINE)).split()
+    blocked = everything_but(stated)
     assert {"jaxcbm", "flax", "matplotlib"} <= set(blocked) and "PIL" not in blocked
     script = (
         f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n"
-        + code.group(1)
+        + code
         + f"\nlabels, out = classify({[str(file) for file in files]!r})\n"
         "print(json.dumps([labels, np.asarray(out['class_logits']).tolist()]))\n"
     )
@@ -217,6 +221,15 @@ def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_
     )
     assert done.returncode == 0, done.stderr
     labels, logits = json.loads(done.stdout)
+    return labels, np.array(logits)
+
+
+def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_file(
+    moved, tmp_path
+):
+    folder, _, _ = moved
+    files = files_of_every_mode(tmp_path / "files")
+    labels, logits = run_recipe(folder, ("From a file to pixels", "With jax alone"), files)
     said = tmp_path / "labels.jsonl"
     argv = ["-q", "predict", f"--workdir={folder}", f"--images={tmp_path / 'files'}"]
     assert main([*argv, f"--output={said}"]) == 0
@@ -228,6 +241,28 @@ def test_the_readme_code_needs_what_it_states_alone_and_agrees_on_every_kind_of_
         np.testing.assert_allclose(theirs, here, rtol=1e-5, atol=1e-5, err_msg=file.name)
 
 
+def test_the_onnx_graph_says_what_the_model_says(moved, tmp_path):
+    """Runs where jax2onnx is (docs/exports.md); Triton's configuration is held to the graph."""
+    pytest.importorskip("jax2onnx", reason="jax2onnx lives in an environment of its own")
+    import onnxruntime
+
+    out = tmp_path / "out"
+    assert main(["-q", "export", f"--workdir={moved[0]}", f"--output={out}", "--onnx"]) == 0
+    files = files_of_every_mode(tmp_path / "files")
+    parts = "From a file to pixels", "With ONNX Runtime"
+    expected = load_model(moved[0]).predict(files)
+    for rows in (slice(0, 1), slice(0, None)):
+        labels, logits = run_recipe(out, parts, files[rows])
+        assert tuple(labels) == expected.labels[rows]
+        np.testing.assert_allclose(logits, expected.class_logits[rows], rtol=1e-5, atol=1e-5)
+    config = (out / "onnx" / "cbm" / "config.pbtxt").read_text()
+    session = onnxruntime.InferenceSession(out / "onnx" / "cbm" / "1" / "model.onnx")
+    types = {"tensor(uint8)": "TYPE_UINT8", "tensor(float)": "TYPE_FP32"}
+    for each in (*session.get_inputs(), *session.get_outputs()):
+        dims = ", ".join(map(str, each.shape[1:]))
+        assert f'name: "{each.name}" data_type: {types[each.type]} dims: [ {dims} ]' in config
+
+
 SIZES = [
     {"size": 16, "crop_size": 16},
     {"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 24}},
@@ -237,18 +272,68 @@ SIZES = [
 ]
 
 
+def recipe(how: Preprocess) -> dict:
+    """What the README's code that opens pictures defines."""
+    program = ExportedProgram(b"", {}, 16, "float32", ("cpu",))
+    page = readme(program, how, "encoder", with_encoder=False, with_onnx=False)
+    names: dict = {"Image": Image, "ImageOps": ImageOps, "np": np, "Path": Path}
+    exec(page[page.index("Image.init()") : page.index("```\n\n## With jax")], names)
+    return names
+
+
 @pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_the_readme_resizes_and_crops_as_the_encoder_does(sizes, rounded, tmp_path):
     how = Preprocess.from_hf({"image_processor_type": "CLIPImageProcessor", **sizes})
     how = replace(how, rounded_corner=rounded)
-    page = readme(ExportedProgram(b"", {}, 16, ("cpu",)), how, "encoder", with_encoder=False)
-    names = {"Image": Image, "ImageOps": ImageOps, "np": np}
-    exec(page[page.index("def pixels") : page.index("def classify")], names)
+    names = recipe(how)
     for i, image in enumerate(pictures()):
         image.save(tmp_path / f"{i}.png")
         ours, theirs = names["pixels"](tmp_path / f"{i}.png"), how(tmp_path / f"{i}.png")
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_the_readme_refuses_what_the_encoder_refuses(name, tmp_path):
+    how = Preprocess.square(16)
+    (tmp_path / name).write_bytes(BYTES[name][0])
+    with pytest.raises(UserError):
+        how(tmp_path / name)
+    with pytest.raises((ValueError, UnidentifiedImageError, Image.DecompressionBombError)):
+        recipe(how)["pixels"](tmp_path / name)
+
+
+def test_the_readme_waits_for_no_pipe_and_reads_no_vast_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with open(tmp_path / "sparse.png", "wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    for name in ("pipe.png", "sparse.png"):
+        with pytest.raises(ValueError, match="not an ordinary file"):
+            recipe(Preprocess.square(16))["pixels"](tmp_path / name)
+
+
+def test_a_program_in_bfloat16_holds_half_the_bytes_and_says_what_the_model_says_in_it(
+    moved, tmp_path
+):
+    folder, _, _ = moved
+    argv = ["-q", "export", f"--workdir={folder}", f"--output={tmp_path / 'out'}"]
+    assert main([*argv, "--dtype=bfloat16"]) == 0
+    place, whole = tmp_path / "out" / "program", folder / "program"
+    assert json.loads((place / "program.json").read_text())["dtype"] == "bfloat16"
+    program = export.deserialize(bytearray((place / "predict.stablehlo").read_bytes()))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    weights, wide = (load_file(p / "weights.safetensors") for p in (place, whole))
+    kinds = {str(array.dtype) for array in weights.values()}
+    assert kinds == {"float32", "bfloat16"} and weights.keys() == wide.keys()
+    size = {p: (p / "weights.safetensors").stat().st_size for p in (place, whole)}
+    assert size[place] < 0.75 * size[whole]
+    model = load_model(folder)
+    pixels = np.stack([model.loaded_encoder.preprocess(image) for image in pictures()])
+    out = jax.jit(program.call)(weights, pixels)
+    said = model.on(dtype="bfloat16").predict(pixels)
+    np.testing.assert_allclose(out["class_logits"], said.class_logits, rtol=1e-4, atol=1e-4)
+    exact = model.predict(pixels).class_logits
+    assert np.abs(said.class_logits - exact).max() > 1e-4, "nothing was rounded"
 
 
 def test_the_folder_names_its_contents(moved):
