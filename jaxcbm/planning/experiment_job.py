@@ -76,7 +76,7 @@ def run(
         config: the name or path of a config file, nested dicts, or an `Experiment`.
         topology: `v5e-16` and the like, for which libtpu must be installed; `cpu-8` for simulated
             devices, as many as jax has started with; `local` for what is here.
-        stage: `encode`, `train` or `finetune`.
+        stage: `encode`, `predict`, `train` or `finetune`.
         changes: path of a field -> its new value.
         wanted: `batch_size`, `concept_count`, `class_count`, `image_count`, `price` (dollars an
             hour and chip), `search` (further programs to compile in search of what fits) and
