@@ -141,7 +141,7 @@ class FileImages:
     def digest(self, index: int) -> bytes:
         with open_file(self.paths[index]) as file:
             try:
-                return hashlib.file_digest(file, "sha256").digest()
+                return hashlib.sha256(file.read()).digest()
             except OSError as error:
                 raise UnreadableImage(reason(error)) from error
 
