@@ -25,7 +25,7 @@ MOST_CLASSES_AS_RIBBONS = 12
 _BAND = "Band: one deviation over seeds."
 _SHARE = MetricFormat("", 1, True, 1)
 # In inches of 72 points.
-_SIZE = (5.6, 3.8)
+_SIZE = (6.6, 3.8)
 # As many characters as fit beside the nodes.
 _CHARACTERS = 36
 

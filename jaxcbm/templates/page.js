@@ -46,6 +46,14 @@ const choice = (table) => {
 for (const table of document.querySelectorAll(".jaxcbm .data")) {
   const headings = [...table.tHead.rows[0].cells];
   if (headings.length > 4) table.parentNode.before(choice(table));
+  const room = table.parentNode;
+  // A table that fits needs no scrolling, so that its headings stay in sight as the page moves.
+  new ResizeObserver(() => {
+    const whole = table.offsetWidth <= room.clientWidth;
+    room.classList.toggle("whole", whole);
+    room.classList.toggle("cut", !whole);
+    room.tabIndex = whole ? -1 : 0;
+  }).observe(room);
   for (const heading of headings) {
     const button = element("button", heading.textContent);
     button.type = "button";
