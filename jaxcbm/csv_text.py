@@ -18,9 +18,9 @@ def as_cell(text: str) -> str:
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
     """Lines as CSV: texts by `as_cell`, numbers to 8 digits, what is none empty.
 
-    >>> print(as_csv(["concept", "weight"], [("=red crown", 1 / 3), ("tail", float("nan"))]), end="")
+    >>> print(as_csv(["concept", "weight"], [("=red", 1 / 3), ("tail", float("nan"))]), end="")
     concept,weight
-    '=red crown,0.33333333
+    '=red,0.33333333
     tail,
     """
     buffer = io.StringIO()

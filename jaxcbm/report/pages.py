@@ -8,10 +8,10 @@ from jaxcbm.pages import Bars, bars, render
 from jaxcbm.report.facts import TITLE, Section, facts, section_title, warning
 from jaxcbm.report.figures import (
     Drawing,
+    csv_link,
     intervention_figures,
     nec_figure,
     reliability_figures,
-    csv_link,
     strongest,
     weight_ribbons,
     weights_csv,

@@ -12,14 +12,17 @@ from jaxcbm.report.facts import sections
 from jaxcbm.report.pages import html_report
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))
-from synthetic_result import synthetic_result  # noqa: E402
-from test_accessibility import ENGINE, TAGS  # noqa: E402
+from synthetic_result import synthetic_result
+from test_accessibility import ENGINE, TAGS
 
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("report") / "report.html"
     result = synthetic_result(classes=6, seeds=3)
+    more = {f"a further metric {i}": (0.125, 0.25, 0.5) for i in range(32)}
+    rows = [dataclasses.replace(row, metrics=dict(row.metrics) | more) for row in result.rows]
+    result = dataclasses.replace(result, rows=tuple(rows))
     file.write_text(html_report(sections([result])), encoding="utf-8")
     return file
 
@@ -106,6 +109,16 @@ def test_hidden_columns_come_back_on_paper(page, report):
     page.emulate_media(media="screen")
     box.get_by_label("NEC", exact=True).check()
     assert heading.is_visible()
+
+
+def test_every_column_fits_on_paper(page, report):
+    # A4 lying, without its margins.
+    page.set_viewport_size({"width": 1047, "height": 700})
+    page.emulate_media(media="print")
+    page.goto(report.as_uri())
+    widths = page.evaluate("[...document.querySelectorAll('.data')].map(one => one.offsetWidth)")
+    assert len(widths) > 3 and max(widths) <= 1047
+    assert wider(page) == [0, 0]
 
 
 def test_a_chart_says_the_numbers_of_its_file(page, report):

@@ -105,7 +105,9 @@ def test_the_page_is_whole_and_loads_nothing(page):
     for tag, value in found.links:
         inline = value.startswith(("data:image/png;base64,", "data:text/csv;charset=utf-8,", "#"))
         assert inline or (tag == "a" and value.startswith("https://arxiv.org/abs/")), value
-    (policy,) = (value for _, name, value in found.attributes if name == "content" and "-src" in value)
+    (policy,) = (
+        value for _, name, value in found.attributes if name == "content" and "-src" in value
+    )
     allowed = dict(rule.partition(" ")[::2] for rule in policy.split("; "))
     assert allowed["default-src"] == "'none'" and allowed["img-src"] == "data:"
     for tag in ("script", "style"):
@@ -269,7 +271,9 @@ def test_every_point_says_its_numbers(page):
     for text, line in zip(said, lines, strict=True):
         mean, deviation = (100 * float(line[name]) for name in ("mean top-1", "deviation"))
         at = line["concepts a class uses (NEC)"]
-        assert text == f"{line['curve']}: {mean:.1f} \u00b1 {deviation:.1f} % at {at} {list(line)[1]}"
+        assert (
+            text == f"{line['curve']}: {mean:.1f} \u00b1 {deviation:.1f} % at {at} {list(line)[1]}"
+        )
 
 
 def test_no_cell_of_a_chart_s_csv_is_a_formula():
