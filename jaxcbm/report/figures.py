@@ -218,7 +218,9 @@ def _ribbons(
     for p, k in zip(*np.nonzero(weights_PxK), strict=True):
         # Where ribbons are still apart.
         middle = starts_PxK[p, k] + widths_PxK[p, k] / 2
-        points.append((236.0, middle, f"{phrases[p]}, {classes[k]}: {signed(weights_PxK[p, k])}"))
+        points.append(
+            (236.0, middle, f"{phrases[p]}, {classes[k]}: {signed(float(weights_PxK[p, k]))}")
+        )
         kind = "positive" if weights_PxK[p, k] > 0 else "negative"
         _ribbon(axes, starts_PxK[p, k], ends_PxK[p, k], widths_PxK[p, k], kind)
     _nodes(axes, 220, left_P, sizes_P, phrases, "right")

@@ -3,17 +3,14 @@
 import csv
 import dataclasses
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from synthetic_result import synthetic_result
+from test_accessibility import ENGINE, TAGS
 
 from jaxcbm.report.facts import sections
 from jaxcbm.report.pages import html_report
-
-sys.path.append(str(Path(__file__).parents[1] / "report"))
-from synthetic_result import synthetic_result
-from test_accessibility import ENGINE, TAGS
 
 
 @pytest.fixture(scope="session")
