@@ -128,13 +128,20 @@ def legend(lines: Mapping[str, Line2D]) -> Figure:
 
 
 @styled
-def inline_svg(figure: Figure, label: str, *, tight: bool = False) -> str:
+def inline_svg(
+    figure: Figure,
+    label: str,
+    *,
+    tight: bool = False,
+    points: Sequence[tuple[float, float, str]] = (),
+) -> str:
     """A picture as SVG inside a page: text stays text, colours are those of the stylesheet.
 
     Args:
         figure: drawn under `styled`.
         label: what a screen reader says; unlike that of other pictures of the page.
         tight: whether to cut the picture to what is drawn.
+        points: x and y on the first axes, and what a page says there on hover and on focus.
 
     Returns:
         An `svg` element, the same for the same figure.
@@ -159,10 +166,20 @@ def inline_svg(figure: Figure, label: str, *, tight: bool = False) -> str:
     # In tags alone: texts are the reader's.
     body = re.sub(r"<[^>]*>\s*", lambda tag: _for_a_page(tag[0]), body)
     name = html.escape(label)
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" width="{_ZOOM * width:g}" '
-        f'role="img" aria-label="{name}">{body.lstrip()}'
-    )
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" width="{_ZOOM * width:g}"'
+    if not points:
+        return f'{head} role="img" aria-label="{name}">{body.lstrip()}'
+    # What can be focused may not be a part of an image.
+    drawn = body[: body.rindex("</svg>")].lstrip()
+    spots = "".join(_spot(figure, *point, width, height) for point in points)
+    return f'{head} role="group" aria-label="{name}">{drawn}<g class="points">{spots}</g></svg>'
+
+
+def _spot(figure: Figure, x: float, y: float, text: str, width: float, height: float) -> str:
+    pixels = figure.axes[0].transData.transform((x, y))
+    left, up = figure.transFigure.inverted().transform(pixels)
+    at = f'cx="{left * width:.1f}" cy="{(1 - up) * height:.1f}"'
+    return f'<circle role="img" r="6" {at}><title>{html.escape(text)}</title></circle>'
 
 
 def _for_a_page(tag: str) -> str:

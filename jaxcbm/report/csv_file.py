@@ -1,11 +1,8 @@
 """Result files as CSV, one line a method and metric."""
 
-import csv
-import io
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from jaxcbm.csv_text import as_cell
+from jaxcbm.csv_text import as_csv
 from jaxcbm.evaluation.results.schema import MethodResult, ResultFile
 from jaxcbm.report.metric_names import summarise
 
@@ -21,18 +18,16 @@ def csv_text(results: Sequence[ResultFile]) -> str:
     Fitting time is the metric `seconds`; points of NEC curves are `top1_at_nec_5` and so on. Shares
     are 0 to 1. A number that does not exist is empty.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    return as_csv(COLUMNS, _rows(results))
+
+
+def _rows(results: Sequence[ResultFile]) -> Iterator[tuple[str | float, ...]]:
     for result in results:
         for row in result.rows:
             texts = (result.dataset, result.protocol, result.encoder, row.name, row.kind)
             for name, values in row_values(row).items():
-                mean, deviation, count = summarise(values)
                 given = ", ".join(row.given)
-                head = (*map(as_cell, texts), int(row.sparse), given, as_cell(name))
-                writer.writerow((*head, _digits(mean), _digits(deviation), count))
-    return buffer.getvalue()
+                yield (*texts, int(row.sparse), given, name, *summarise(values))
 
 
 def row_values(row: MethodResult) -> dict[str, Sequence[float]]:
@@ -45,7 +40,3 @@ def row_values(row: MethodResult) -> dict[str, Sequence[float]]:
         for target, column in zip(row.nec_curve.targets, columns, strict=True):
             values[f"top1_at_nec_{target:g}"] = column
     return values
-
-
-def _digits(value: float) -> str:
-    return f"{value:.8g}" if math.isfinite(value) else ""

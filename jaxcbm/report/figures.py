@@ -1,8 +1,9 @@
 """The pictures of a report: accuracy against sparsity, reliability, interventions, weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -13,24 +14,37 @@ from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from jaxcbm.charts import curves_over_seeds, inline_svg, legend, reliability_curve, styled
+from jaxcbm.csv_text import as_csv
 from jaxcbm.evaluation.results.schema import ClassWeights, ReliabilityDiagram, ResultFile, Weights
+from jaxcbm.pages import signed
 from jaxcbm.palette import light
+from jaxcbm.report.metric_names import MetricFormat, mean_and_deviation, summarise
 
 POSITIVE, NEGATIVE = 4, 3
 MOST_CLASSES_AS_RIBBONS = 12
 _BAND = "Band: one deviation over seeds."
+_SHARE = MetricFormat("", 1, True, 1)
 # In inches of 72 points.
-_SIZE = (5.6, 3.8)
+_SIZE = (6.6, 3.8)
 # As many characters as fit beside the nodes.
 _CHARACTERS = 36
 
 
 class Drawing(NamedTuple):
-    """A figure of the page: SVG, with its legend apart so that it may go beside or below."""
+    """A figure of the page: SVG, with its legend apart so that it may go beside or below.
+
+    Attributes:
+        title: its heading.
+        svg: the picture.
+        caption: a sentence below.
+        csv: what is drawn, as the address of a CSV file.
+        legend: another picture; empty without one.
+    """
 
     title: str
     svg: Markup
     caption: str
+    csv: str
     legend: Markup = Markup("")
 
 
@@ -103,8 +117,20 @@ def weight_ribbons(weights: Weights, section: str) -> Markup:
     means_P = np.abs(weights_PxK) @ places_K / np.abs(weights_PxK).sum(axis=1)
     order = sorted(range(len(phrases)), key=lambda p: (means_P[p], phrases[p]))
     names = [each.name for each in weights.classes]
-    figure = _ribbons(weights_PxK[order], [phrases[p] for p in order], names)
-    return Markup(inline_svg(figure, f"{section}: concepts and the classes that read them"))
+    figure, points = _ribbons(weights_PxK[order], [phrases[p] for p in order], names)
+    label = f"{section}: concepts and the classes that read them"
+    return Markup(inline_svg(figure, label, points=points))
+
+
+def csv_link(header: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
+    """Lines as CSV in an address, so that a page holds the file that it offers."""
+    return f"data:text/csv;charset=utf-8,{quote(as_csv(header, rows), safe=' ,')}"
+
+
+def weights_csv(weights: Weights) -> str:
+    """The weights that the page shows of each class."""
+    pairs = ((each.name, *pair) for each in weights.classes for pair in strongest(each))
+    return csv_link(("class", "concept", "weight"), pairs)
 
 
 @styled
@@ -123,7 +149,22 @@ def _curves(
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     names = inline_svg(legend(lines), f"{label}, legend", tight=True)
-    return Drawing(title, Markup(inline_svg(figure, label)), _BAND, Markup(names))
+    rows = [
+        (name, float(at), summarise([seed[i] for seed in ys]))
+        for name, (xs, ys) in curves.items()
+        for i, at in enumerate(xs)
+    ]
+    points = [
+        (at, found.mean, f"{name}: {mean_and_deviation(found, _SHARE)} % at {at:g} {x}")
+        for name, at, found in rows
+        if found.count
+    ]
+    csv = csv_link(
+        ("curve", x, "mean top-1", "deviation", "seeds"),
+        ((name, at, *found) for name, at, found in rows),
+    )
+    svg = inline_svg(figure, label, points=points)
+    return Drawing(title, Markup(svg), _BAND, csv, Markup(names))
 
 
 @styled
@@ -138,7 +179,13 @@ def _reliability(bins: ReliabilityDiagram, label: str) -> Drawing:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     error = np.average(np.abs(accuracies - confidences), weights=counts)
     caption = f"ECE {100 * error:.1f} %. Area: number of images."
-    return Drawing(bins.row, Markup(inline_svg(figure, label)), caption)
+    rows = list(zip(confidences.tolist(), accuracies.tolist(), map(int, counts), strict=True))
+    points = [
+        (sure, right, f"{count} images: confidence {sure:.1%}, accuracy {right:.1%}")
+        for sure, right, count in rows
+    ]
+    csv = csv_link(("confidence", "accuracy", "images"), rows)
+    return Drawing(bins.row, Markup(inline_svg(figure, label, points=points)), caption, csv)
 
 
 def _known(bins: ReliabilityDiagram) -> np.ndarray:
@@ -148,8 +195,10 @@ def _known(bins: ReliabilityDiagram) -> np.ndarray:
 
 
 @styled
-def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[str]) -> Figure:
-    """Draw ribbons between two columns of nodes; a unit is a point."""
+def _ribbons(
+    weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[str]
+) -> tuple[Figure, list[tuple[float, float, str]]]:
+    """Draw ribbons between two columns of nodes; a unit is a point. Also what each says."""
     # On average a concept's node is as high as its line of text.
     widths_PxK = np.abs(weights_PxK) * (15.0 * len(phrases) / np.abs(weights_PxK).sum())
     sizes_P, sizes_K = widths_PxK.sum(axis=1), widths_PxK.sum(axis=0)
@@ -165,12 +214,18 @@ def _ribbons(weights_PxK: np.ndarray, phrases: Sequence[str], classes: Sequence[
     # Ribbons leave and reach their nodes in the order of what stands opposite.
     starts_PxK = left_P[:, None] + np.cumsum(widths_PxK, axis=1) - widths_PxK
     ends_PxK = right_K[None, :] + np.cumsum(widths_PxK, axis=0) - widths_PxK
+    points = []
     for p, k in zip(*np.nonzero(weights_PxK), strict=True):
+        # Where ribbons are still apart.
+        middle = starts_PxK[p, k] + widths_PxK[p, k] / 2
+        points.append(
+            (236.0, middle, f"{phrases[p]}, {classes[k]}: {signed(float(weights_PxK[p, k]))}")
+        )
         kind = "positive" if weights_PxK[p, k] > 0 else "negative"
         _ribbon(axes, starts_PxK[p, k], ends_PxK[p, k], widths_PxK[p, k], kind)
     _nodes(axes, 220, left_P, sizes_P, phrases, "right")
     _nodes(axes, 550, right_K, sizes_K, classes, "left")
-    return figure
+    return figure, points
 
 
 def _ribbon(axes: Axes, start: float, end: float, width: float, kind: str) -> None:

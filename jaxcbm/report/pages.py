@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxcbm.evaluation.results.schema import Explained, Explanations, Weights
+from jaxcbm.evaluation.results.schema import ContributionValue, Explained, Explanations, Weights
 from jaxcbm.pages import Bars, bars, render
 from jaxcbm.report.facts import TITLE, Section, facts, section_title, warning
 from jaxcbm.report.figures import (
     Drawing,
+    csv_link,
     intervention_figures,
     nec_figure,
     reliability_figures,
     strongest,
     weight_ribbons,
+    weights_csv,
 )
 from jaxcbm.report.published_tables import all_published_table, published_table
 from jaxcbm.report.tables import (
@@ -24,6 +26,7 @@ from jaxcbm.report.tables import (
     released_table,
 )
 
+_REST = "class bias and all others"
 _GROUPS = {
     "best": "Best: the true class stands furthest above all others",
     "worst": "Worst: another class stands furthest above the true one",
@@ -91,8 +94,10 @@ def _pictures(section: Section) -> dict[str, object]:
         "curves": [part for part in curves if part[1]],
         "weights": weights,
         "ribbons": weight_ribbons(weights, name) if weights else "",
+        "weights_csv": weights_csv(weights) if weights else "",
         "weight_cards": _weight_cards(weights) if weights else [],
         "explanations": explanations,
+        "explained_csv": _explained_csv(explanations) if explanations else "",
         "explained": _explained(explanations) if explanations else [],
     }
 
@@ -117,11 +122,21 @@ def _explained(explanations: Explanations) -> list[tuple[str, list[Card]]]:
     return groups
 
 
+def _explained_csv(explanations: Explanations) -> str:
+    rows = (
+        (i, image.true, image.predicted, image.probability, part.label, part.value)
+        for i, image in enumerate(explanations.images)
+        for part in (*image.contributions, ContributionValue(_REST, image.rest))
+    )
+    header = ("image", "true class", "predicted class", "probability", "reason", "contribution")
+    return csv_link(header, rows)
+
+
 def _image_card(image: Explained) -> Card:
     values = [(part.label, part.value) for part in image.contributions]
     return Card(
         f"{image.predicted} ({image.probability:.0%})",
         f"true class: {'the same' if image.true == image.predicted else image.true}",
-        bars(values, rest=("class bias and all others", image.rest)),
+        bars(values, rest=(_REST, image.rest)),
         image,
     )

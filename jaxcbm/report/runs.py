@@ -1,7 +1,5 @@
 """Finished runs and sweeps side by side: what differs between them, and what they reached."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +8,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-from jaxcbm.csv_text import as_cell
+from jaxcbm.csv_text import as_csv
 from jaxcbm.errors import UserError
 from jaxcbm.experiment.config_file import settings_of_run
 from jaxcbm.experiment.run_metrics import read_run_metrics
@@ -107,14 +105,12 @@ def html(runs: Sequence[Run]) -> str:
 
 def csv_text(runs: Sequence[Run]) -> str:
     """One line a run and metric; shares are 0 to 1."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("data", "run", "settings", "seed", "metric", "value"))
-    for run, told in zip(runs, _differences(runs), strict=True):
-        for name, value in run.values.items():
-            texts = map(as_cell, (run.data, run.name, told))
-            writer.writerow((*texts, run.seed, as_cell(name), f"{value:.8g}"))
-    return buffer.getvalue()
+    rows = (
+        (run.data, run.name, told, run.seed, name, value)
+        for run, told in zip(runs, _differences(runs), strict=True)
+        for name, value in run.values.items()
+    )
+    return as_csv(("data", "run", "settings", "seed", "metric", "value"), rows)
 
 
 def _table(runs: Sequence[Run], metrics: Sequence[str]) -> Table:

@@ -1,7 +1,13 @@
+import base64
+import csv
 import dataclasses
+import hashlib
+import html
+import io
 import math
 import re
 import statistics
+from urllib.parse import unquote
 
 import pytest
 from markdown_it import MarkdownIt
@@ -97,11 +103,18 @@ def test_the_page_is_whole_and_loads_nothing(page):
     assert not {"link", "iframe", "object", "embed", "base", "form"} & set(found.tags)
     assert not any(name.startswith("on") for _, name, _ in found.attributes)
     for tag, value in found.links:
-        inline = value.startswith(("data:image/png;base64,", "#"))
+        inline = value.startswith(("data:image/png;base64,", "data:text/csv;charset=utf-8,", "#"))
         assert inline or (tag == "a" and value.startswith("https://arxiv.org/abs/")), value
-    policy = {value for _, name, value in found.attributes if name == "content"}
-    assert any(value.startswith("default-src 'none'") for value in policy)
-    assert re.findall("<script>(.*?)</script>", page, re.S)[0].strip() == render("page.js").strip()
+    (policy,) = (
+        value for _, name, value in found.attributes if name == "content" and "-src" in value
+    )
+    allowed = dict(rule.partition(" ")[::2] for rule in policy.split("; "))
+    assert allowed["default-src"] == "'none'" and allowed["img-src"] == "data:"
+    for tag in ("script", "style"):
+        (own,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.S)
+        digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert allowed[f"{tag}-src"] == f"'sha256-{digest}'"
+    assert own.strip() and render("page.js") in page
     assert found.tags.count("script") == 1 and "url(" not in page.replace("url(#", "")
     assert "@import" not in page and "fetch(" not in page
 
@@ -204,7 +217,8 @@ def test_every_class_and_every_explained_image_has_its_bars(page):
 
 
 def test_every_figure_is_there_with_its_name(page):
-    labels = [value for _, name, value in parse(page).attributes if name == "aria-label"]
+    attributes = parse(page).attributes
+    labels = [value for tag, name, value in attributes if (tag, name) == ("svg", "aria-label")]
     drawn = [label.partition(": ")[2] for label in labels if "legend" not in label]
     one = ["top-1 against NEC"]
     one += [f"reliability of {name}" for name in (OURS, "CDM", "linear probe")]
@@ -212,6 +226,62 @@ def test_every_figure_is_there_with_its_name(page):
     # Ten classes are ribbons too; 48 are bars alone.
     assert drawn == [*one, *one, "concepts and the classes that read them"]
     assert len(labels) == len(set(labels)) == len(drawn) + 2 * 3
+
+
+def files_of(page):
+    """The CSV files that a page offers, by their names, each a list of dicts."""
+    found, files = parse(page).attributes, {}
+    for i, (tag, name, value) in enumerate(found):
+        if (tag, name) == ("a", "download"):
+            kind, _, text = found[i + 1][2].partition(",")
+            assert found[i + 1][1] == "href" and kind == "data:text/csv;charset=utf-8"
+            files.setdefault(value, []).append(list(csv.DictReader(io.StringIO(unquote(text)))))
+    return files
+
+
+def test_every_chart_has_what_it_draws_as_csv(page):
+    files, result = files_of(page), results()[0]
+    assert sum(map(len, files.values())) == parse(page).tags.count("figure") + 2 * 2
+    drawn = files["Sparsity Accuracy against sparsity.csv"][0]
+    curves = {row.name: row.nec_curve for row in result.rows if row.nec_curve}
+    assert len(drawn) == 6 * len(curves)
+    for line in drawn:
+        curve = curves[line["curve"]]
+        at = curve.targets.index(float(line["concepts a class uses (NEC)"]))
+        values = [seed[at] for seed in curve.accuracies]
+        assert float(line["mean top-1"]) == pytest.approx(statistics.fmean(values))
+        assert float(line["deviation"]) == pytest.approx(statistics.stdev(values))
+        assert line["seeds"] == "5"
+    bins = files["Calibration CDM.csv"][0]
+    assert [int(line["images"]) for line in bins] == list(result.reliability[1].counts)
+    weights = files["Weights.csv"][0]
+    assert [(line["concept"], float(line["weight"])) for line in weights] == [
+        (phrase, pytest.approx(weight))
+        for each in result.class_weights.classes
+        for phrase, weight in strongest(each)
+    ]
+    reasons = files["Explained images.csv"][0]
+    assert len(reasons) == sum(len(i.contributions) + 1 for i in result.explanations.images)
+
+
+def test_every_point_says_its_numbers(page):
+    (drawn,) = re.findall(r'<svg[^>]*aria-label="birds[^"]*NEC".*?</svg>', page)
+    said = [html.unescape(text) for text in re.findall("<title>(.*?)</title>", drawn)]
+    lines = files_of(page)["Sparsity Accuracy against sparsity.csv"][0]
+    for text, line in zip(said, lines, strict=True):
+        mean, deviation = (100 * float(line[name]) for name in ("mean top-1", "deviation"))
+        at = line["concepts a class uses (NEC)"]
+        assert (
+            text == f"{line['curve']}: {mean:.1f} \u00b1 {deviation:.1f} % at {at} {list(line)[1]}"
+        )
+
+
+def test_no_cell_of_a_chart_s_csv_is_a_formula():
+    result = evil_result()
+    weights = Weights("a", (ClassWeights("=1+1", {"@b": 1.0, "-c": -1.0}),))
+    files = files_of(html_report(sections([dataclasses.replace(result, class_weights=weights)])))
+    assert [line["class"] for line in files["Weights.csv"][0]] == ["'=1+1"] * 2
+    assert [line["concept"] for line in files["Weights.csv"][0]] == ["'@b", "'-c"]
 
 
 def test_every_anchor_has_its_place(page):
