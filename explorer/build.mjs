@@ -16,7 +16,7 @@ const licences = bundled.map((name) => {
 const options = { bundle: true, minify: true, charset: "utf8", logLevel: "warning" };
 await build({
   ...options,
-  entryPoints: [join(here, "src/mount.tsx")],
+  entryPoints: [join(here, "src/entry.ts")],
   outfile: join(output, "explorer.js"),
   format: "esm",
   target: "es2022",

@@ -32,14 +32,14 @@ const PLACES: [View, string, View[]][] = [
 
 export function App() {
   const store = useStore();
-  const { models, route, theme, title, which } = store;
+  const { models, options, route, theme, title, which } = store;
   const to = useLinks();
   const main = useRef<HTMLElement>(null);
   const { view, id, params } = route.value;
   useArrival(main);
   const Shown = VIEWS[view];
   return (
-    <div class="explorer" data-theme={theme.value || undefined}>
+    <div class="explorer" data-theme={theme.value || options.theme?.value}>
       <a
         class="skip"
         href="#explorer-content"
@@ -80,7 +80,7 @@ export function App() {
           label="Colours"
           value={theme.value}
           options={[
-            ["", "system"],
+            ["", options.theme ? "notebook" : "system"],
             ["light", "light"],
             ["dark", "dark"],
           ]}
@@ -103,7 +103,7 @@ function useArrival(main: { current: HTMLElement | null }) {
     const heading = main.current?.querySelector("h1");
     if (options.links) document.title = `${heading?.textContent ?? ""} – ${title}`;
     if (!first.current && view !== "pictures") {
-      heading?.focus({ preventScroll: true });
+      heading?.focus({ preventScroll: options.links ?? false });
       if (options.links) scrollTo(0, 0);
     }
     first.current = false;

@@ -1,4 +1,4 @@
-// The entry: `mount` for whoever embeds the explorer; a page with a payload in it starts by itself.
+// `mount`: the explorer in an element of any page.
 
 import { render } from "preact";
 import { App } from "./app";
@@ -7,7 +7,7 @@ import { makeStore, StoreContext, type Options } from "./store";
 
 /** Shows the explorer in an element; returns what takes it away again. */
 export function mount(element: HTMLElement, payload: Payload, options: Options = {}): () => void {
-  const store = makeStore(payload, options);
+  const store = makeStore(payload, options, element);
   render(
     <StoreContext.Provider value={store}>
       <App />
@@ -19,7 +19,3 @@ export function mount(element: HTMLElement, payload: Payload, options: Options =
     store.close();
   };
 }
-
-const payload = document.getElementById("explorer-payload");
-const element = document.getElementById("explorer");
-if (payload && element) mount(element, JSON.parse(payload.textContent!), { links: true });

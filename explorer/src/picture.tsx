@@ -213,17 +213,19 @@ function Moves({ picture }: { picture: number }) {
 
 /** Ctrl+Z and Ctrl+Shift+Z (or Ctrl+Y) undo and redo; Alt with an arrow is left to the browser. */
 function useShortcuts(picture: number, undo: () => void, redo: () => void) {
+  const { keys } = useStore();
   useEffect(() => {
-    const press = (event: KeyboardEvent) => {
-      if (!(event.ctrlKey || event.metaKey) || (event.target as HTMLElement).matches?.("[type=search]")) return;
+    const press = (event: Event) => {
+      if (!(event instanceof KeyboardEvent) || !(event.ctrlKey || event.metaKey)) return;
+      if ((event.target as HTMLElement).matches?.("[type=search]")) return;
       const key = event.key.toLowerCase();
       const back = key === "z" && !event.shiftKey;
       if (!back && key !== "y" && key !== "z") return;
       event.preventDefault();
       (back ? undo : redo)();
     };
-    addEventListener("keydown", press);
-    return () => removeEventListener("keydown", press);
+    keys.addEventListener("keydown", press);
+    return () => keys.removeEventListener("keydown", press);
   }, [picture]);
 }
 

@@ -20,6 +20,8 @@ export interface Options {
   onCorrections?: (corrected: Corrected) => void;
   /** Whether the address of the page follows the view; false inside another page. */
   links?: boolean;
+  /** Colours of what is around, until a person chooses others; without it, the system's. */
+  theme?: ReadonlySignal<"light" | "dark">;
 }
 
 export interface Shown {
@@ -46,11 +48,13 @@ export interface Store {
   /** The picture that was last looked at. */
   active: Signal<number>;
   options: Options;
+  /** What hears keys: the window, or within another page the explorer alone. */
+  keys: EventTarget;
   go(hash: string, replace?: boolean): void;
   close(): void;
 }
 
-export function makeStore(payload: Payload, options: Options): Store {
+export function makeStore(payload: Payload, options: Options, element: HTMLElement): Store {
   const labels = unpack(payload.labels);
   const models = payload.models.map((packed) => {
     const model = unpackModel(packed, payload.classes);
@@ -81,6 +85,7 @@ export function makeStore(payload: Payload, options: Options): Store {
     before: () => before,
     active: signal(0),
     options,
+    keys: links ? window : element,
     go(hash, replace = false) {
       if (!links) show(parse(hash));
       else if (replace) {

@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -47,6 +48,9 @@ from jaxcbm.model.hub.pretrained import fetch_model, push_to_hub, save_pretraine
 from jaxcbm.model.model_file import load_fields, save_fields
 from jaxcbm.model.prediction import Prediction, joined
 from jaxcbm.model.texts import Texts
+
+if TYPE_CHECKING:
+    from jaxcbm.explore.widget import ExplorerWidget
 
 # What the concept embeddings are called among the weights.
 CONCEPTS = "concept_embeddings"
@@ -419,6 +423,26 @@ class Model:
         return dataclasses.replace(
             before, class_logits=logits.astype(np.float32), concept_activations=changed_NxD
         )
+
+    def explore(
+        self, images: ImageLike | Iterable[ImageLike], *, maps: int = 0
+    ) -> "ExplorerWidget":
+        """The explorer of some pictures as a widget in Jupyter or Colab (docs/explorer.md).
+
+        Args:
+            images: whatever `predict` takes but features; an `ImageSet` tells classes, and so does
+                a file's folder that has the name of one.
+            maps: the first so many pictures have concept maps; each takes 170 pictures through the
+                encoder.
+
+        Returns:
+            A widget, whose `corrections` are what is set in it by hand.
+
+        Raises:
+            UserError: the extra `widget` is not installed, or no readable picture.
+        """
+        # By its name: the explorer stands on models, and this shortcut alone leads up to it.
+        return importlib.import_module("jaxcbm.explore.widget").ExplorerWidget(self, images, maps)
 
     def concept_maps(
         self, image: ImageLike, phrases: Sequence[str], how: How = "occlusion"

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from jaxcbm.model.model import Model
 from jaxcbm.serve import metrics
 from jaxcbm.serve.answers import Answer, Answers, Failure, Options, answer
 from jaxcbm.serve.batcher import QueueFull, Stopped
+from jaxcbm.serve.exploration import Exploration, exploration
 from jaxcbm.serve.guard import CLIENT_GONE, client_address, guard, refused
 from jaxcbm.serve.limits import Refusal, too_large
 from jaxcbm.serve.openapi import PICTURE_TYPES, Endpoint, document
@@ -32,13 +33,15 @@ from jaxcbm.serve.pictures import (
     read_object,
     read_pictures,
 )
-from jaxcbm.serve.service import Service
+from jaxcbm.serve.service import Seen, Service
 from jaxcbm.typed_json import from_json, to_json
 
 T = TypeVar("T")
 # Larger bodies are read in a thread, so that others are not kept waiting.
 _SMALL = 2**18
 _LONGEST_OPTION = 20
+# Routes that take pictures as they are.
+_OF_FILES = ("/v1/predict", "/v1/explore")
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,9 @@ def _endpoints(service: Service) -> list[Endpoint]:
     async def intervene(request: Request) -> Response:
         return await _answered(service, request, _intervene)
 
+    async def explore(request: Request) -> Response:
+        return await _answered(service, request, _explore)
+
     async def facts(_: Request) -> Response:
         said = tuple(map(str, model.edits))
         return _json(ModelFacts(model.classes, model.concepts.phrases, model.encoder_name, said))
@@ -121,6 +127,15 @@ def _endpoints(service: Service) -> list[Endpoint]:
     table = [
         Endpoint(
             "POST", "/v1/predict", predict, "Predict pictures.", Answers, PredictBody, **files
+        ),
+        Endpoint(
+            "POST",
+            "/v1/explore",
+            explore,
+            "What the explorer shows of pictures.",
+            Exploration,
+            PredictBody,
+            **files,
         ),
         Endpoint(
             "POST",
@@ -173,6 +188,36 @@ async def _answered(
 
 
 async def _predict(service: Service, request: Request, body: bytes, options: Options) -> Response:
+    pairs = await _looked_at(service, request, body)
+
+    def say() -> Response:
+        said = tuple(_said(service, picture, each, options) for picture, each in pairs)
+        return _json(Answers(said), _status(pairs))
+
+    return await asyncio.to_thread(say)
+
+
+async def _explore(service: Service, request: Request, body: bytes, _: Options) -> Response:
+    pairs = await _looked_at(service, request, body)
+    seen = [(picture.name, each) for picture, each in pairs if isinstance(each, Seen)]
+    unread = [
+        Failure(picture.name, str(each)) for picture, each in pairs if not isinstance(each, Seen)
+    ]
+
+    def say() -> Response:
+        return _json(exploration(service.model, seen, unread), _status(pairs))
+
+    return await asyncio.to_thread(say)
+
+
+def _status(pairs: Sequence[tuple[Picture, Seen | UnreadableImage]]) -> int:
+    return 200 if any(isinstance(each, Seen) for _, each in pairs) else 422
+
+
+async def _looked_at(
+    service: Service, request: Request, body: bytes
+) -> list[tuple[Picture, Seen | UnreadableImage]]:
+    """The pictures of a body, and what is seen of each."""
     kind = request.headers.get("content-type", "")
     given = kind, body, request.query_params.get("name", ""), service.limits.pictures
     pictures = (
@@ -182,18 +227,14 @@ async def _predict(service: Service, request: Request, body: bytes, options: Opt
     )
     with service.batcher.places(len(pictures)):
         found = await service.look(pictures)
-    answered = sum(not isinstance(each, UnreadableImage) for each in found)
+    answered = sum(isinstance(each, Seen) for each in found)
     service.metrics.pictures(answered, len(found) - answered)
-
-    def say() -> Response:
-        pairs = zip(pictures, found, strict=True)
-        said = tuple(_said(service, picture, each, options) for picture, each in pairs)
-        return _json(Answers(said), 200 if answered else 422)
-
-    return await asyncio.to_thread(say)
+    return list(zip(pictures, found, strict=True))
 
 
-def _said(service: Service, picture: Picture, found: Any, options: Options) -> Answer | Failure:
+def _said(
+    service: Service, picture: Picture, found: Seen | UnreadableImage, options: Options
+) -> Answer | Failure:
     if isinstance(found, UnreadableImage):
         return Failure(picture.name, str(found))
     return answer(picture.name, service.model, found.batch, found.row, options)
@@ -244,7 +285,7 @@ async def _read_body(service: Service, request: Request, grow: Callable[[int], N
         ClientDisconnect: the client left before its end.
     """
     headers, limits = request.headers, service.limits
-    kind, files = media_type(headers.get("content-type", "")), request.url.path == "/v1/predict"
+    kind, files = media_type(headers.get("content-type", "")), request.url.path in _OF_FILES
     taken = kind == "application/json" or (
         files and (kind in PICTURE_TYPES or kind.startswith("image/"))
     )

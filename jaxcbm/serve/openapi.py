@@ -122,6 +122,8 @@ def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     origin, choices = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return {**_schema(choices[0], schemas), "minimum": choices[1].low}
+    if kind is Any:
+        return {}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(choice, schemas) for choice in choices]}
     if origin is tuple:

@@ -5,21 +5,31 @@ import hashlib
 import re
 from typing import Any
 
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from jaxcbm.data.labels import some_of
+from jaxcbm.explore.page import script, stylesheet
 from jaxcbm.model.model import Model
 from jaxcbm.pages import render
 
 # What is sent beside a page may do nothing at all.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-_SCRIPT = re.compile(r"<script>(.*?)</script>", re.S)
+_SCRIPT = re.compile(r"<script(?: type="module")?>(.*?)</script>", re.S)
 
 
 def front_page(model: Model) -> Response:
-    """The page at `/`: pictures in, reasons out."""
+    """The page at `/`: pictures in, the explorer of them out."""
     lines = some_of(model.classes, "classes"), f"{len(model.concepts)} concepts"
-    return _page(render("serve.html", title="jaxcbm", model=", ".join(lines)))
+    return _page(
+        render(
+            "serve.html",
+            title="jaxcbm",
+            model=", ".join(lines),
+            style=Markup(stylesheet()),
+            script=Markup(script()),
+        )
+    )
 
 
 def documentation_page(openapi: dict[str, Any]) -> Response:

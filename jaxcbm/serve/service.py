@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,11 +12,25 @@ from jaxcbm.encoders.image.file import UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
-from jaxcbm.serve.batcher import Batcher, Row
+from jaxcbm.serve.batcher import Batcher
 from jaxcbm.serve.decoder import Decoder
 from jaxcbm.serve.limits import Admission, Limits
 from jaxcbm.serve.metrics import Metrics
 from jaxcbm.serve.pictures import Picture
+
+
+class Seen(NamedTuple):
+    """A picture that was predicted.
+
+    Attributes:
+        pixels: uint8 [S, S, 3], as the encoder saw it.
+        batch: prediction of the batch that it came in.
+        row: its own in that.
+    """
+
+    pixels: np.ndarray
+    batch: Prediction
+    row: int
 
 
 @dataclass(eq=False)
@@ -45,16 +60,16 @@ class Service:
         """Whether requests are welcome."""
         return self.batcher.ready.is_set() and self.batcher.healthy and not self.stopping
 
-    async def look(self, pictures: Sequence[Picture]) -> list[Row[Prediction] | UnreadableImage]:
+    async def look(self, pictures: Sequence[Picture]) -> list[Seen | UnreadableImage]:
         """Decode and predict pictures, each in whatever batch it comes; there must be places."""
         return await asyncio.gather(*(self._look(picture.content) for picture in pictures))
 
-    async def _look(self, content: bytes) -> Row[Prediction] | UnreadableImage:
+    async def _look(self, content: bytes) -> Seen | UnreadableImage:
         try:
             pixels = await self.decoder(content)
         except UnreadableImage as error:
             return error
-        return await asyncio.wrap_future(self.batcher.submit(pixels))
+        return Seen(pixels, *await asyncio.wrap_future(self.batcher.submit(pixels)))
 
 
 def make_service(model: Model, limits: Limits, max_batch: int = 32) -> Service:
