@@ -56,6 +56,11 @@ class State:
 
 
 @dataclass(frozen=True)
+class NoOptions:
+    """What the address may ask for where there is nothing to choose."""
+
+
+@dataclass(frozen=True)
 class ModelFacts:
     """What the model knows.
 
@@ -92,13 +97,13 @@ def _endpoints(service: Service) -> list[Endpoint]:
     model = service.model
 
     async def predict(request: Request) -> Response:
-        return await _answered(service, request, _predict)
+        return await _answered(service, request, _predict, Options)
 
     async def intervene(request: Request) -> Response:
-        return await _answered(service, request, _intervene)
+        return await _answered(service, request, _intervene, Options)
 
     async def explore(request: Request) -> Response:
-        return await _answered(service, request, _explore)
+        return await _answered(service, request, _explore, NoOptions)
 
     async def facts(_: Request) -> Response:
         said = tuple(map(str, model.edits))
@@ -126,7 +131,14 @@ def _endpoints(service: Service) -> list[Endpoint]:
     page, files = "text/html", {"files": True}
     table = [
         Endpoint(
-            "POST", "/v1/predict", predict, "Predict pictures.", Answers, PredictBody, **files
+            "POST",
+            "/v1/predict",
+            predict,
+            "Predict pictures.",
+            Answers,
+            PredictBody,
+            **files,
+            options=Options,
         ),
         Endpoint(
             "POST",
@@ -144,6 +156,7 @@ def _endpoints(service: Service) -> list[Endpoint]:
             "Predict a picture of which some concepts are known.",
             Answer,
             InterveneBody,
+            options=Options,
         ),
         Endpoint("GET", "/v1/model", facts, "Classes and concepts.", ModelFacts),
         Endpoint("GET", "/healthz", health, "Whether the device answers.", State),
@@ -160,12 +173,13 @@ def _endpoints(service: Service) -> list[Endpoint]:
 async def _answered(
     service: Service,
     request: Request,
-    work: Callable[[Service, Request, bytes, Options], Awaitable[Response]],
+    work: Callable[[Service, Request, bytes, T], Awaitable[Response]],
+    kind: type[T],
 ) -> Response:
     """Read a body within limits, and have it answered in time."""
     if not service.batcher.ready.is_set():
         raise Refusal(503, "the model is still being compiled", retry_after=5)
-    options, limits = _options(request), service.limits
+    options, limits = _options(request, kind), service.limits
     if service.batcher.under_way >= limits.queue:
         raise _queue_full()
     deadline = asyncio.get_running_loop().time() + limits.seconds
@@ -197,7 +211,7 @@ async def _predict(service: Service, request: Request, body: bytes, options: Opt
     return await asyncio.to_thread(say)
 
 
-async def _explore(service: Service, request: Request, body: bytes, _: Options) -> Response:
+async def _explore(service: Service, request: Request, body: bytes, _: NoOptions) -> Response:
     pairs = await _looked_at(service, request, body)
     seen = [(picture.name, each) for picture, each in pairs if isinstance(each, Seen)]
     unread = [
@@ -323,14 +337,14 @@ async def _unless_gone(request: Request, work: Awaitable[T]) -> T:
         gone.cancel()
 
 
-def _options(request: Request) -> Options:
+def _options(request: Request, kind: type[T]) -> T:
     """What the address asks for, beside a name.
 
     Raises:
         UserError: an unknown option, or a value of another type.
     """
     given = {name: _value(text) for name, text in request.query_params.items() if name != "name"}
-    return from_json(Options, given, "address")
+    return from_json(kind, given, "address")
 
 
 def _value(text: str) -> Any:

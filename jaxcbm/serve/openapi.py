@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jaxcbm import __version__
-from jaxcbm.serve.answers import Options
 from jaxcbm.typed_json import meanings_of
 
 # What a picture may come as, beside JSON.
@@ -52,6 +51,7 @@ class Endpoint(NamedTuple):
         answer: a dataclass that is sent as JSON, or the media type of what is sent.
         body: a dataclass that is read from JSON; None: there is no body.
         files: whether the body may be pictures as they are.
+        options: a dataclass that is read from the address; None: nothing is.
     """
 
     method: str
@@ -61,6 +61,7 @@ class Endpoint(NamedTuple):
     answer: type | str
     body: type | None = None
     files: bool = False
+    options: type | None = None
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -92,13 +93,14 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     bodies: dict[str, Any] = {"application/json": {"schema": _schema(endpoint.body, schemas)}}
     bodies |= {kind: {} for kind in PICTURE_TYPES if endpoint.files}
     found["requestBody"] = {"required": True, "content": bodies}
-    found["parameters"] = _parameters(schemas)
+    if endpoint.options is not None:
+        found["parameters"] = _parameters(endpoint.options, schemas)
     return found
 
 
-def _parameters(schemas: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(options: type, schemas: dict[str, Any]) -> list[dict[str, Any]]:
     """The options, which stand in the address."""
-    properties = _properties(Options, schemas)
+    properties = _properties(options, schemas)
     return [
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in properties.items()

@@ -15,7 +15,7 @@ from jaxcbm.pages import render
 
 # What is sent beside a page may do nothing at all.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-_SCRIPT = re.compile(r"<script(?: type="module")?>(.*?)</script>", re.S)
+_SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.S)
 
 
 def front_page(model: Model) -> Response:

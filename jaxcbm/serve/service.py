@@ -69,7 +69,8 @@ class Service:
             pixels = await self.decoder(content)
         except UnreadableImage as error:
             return error
-        return Seen(pixels, *await asyncio.wrap_future(self.batcher.submit(pixels)))
+        found = await asyncio.wrap_future(self.batcher.submit(pixels))
+        return Seen(pixels, found.batch, found.row)
 
 
 def make_service(model: Model, limits: Limits, max_batch: int = 32) -> Service:

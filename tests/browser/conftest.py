@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,13 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser) -> Iterator[Any]:
     """A tab that fails the test on any complaint and on any request but for the file itself."""
+    with watched(browser) as tab:
+        yield tab
+
+
+@contextmanager
+def watched(browser, own: tuple[str, ...] = ("file:",)) -> Iterator[Any]:
+    """A tab that fails on any complaint, and on a request to what begins with none of `own`."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     tab, complaints = context.new_page(), []
     tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
@@ -147,7 +155,7 @@ def page(browser) -> Iterator[Any]:
     tab.on(
         "request",
         lambda request: (
-            request.url.startswith(("file:", "data:", "blob:"))
+            request.url.startswith((*own, "data:", "blob:"))
             or complaints.append(f"request: {request.url}")
         ),
     )

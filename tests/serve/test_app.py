@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import ask, before_each_batch, picture_bytes, post, served
 from test_hostile_pictures import BYTES
 
+from jaxcbm.explore.page import script
+from jaxcbm.explore.payload import payload_of
 from jaxcbm.serve.app import make_app
 from jaxcbm.serve.limits import Limits
 from jaxcbm.serve.service import make_service
@@ -341,7 +343,8 @@ def test_headers_keep_browsers_from_harm(service):
         policy = page.headers["content-security-policy"]
         scripts = policy.partition("script-src ")[2].partition(";")[0]
         assert "unsafe" not in scripts and "http" not in policy
-        assert "http://" not in page.text and "https://" not in page.text
+        own = page.text.replace(script(), "")
+        assert "http://" not in own and "https://" not in own
     assert front.headers["content-security-policy"].count("'sha256-") == 1
 
 
@@ -364,11 +367,48 @@ def test_names_of_classes_are_text_in_the_page(model):
     assert "<script>alert" not in text and "&lt;script&gt;" in text
 
 
+def test_the_explorer_shows_what_is_predicted_and_names_what_cannot_be_read(service):
+    files = [("image", ("a.png", PICTURE)), ("image", ("bad.png", b"?")), ("image", ("c", PICTURE))]
+    found = post(service, "/v1/explore", files=files)
+    body = found.json()
+    assert found.status_code == 200 and body["explorer"]["names"] == ["a.png", "c"]
+    assert [each["name"] for each in body["unread"]] == ["bad.png"]
+    pictures = [(name, PICTURE, -1) for name in ("a.png", "c")]
+    wanted = payload_of(service.model, pictures)
+    assert body["explorer"]["thumbnails"] == wanted["thumbnails"]
+    assert body["explorer"].keys() == wanted.keys()
+    (part,), (alike,) = body["explorer"]["models"], wanted["models"]
+    assert part.keys() == alike.keys() and part["head"] == alike["head"]
+    low, same = (unpacked(each["activations"]["low"]) for each in (part, alike))
+    np.testing.assert_allclose(low, same, rtol=1e-5, atol=1e-5)
+    none = post(service, "/v1/explore", files=files[1:2])
+    assert none.status_code == 422 and none.json()["explorer"] is None
+
+
+def test_the_explorer_has_the_limits_of_predictions(model):
+    two = [("image", ("a.png", PICTURE)), ("image", ("b.png", PICTURE))]
+    with served(model, pictures=1, body_bytes=100_000, pixels=10) as service:
+        assert post(service, "/v1/explore", files=two).status_code == 413
+        large = post(service, "/v1/explore", content=bytes(100_001), headers=PNG)
+        assert large.status_code == 413
+        assert post(service, "/v1/explore", **raw(1)).status_code == 422
+        assert post(service, "/v1/explore", params={"top": "3"}, **raw(1)).status_code == 422
+        assert post(service, "/v1/explore", content=b"x").status_code == 415
+        cross = {**PNG, "sec-fetch-site": "cross-site"}
+        refused = post(service, "/v1/explore", content=PICTURE, headers=cross)
+        assert refused.status_code == 403
+
+
+def unpacked(values) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(values["data"]), values["dtype"])
+
+
 def test_the_document_describes_what_is_sent(service):
     described = get(service, "/openapi.json").json()
     paths = {(method, path) for path, each in described["paths"].items() for method in each}
     assert paths == {
         ("post", "/v1/predict"),
+        ("post", "/v1/explore"),
         ("post", "/v1/intervene"),
         *(("get", path) for path in ("/v1/model", "/healthz", "/readyz", "/metrics", "/")),
         *(("get", path) for path in ("/openapi.json", "/docs")),
