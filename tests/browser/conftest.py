@@ -2,8 +2,9 @@
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,9 @@ def bare(first, tmp_path_factory) -> Path:
     return written([part], labels, tmp_path_factory.mktemp("explorer") / "bare.html")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Of a module: while the driver lives, no test of its process can use asyncio.run."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="pip install the extra `browser`"
     )
@@ -138,15 +140,20 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser) -> Iterator[Any]:
+def page(watched) -> Iterator[Any]:
     """A tab that fails the test on any complaint and on any request but for the file itself."""
-    with watched(browser) as tab:
+    with watched("file:") as tab:
         yield tab
 
 
+@pytest.fixture
+def watched(browser) -> Callable[[str], AbstractContextManager[Any]]:
+    """Opens a tab that fails on any complaint, and on a request to another address."""
+    return partial(_watched, browser)
+
+
 @contextmanager
-def watched(browser, own: tuple[str, ...] = ("file:",)) -> Iterator[Any]:
-    """A tab that fails on any complaint, and on a request to what begins with none of `own`."""
+def _watched(browser, own: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     tab, complaints = context.new_page(), []
     tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
@@ -155,7 +162,7 @@ def watched(browser, own: tuple[str, ...] = ("file:",)) -> Iterator[Any]:
     tab.on(
         "request",
         lambda request: (
-            request.url.startswith((*own, "data:", "blob:"))
+            request.url.startswith((own, "data:", "blob:"))
             or complaints.append(f"request: {request.url}")
         ),
     )

@@ -3,7 +3,6 @@
 import base64
 
 import pytest
-from conftest import watched
 from served import listening, picture_bytes, served, small_model
 
 NAMES = ("<b>a & b</b>.png", "other.png")
@@ -18,12 +17,12 @@ def file(name: str, content: bytes) -> dict:
     return {"name": name, "mimeType": "image/png", "buffer": content}
 
 
-def test_uploaded_pictures_are_explored_with_the_classes_of_predict(browser, model):
+def test_uploaded_pictures_are_explored_with_the_classes_of_predict(watched, model):
     contents = [picture_bytes(seed) for seed in (1, 2)]
     wanted = model.predict(contents)
     with served(model) as service, listening(service) as port:
         address = f"http://127.0.0.1:{port}/"
-        with watched(browser, (address,)) as page:
+        with watched(address) as page:
             page.goto(address)
             files = [file(name, each) for name, each in zip(NAMES, contents, strict=True)]
             page.set_input_files("input[type=file]", [*files, file("bad.png", b"?")])
@@ -48,5 +47,5 @@ def test_uploaded_pictures_are_explored_with_the_classes_of_predict(browser, mod
                 base64.b64encode(picture_bytes(3)).decode(),
             )
             page.wait_for_function("() => document.querySelectorAll('.tile').length === 1")
-            assert "third.png" in page.inner_text(".tile") and "#" not in page.url
+            assert "third.png" in page.inner_html(".grid") and "#" not in page.url
             assert page.inner_text("[role=alert]") == ""
