@@ -5,8 +5,6 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-import traitlets
-
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.encoders.image.batch import as_batch
 from jaxcbm.encoders.image.open import ImageLike
@@ -17,7 +15,9 @@ from jaxcbm.extras import import_extra
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
 
-anywidget = import_extra("anywidget", "jaxcbm[widget]", "Model.explore")
+anywidget, traitlets = (
+    import_extra(name, "jaxcbm[widget]", "Model.explore") for name in ("anywidget", "traitlets")
+)
 
 
 class ExplorerWidget(anywidget.AnyWidget):

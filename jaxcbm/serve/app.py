@@ -128,7 +128,7 @@ def _endpoints(service: Service) -> list[Endpoint]:
     async def docs(_: Request) -> Response:
         return documentation_page(described)
 
-    page, files = "text/html", {"files": True}
+    page = "text/html"
     table = [
         Endpoint(
             "POST",
@@ -137,7 +137,7 @@ def _endpoints(service: Service) -> list[Endpoint]:
             "Predict pictures.",
             Answers,
             PredictBody,
-            **files,
+            files=True,
             options=Options,
         ),
         Endpoint(
@@ -147,7 +147,7 @@ def _endpoints(service: Service) -> list[Endpoint]:
             "What the explorer shows of pictures.",
             Exploration,
             PredictBody,
-            **files,
+            files=True,
         ),
         Endpoint(
             "POST",

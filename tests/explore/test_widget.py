@@ -63,6 +63,7 @@ def test_what_a_browser_sets_is_a_prediction_with_corrections(model, picture_fol
 
 def test_without_the_extra_it_says_what_to_install(model, monkeypatch):
     monkeypatch.delitem(sys.modules, "jaxcbm.explore.widget", raising=False)
-    monkeypatch.setitem(sys.modules, "anywidget", None)
+    for name in ("anywidget", "traitlets"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=r"Model.explore needs anywidget: pip install 'jaxcbm\[wi"):
         model.explore([np.zeros((8, 8, 3), np.uint8)])
