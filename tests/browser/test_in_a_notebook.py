@@ -46,6 +46,11 @@ def test_corrections_come_back_and_their_classes_are_those_of_python(page, model
     source = base64.b64encode(widget._esm.encode()).decode()
     page.evaluate(MOUNT, [source, traits])
     page.locator(".tile").nth(1).click()
+    # A cell is narrower than its window, and nothing sticks out.
+    for width in (380, 700, 880):
+        page.locator("#cell").evaluate("(x, width) => { x.style.width = `${width}px` }", width)
+        wide = page.locator("#cell > div").evaluate("x => [x.scrollWidth, x.clientWidth]")
+        assert wide[0] <= wide[1], f"{width} pixels: {wide}"
     slider = page.locator(".sliders input[type=range]").first
     slider.focus()
     for _ in range(3):
