@@ -127,7 +127,7 @@ def disturbed(
             done = len(list((home / "out" / ".manifest").glob("part-*")))
             now = time.monotonic() - begun
             for number, process in enumerate(pair):
-                if held := _anonymous(process.pid):
+                if held := anonymous_mib(process.pid):
                     looks.append(Look(now, attempt, number, held, done))
             if done >= moment:
                 time.sleep(rng.uniform(0.0, 3.0 * LOOK))
@@ -257,7 +257,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
 
 
-def _anonymous(pid: int) -> float:
+def anonymous_mib(pid: int | str) -> float:
+    """Memory of a process that belongs to no file; 0 where there is no such process."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
