@@ -36,7 +36,8 @@ def negative_log_likelihood(
     True
     """
     log_p_NxK = log_probabilities(logits_NxK, temperature)
-    return float(-np.mean(log_p_NxK[np.arange(len(labels_N)), labels_N]))
+    # + 0.0: of a model that is certain and right it is 0, and not -0.
+    return float(-np.mean(log_p_NxK[np.arange(len(labels_N)), labels_N])) + 0.0
 
 
 def brier_score(logits_NxK: np.ndarray, labels_N: np.ndarray, temperature: float = 1.0) -> float:

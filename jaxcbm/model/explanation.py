@@ -152,6 +152,14 @@ class Explanation(NamedTuple):
     by: str = ""
     edits: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        change = [f"would be {self.smallest_change}"] if self.smallest_change else []
+        reasons = [
+            f"{part}: false" if self._denied(part) else f"{part}" for part in self.contributions
+        ]
+        facts = [*self.facts(), *change, *self.edited(), *filter(None, [self.caution])]
+        return "\n  ".join([f"Explanation of {self.verdict}", *reasons, *facts])
+
     @property
     def logit(self) -> float:
         """The class logit."""
@@ -188,8 +196,10 @@ class Explanation(NamedTuple):
 
     def _row(self, part: Contribution) -> str:
         label = f"{part.label} ({part.likely})" if part.likely else part.label
-        denied = self.annotated.get(part.phrase, part.present) != part.present
-        return f"{label}: false" if denied else label
+        return f"{label}: false" if self._denied(part) else label
+
+    def _denied(self, part: Contribution) -> bool:
+        return self.annotated.get(part.phrase, part.present) != part.present
 
     def save(self, path: Path | str) -> None:
         """Write a .png, or a self-contained .html page.

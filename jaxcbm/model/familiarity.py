@@ -12,6 +12,8 @@ UNFAMILIAR = 0.05
 COVERAGE = 0.95
 # Share of images on which the model does not abstain.
 ANSWERED = 0.8
+# No decision as sure as this is called unsure, however sure the model is of validation images.
+SURE = 0.99
 # Validation distances that are kept; more are replaced by as many quantiles.
 _KEPT = 1000
 # Rows of a step: 32 MiB of distances to a thousand classes.
@@ -29,8 +31,8 @@ class Familiarity:
             train images.
         valid_distances: of validation images, sorted, float32 [M]; M is at most 1000.
         set_threshold: the probability that puts a class into a set of coverage 95 %.
-        least_probability: what the predicted class has at least on 80 % of validation images; the
-            model abstains below it.
+        least_probability: what the predicted class has at least on 80 % of validation images, but
+            no more than 99 %; the model abstains below it.
     """
 
     center: np.ndarray
@@ -112,7 +114,7 @@ def fit_familiarity(
         (means_KxE @ axes_ExE).astype(np.float32),
         np.zeros(0, np.float32),
         set_threshold(valid_probabilities_MxK, valid_labels_M, COVERAGE),
-        float(np.quantile(highest_M, 1.0 - ANSWERED)),
+        min(SURE, float(np.quantile(highest_M, 1.0 - ANSWERED))),
     )
     distances_M = np.sort(found.distances(valid_MxE))
     if len(distances_M) > _KEPT:

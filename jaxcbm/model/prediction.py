@@ -8,13 +8,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcbm.data.labels import some_of
 from jaxcbm.model.calibration import Calibration, log_probabilities
 from jaxcbm.model.familiarity import Familiarity, caution
 from jaxcbm.model.prediction_sets import prediction_sets
 
+# Images that a printed prediction shows.
+_SHOWN = 10
+
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """What the model says about N images.
 
@@ -42,6 +46,18 @@ class Prediction:
     classes: tuple[str, ...] = field(default=(), metadata={"static": True})
     calibration: Calibration | None = field(default=None, metadata={"static": True})
     trust: Familiarity | None = field(default=None, metadata={"static": True})
+
+    def __repr__(self) -> str:
+        if not isinstance(self.class_logits, np.ndarray) or not self.classes:
+            return f"Prediction(class_logits={self.class_logits!r})"
+        count, first = len(self.class_logits), jax.tree.map(lambda array: array[:_SHOWN], self)
+        images = "1 image" if count == 1 else f"{count:,} images"
+        lines = [f"Prediction of {images}, {some_of(self.classes, 'classes')}"]
+        likely = first.class_probabilities.max(axis=1).tolist()
+        for label, probability, why in zip(first.labels, likely, first.cautions, strict=True):
+            lines.append(f"{label} ({probability:.0%}){why and f': {why}'}")
+        lines += ["..."] if count > _SHOWN else []
+        return "\n  ".join(lines)
 
     @property
     def label_ids(self) -> Any:

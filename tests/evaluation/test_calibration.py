@@ -97,6 +97,11 @@ def test_temperature_of_a_model_without_errors_stays_finite():
     assert np.isfinite(fit_temperature(np.zeros((3, 3)), right))
 
 
+def test_a_certain_and_right_model_has_no_negative_zero():
+    logits = np.array([[900.0, 0.0], [0.0, 900.0]])
+    assert str(calibration.negative_log_likelihood(logits, np.array([0, 1]))) == "0.0"
+
+
 def test_large_logits_do_not_overflow():
     logits = np.array([[1e5, 0.0], [0.0, 1e5]], np.float32)
     assert calibration.negative_log_likelihood(logits, np.array([0, 1])) == 0.0

@@ -246,3 +246,13 @@ def test_a_reason_that_annotations_deny_is_called_false_in_pages_and_result_file
     }
     assert all(label in parse(known.to_html()).text for label in labels)
     assert not any(label.endswith("false") for label, _ in found.labelled())
+
+
+def test_a_printed_explanation_is_its_reasons():
+    found = explanation(k=2)[0]._replace(caution="unsure: the likeliest class has 40 %")
+    first, *lines = repr(found).splitlines()
+    assert first == f"Explanation of {found.verdict}"
+    assert lines[:2] == [f"  {part}" for part in found.contributions]
+    assert lines[-1] == "  unsure: the likeliest class has 40 %"
+    denied = {part.phrase: not part.present for part in found.contributions[:1]}
+    assert repr(found._replace(annotated=denied)).splitlines()[1].endswith(": false")

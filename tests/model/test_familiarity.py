@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from test_saved_model import calibrated_model
 
 from jaxcbm.model.familiarity import Familiarity, fit_familiarity
 from jaxcbm.model.model import Model, load_model
+from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.prediction_sets import prediction_sets, set_threshold
 
 WIDTH, CLASSES = 5, 3
@@ -149,3 +151,27 @@ def test_a_model_without_familiarity_claims_nothing(tmp_path):
     said = old.predict_embeddings(np.full((2, 4), 99.0, np.float32))
     assert old.familiarity is None and np.isnan(said.familiarity).all()
     assert said.prediction_sets.all() and said.cautions == ("", "")
+
+
+def test_a_decision_that_is_certain_is_never_called_unsure():
+    (train, labels), (valid, on_valid) = images(400, 0), images(7, 1)
+    trust = fit_familiarity(train, labels, valid, np.eye(CLASSES)[on_valid], on_valid)
+    logits = np.array([[26.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0]], np.float32)[:, :CLASSES]
+    said = Prediction(
+        logits, *[logits[:, :0]] * 3, valid[:2], tuple(map(str, range(CLASSES))), trust=trust
+    )
+    assert 0.99 < said.class_probabilities[0].max() < 1.0
+    assert [bool(caution) for caution in said.cautions] == [False, True]
+
+
+def test_a_printed_prediction_is_short():
+    logits = np.eye(30, 3, dtype=np.float32)
+    said = Prediction.of(logits, ("owl", "wren", "kite"))
+    lines = repr(said).splitlines()
+    assert lines[0] == "Prediction of 30 images, 3 classes (owl, wren, kite)"
+    assert (lines[2], lines[-1], len(lines)) == ("  wren (58%)", "  ...", 12)
+    assert (
+        repr(said.select([1])) == "Prediction of 1 image, 3 classes (owl, wren, kite)\n  wren (58%)"
+    )
+    assert "Prediction of 0 images" in repr(said.select(np.zeros(0, int)))
+    assert repr(jax.eval_shape(lambda: said)).startswith("Prediction(class_logits=")
