@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,7 +124,7 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """The flags of a command, and the overrides of its config."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
-    args.command = " ".join(["jaxcbm", *(sys.argv[1:] if argv is None else argv)])
+    args.command = shlex.join(["jaxcbm", *(sys.argv[1:] if argv is None else argv)])
     if args.grid is not None:
         args.grid = [axis for axis in rest if axis.startswith("--grid.")]
         rest = args.overrides = [other for other in rest if other not in args.grid]

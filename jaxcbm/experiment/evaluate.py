@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxcbm.bottleneck.sparse.sized_heads import NEC_TARGETS
 from jaxcbm.concepts.concept_set import ConceptSet
@@ -83,6 +84,7 @@ def evaluate_model(
     train, valid, test = prepared.splits
 
     def refit(concepts: ConceptSet, splits: Splits) -> FittedMethod:
+        logging.info("for random_top1, as many phrases without meaning:")
         parts = {"encoder": prepared.encoder, "concepts": concepts, "config": experiment.fit}
         return fitted_model(fit(splits.train, splits.valid, **parts))
 

@@ -256,4 +256,4 @@ def _list_skipped(output: Any, skipped: Sequence[tuple[str, ...]]) -> None:
         return
     lines = (json.dumps({"file": name, "reason": why}) + "\n" for name, why in skipped)
     write_whole(listing, "".join(lines).encode())
-    logging.warning("%d pictures cannot be read; all are listed in %s", len(skipped), listing)
+    logging.warning("pictures that cannot be read: %d, listed in %s", len(skipped), listing)

@@ -166,5 +166,5 @@ def _features(part: ImageSet | Features, encoder: DualEncoder, workdir: Path | N
     if process_count() > 1:
         raise UserError("several processes encode images into one folder: give a work directory")
     with tempfile.TemporaryDirectory() as folder:
-        features = encode(part, encoder, Path(folder))
+        features = encode(part, encoder, Path(folder), kept=False)
         return replace(features, embeddings=features.as_array())

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -216,6 +217,11 @@ def test_quiet_stands_before_or_after_the_command(place, trained, picture_folder
     argv = ["predict", f"--workdir={trained}", f"--images={picture_folder}"]
     argv.insert(place, "-q")
     assert _parse([*argv, f"--output={tmp_path / 'a.csv'}"])[0].quiet
+
+
+def test_the_command_that_is_written_down_can_be_pasted():
+    argv = ["reproduce", "--dataset=birds", "--method=jaxcbm (default)"]
+    assert shlex.split(_parse(argv)[0].command) == ["jaxcbm", *argv]
 
 
 def test_version_and_python_m():

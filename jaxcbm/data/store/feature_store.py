@@ -48,6 +48,7 @@ def encode(
     dtype: str = "float32",
     progress: Progress | None = None,
     decode_threads: int | None = None,
+    kept: bool = True,
 ) -> Features:
     """Embed every image, or open the embeddings where they have been made before.
 
@@ -64,6 +65,7 @@ def encode(
         dtype: "float32", "bfloat16" or "float16", how the embeddings are stored.
         progress: called with images done and images in all; a line on standard error unless given.
         decode_threads: threads that decode ahead of the encoder; one a core unless given.
+        kept: whether `root` will be there for somebody who looks for the list of skipped images.
 
     Returns:
         `Features` with the readable images in the order of `images`; rows stay on disk.
@@ -93,7 +95,7 @@ def encode(
     )
     held = _claim(job)
     shards = _make_missing(job, progress or ProgressLine("encode", "images"))
-    return _features(images, job, shards, held)
+    return _features(images, job, shards, held, kept)
 
 
 def store_key(encoder: DualEncoder, digests_Nx32: np.ndarray, dtype: str, shard_size: int) -> str:
@@ -190,7 +192,11 @@ def _describe(job: EncodingJob) -> None:
 
 
 def _features(
-    images: ImageSet, job: EncodingJob, shards: list[Shard | None], held: tuple[Hold, ...]
+    images: ImageSet,
+    job: EncodingJob,
+    shards: list[Shard | None],
+    held: tuple[Hold, ...],
+    kept_store: bool,
 ) -> Features:
     """Join the shards with what the image set says of each readable image."""
     whole = [shard for shard in shards if shard is not None]
@@ -205,7 +211,7 @@ def _features(
         for offset, reason in shard.skipped
     }
     names = tuple((job.source.name(index), reason) for index, reason in skipped.items())
-    _tell_skipped(job, names)
+    _tell_skipped(job, names, kept_store)
     kept = np.array([i for i in range(len(images)) if i not in skipped], np.int64)
     # Without the images left out these are other rows, although they come from the same folder.
     key = hashlib.sha256(f"{job.folder.name}{sorted(skipped)}".encode()).hexdigest()
@@ -221,7 +227,7 @@ def _features(
     )
 
 
-def _tell_skipped(job: EncodingJob, skipped: tuple[tuple[str, str], ...]) -> None:
+def _tell_skipped(job: EncodingJob, skipped: tuple[tuple[str, str], ...], kept: bool) -> None:
     listing = job.folder / "skipped.jsonl"
     text = "".join(json.dumps({"image": n, "reason": r}) + "\n" for n, r in skipped)
     if (read_whole(listing).decode() if listing.exists() else "") != text and processes.is_main():
@@ -234,6 +240,7 @@ def _tell_skipped(job: EncodingJob, skipped: tuple[tuple[str, str], ...]) -> Non
     if not processes.is_main():
         return
     logging.warning(
-        "skipped %d of %d images that cannot be read (first: %s: %s); all are listed in %s",
-        *(len(skipped), len(job.source), name, reason, listing),
+        "skipped %d of %d images that cannot be read (first: %s: %s)%s",
+        *(len(skipped), len(job.source), name, reason),
+        f"; all are listed in {listing}" if kept else "; a work directory keeps a list of all",
     )

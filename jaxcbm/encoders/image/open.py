@@ -57,9 +57,12 @@ def open_image(source: ImageLike) -> Image.Image:
     try:
         return upright_rgb(source if isinstance(source, Image.Image) else _decoded(source))
     except UnreadableImage as error:
-        raise UserError(
-            f"{name}: not a readable picture ({error}); replace or remove it"
-        ) from error
+        advice = "replace or remove it"
+        if isinstance(source, str | PathLike) and os.path.isdir(source):
+            advice = "give the files in this folder"
+        elif isinstance(error.__cause__, FileNotFoundError):
+            advice = "look at its name, and at the folder that the program runs in"
+        raise UserError(f"{name}: not a readable picture ({error}); {advice}") from error
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

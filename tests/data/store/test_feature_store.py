@@ -289,3 +289,11 @@ def test_a_store_that_may_only_be_read(tmp_path, monkeypatch):
         monkeypatch.setattr(f"jaxcbm.data.store.{module}.write_whole", refuse)
     monkeypatch.setattr(os, "mkdir", refuse)
     assert len(store(images, tmp_path)) == 9
+
+
+def test_a_store_that_does_not_stay_names_no_list_in_it(tmp_path, caplog):
+    images = file_images(tmp_path / "pictures", 21)
+    break_some(tmp_path / "pictures")
+    store(images, tmp_path / "store", kept=False)
+    assert str(tmp_path / "store") not in caplog.text
+    assert "a work directory keeps a list of all" in caplog.text

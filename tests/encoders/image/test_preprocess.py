@@ -259,3 +259,10 @@ def test_absent_and_damaged_files_say_so(tmp_path):
     (tmp_path / "preprocessor_config.json").write_text("{")
     with pytest.raises(UserError, match="not a JSON file"):
         Preprocess.from_folder(tmp_path)
+
+
+def test_a_folder_and_a_name_that_is_not_there_get_other_advice(tmp_path):
+    with pytest.raises(UserError, match="give the files in this folder"):
+        open_image(tmp_path)
+    with pytest.raises(UserError, match=r"No such file.*; look at its name"):
+        open_image(tmp_path / "absent.png")
