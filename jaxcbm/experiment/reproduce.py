@@ -88,7 +88,7 @@ def run(
     if seeds < 1:
         raise UserError(f"--seeds={seeds}: give at least 1")
     if unknown := [name for name in methods if name not in METHODS]:
-        raise UserError(f"no method {unknown[0]!r}: choose among {', '.join(METHODS)}")
+        raise UserError(f"no method {unknown[0]!r}: choose among {'; '.join(METHODS)}")
     split, told = ("official",) * 2 if protocol == "official" else ("pooled", "released")
     experiment = read_experiment(config, {**(changes or {}), "data.protocol": split})
     workdir = Path(workdir)

@@ -197,7 +197,10 @@ def test_parts_are_whole_and_nothing_else_lies_beside_them(reproduced):
 @pytest.mark.parametrize(
     "more, told",
     [
-        (["--method=magic"], "no method 'magic'"),
+        (
+            ["--method=magic"],
+            "no method 'magic': choose among jaxcbm (default); jaxcbm (default), no",
+        ),
         (["--seeds=0"], "--seeds: '0'"),
     ],
 )

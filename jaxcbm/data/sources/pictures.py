@@ -97,6 +97,8 @@ def find_files(pattern: str) -> list[Any]:
         files = _listed(as_path(pattern[1:]))
     else:
         files = [file for file in matching(pattern) if _is_known(file)]
+    if not files and not (is_remote(path) or path.is_dir() or set("*?[{@") & set(pattern)):
+        raise UserError(f"--images={pattern}: no such file or folder")
     if not files:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise UserError(f"--images={pattern}: no pictures there ({kinds}, .tar or .array_record)")

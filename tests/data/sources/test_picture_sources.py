@@ -57,6 +57,8 @@ def test_a_folder_a_file_and_a_glob(files):
     assert values(read(files / "{b,a}" / "*.png")) == [1, 3, 0, 2, 4]
     with pytest.raises(UserError, match=r"there is no .*1\.png"):
         read(files / "a" / "{0..4}.png")
+    with pytest.raises(UserError, match="no such file or folder"):
+        read(files / "none")
 
 
 def test_a_list_of_paths_whatever_they_are(files, tmp_path, monkeypatch):
