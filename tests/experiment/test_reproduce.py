@@ -139,12 +139,9 @@ def test_evaluate_in_another_process_repeats_train(trained):
 
 
 def test_evaluate_says_what_an_older_model_cannot_give(trained, tmp_path, capsys):
-    """Models were once saved without their path, and configs had no section `evaluation`."""
+    """Models were once saved without their path."""
     shutil.copytree(trained, tmp_path / "old")
     replace(load_model(trained), sparse_path=None).save(tmp_path / "old" / "model")
-    config = json.loads((tmp_path / "old" / "config.json").read_text())
-    del config["evaluation"]
-    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
     assert main(["-q", "evaluate", f"--workdir={tmp_path / 'old'}", "--no-controls"]) == 0
     told = capsys.readouterr().out
     assert "not measured: anec: the model was saved without its sparse path: train it again" in told
