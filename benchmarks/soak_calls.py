@@ -150,7 +150,8 @@ def memory_plot(result: dict[str, Any]) -> Figure:
     for number, (name, label) in enumerate(labels.items()):
         seconds, mib = np.transpose(result[name]["mib"])
         axes.plot(seconds, mib, color=look(number)["color"], label=label)
-    axes.set(xlabel="seconds", ylabel="anonymous memory, MiB", ylim=(0, None))
+    most = max(mib for name in labels for _, mib in result[name]["mib"])
+    axes.set(xlabel="seconds", ylabel="anonymous memory, MiB", ylim=(0, 1.15 * most))
     axes.legend(loc="lower right")
     return figure
 
