@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from jaxcbm.atomic import write_text
@@ -67,6 +68,21 @@ class ConceptSet:
         """
         text = json.dumps(self.phrases, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    def columns(self, phrases: Iterable[str]) -> np.ndarray:
+        """Where phrases are in the set, int64, in the order given.
+
+        Raises:
+            UserError: a phrase that is not in it.
+
+        >>> ConceptSet.from_phrases(["red crown", "hooked bill"]).columns(["hooked bill"]).tolist()
+        [1]
+        """
+        place = {phrase: d for d, phrase in enumerate(self.phrases)}
+        asked = list(phrases)
+        if unknown := [phrase for phrase in asked if phrase not in place]:
+            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+        return np.array([place[phrase] for phrase in asked], np.int64)
 
     @classmethod
     def of(cls, concepts: "ConceptSet | str | Path | Iterable[str]") -> "ConceptSet":

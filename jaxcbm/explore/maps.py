@@ -8,7 +8,7 @@ from PIL import Image
 
 from jaxcbm.explore.packing import packed
 from jaxcbm.model.concept_map import above_mean
-from jaxcbm.model.explanation import contributions
+from jaxcbm.model.explain import contributions
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
 

@@ -1,16 +1,36 @@
 """Where in a picture a concept is: by hiding places, or by what the encoder says of each alone."""
 
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
+from jaxcbm.encoders.image.open import ImageLike
 from jaxcbm.palette import light
+
+if TYPE_CHECKING:
+    from jaxcbm.model.model import Model
 
 How = Literal["occlusion", "patches"]
 # Cells a side, and cells that a hidden square spans; docs/concept_maps.md has the figures.
 _CELLS, _HIDDEN = 12, 2
+
+
+def concept_maps(model: "Model", image: ImageLike, phrases: Sequence[str], how: How) -> np.ndarray:
+    """See `Model.concept_maps`."""
+    columns, encoder = model.concepts.columns(phrases), model.loaded_encoder
+
+    def logits(embeddings_NxE: np.ndarray) -> np.ndarray:
+        return model.predict_embeddings(embeddings_NxE).concept_logits[:, columns]
+
+    if how == "patches":
+        places_HxWxE = encoder.embed_patches([image])[0]
+        flat_NxP = logits(places_HxWxE.reshape(-1, places_HxWxE.shape[-1]))
+        return flat_NxP.T.reshape(-1, *places_HxWxE.shape[:2])
+    return occlusion_maps(
+        encoder.preprocess(image), lambda pixels: logits(encoder.embed_pixels(pixels))
+    )
 
 
 def hidden_squares(cells: int = _CELLS, span: int = _HIDDEN) -> Iterator[tuple[slice, slice]]:

@@ -8,12 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
-from jaxcbm.model.prediction import Prediction
-from jaxcbm.model.smallest_change import Correction, smallest_change
-from jaxcbm.model.strongest import strongest
+from jaxcbm.model.smallest_change import Correction
 from jaxcbm.model.wording import REST, chance, reason, said
 from jaxcbm.pages import bars, render
 
@@ -277,122 +274,6 @@ def save_comparison(explanations: Sequence[Explanation], path: Path) -> None:
     title = f"{len(explanations)} models explain {explanations[0].name or 'a picture'}"
     shown = [each._shown() for each in explanations]
     path.write_text(render("comparison.html", title=title, explanations=shown), encoding="utf-8")
-
-
-def explain_image(
-    image: Image.Image,
-    prediction: Prediction,
-    *,
-    head_KxD: np.ndarray,
-    phrases: Sequence[str],
-    classes: Sequence[str],
-    k: int,
-    target: str | None = None,
-    against: str | None = None,
-) -> Explanation:
-    """Decompose one image's class logit, and what parts it from another, into contributions.
-
-    Concept d contributes F[k, d] (a[d] - neutral[d]) to class k: what it adds beside an image that
-    says nothing about the concept (`Calibration.neutral`).
-
-    Args:
-        image: the picture.
-        prediction: of this image alone.
-        head_KxD: F.
-        phrases: of the D concepts.
-        classes: K names.
-        k: contributions to keep.
-        target: the class to explain; the predicted one by default.
-        against: the class to tell it from; by default the predicted one, or where that is the
-            target, the runner-up.
-    """
-    names, predicted = list(classes), int(prediction.label_ids[0])
-    chosen = predicted if target is None else names.index(target)
-    psi_D = prediction.concept_scores[0]
-    logits_K = prediction.class_logits[0].astype(np.float64)
-    probabilities_K = prediction.class_probabilities[0]
-    likeliest: list[int] = np.argsort(-logits_K, kind="stable").tolist()
-    highest: list[int] = np.argsort(-psi_D).tolist()
-    found = Explanation(
-        image=image,
-        target=classes[chosen],
-        predicted=classes[predicted],
-        probability=float(probabilities_K[chosen]),
-        **_parts(prediction, head_KxD[chosen], logits_K[chosen], phrases, k),
-        top_scores=tuple((phrases[d], float(psi_D[d])) for d in highest[: max(k, 1)]),
-        caution=prediction.cautions[0],
-        ranking=tuple((classes[i], float(probabilities_K[i])) for i in likeliest[:2]),
-    )
-    if len(classes) < 2:
-        return found
-    first, second = likeliest[:2]
-    default = first if first != chosen else second
-    other = default if against is None else names.index(against)
-    weights_D, margin = head_KxD[chosen] - head_KxD[other], logits_K[chosen] - logits_K[other]
-    contrast = Contrast(
-        other=classes[other],
-        probability=float(probabilities_K[other]),
-        **_parts(prediction, weights_D, margin, phrases, k),
-        change=_change(prediction, logits_K, head_KxD, phrases, classes, chosen, [other]),
-    )
-    change = _change(prediction, logits_K, head_KxD, phrases, classes, predicted)
-    return found._replace(contrast=contrast, smallest_change=change)
-
-
-def contributions(
-    prediction: Prediction, weights_D: np.ndarray, phrases: Sequence[str], k: int
-) -> tuple[Contribution, ...]:
-    """The k largest parts of a logit, or of a difference of two, sorted by absolute value.
-
-    Args:
-        prediction: of one image.
-        weights_D: of the class, or the difference of two classes' weights.
-        phrases: of the D concepts.
-        k: how many; those of 0 are left out.
-    """
-    found: list[Any] = [part[0].tolist() for part in strongest(prediction, weights_D[None], k)]
-    activations_D, psi_D = prediction.concept_activations[0], prediction.concept_scores[0]
-    return tuple(
-        Contribution(
-            phrases[int(d)],
-            value,
-            float(weights_D[d]),
-            float(activations_D[d]),
-            float(psi_D[d]),
-            *told,
-        )
-        for d, value, *told in zip(*found, strict=True)
-        if value != 0.0
-    )
-
-
-def _parts(
-    prediction: Prediction, weights_D: np.ndarray, total: float, phrases: Sequence[str], k: int
-) -> dict[str, Any]:
-    """The largest contributions, and the rest of what they are parts of."""
-    kept = contributions(prediction, weights_D, phrases, k)
-    return {"contributions": kept, "rest": float(total - sum(c.value for c in kept))}
-
-
-def _change(
-    prediction: Prediction,
-    logits_K: np.ndarray,
-    head_KxD: np.ndarray,
-    phrases: Sequence[str],
-    classes: Sequence[str],
-    decided: int,
-    others: Sequence[int] | None = None,
-) -> Change | None:
-    if prediction.calibration is None:
-        return None
-    activations_D = prediction.concept_activations[0]
-    found = smallest_change(
-        logits_K, activations_D, head_KxD, prediction.calibration, decided, others
-    )
-    if found is None:
-        return None
-    corrections = {phrases[c.column]: c for c in found.corrections}
-    return Change(classes[found.class_id], corrections)
 
 
 def _data_url(image: Image.Image, side: int = 640) -> str:

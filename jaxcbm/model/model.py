@@ -3,9 +3,7 @@
 import dataclasses
 import functools
 import importlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,6 @@ from jaxcbm.bottleneck.model import Bottleneck, build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
-from jaxcbm.data.annotations import match_phrases
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
 from jaxcbm.distributed.padded_batches import in_batches
@@ -27,11 +24,10 @@ from jaxcbm.distributed.placement import replicate
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.finetune.finetuned import FinetunedWeights, apply_finetuned, group
 from jaxcbm.encoders.image.batch import as_batch
-from jaxcbm.encoders.image.open import ImageLike, open_image
+from jaxcbm.encoders.image.open import ImageLike
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.hub import PREFIX as HUB_PREFIX
-from jaxcbm.hub import parse_hub_name
 from jaxcbm.model.batch_inference import (
     PictureBatch,
     batch_inference,
@@ -39,12 +35,13 @@ from jaxcbm.model.batch_inference import (
     read_batches,
 )
 from jaxcbm.model.calibration import Calibration
-from jaxcbm.model.concept_map import How, occlusion_maps, overlay
+from jaxcbm.model.concept_map import How, concept_maps
 from jaxcbm.model.corrections import correct
 from jaxcbm.model.edits import Edit
-from jaxcbm.model.explanation import Explanation, explain_image
+from jaxcbm.model.explain import explain, explain_prediction
+from jaxcbm.model.explanation import Explanation
 from jaxcbm.model.familiarity import Familiarity
-from jaxcbm.model.hub.pretrained import fetch_model, push_to_hub, save_pretrained
+from jaxcbm.model.hub.pretrained import load_pretrained, push_to_hub, save_pretrained
 from jaxcbm.model.model_file import load_fields, save_fields
 from jaxcbm.model.prediction import Prediction, joined
 from jaxcbm.model.texts import Texts
@@ -328,23 +325,7 @@ class Model:
         Raises:
             UserError: no such class, twice the same, no readable picture, or k below 1.
         """
-        self._check_asked(k, target, against)
-        picture = open_image(image)
-        batch = PictureBatch((image,), self.loaded_encoder.preprocess(picture)[None])
-        _, prediction = next(batch_inference(self, [batch], 1))
-        found = self.explain_prediction(picture, batch.pixels[0], prediction, k, target, against)
-        if isinstance(image, str | PathLike):
-            folder = Path(image).resolve().parent.name
-            true = folder if true is None and folder in self.classes else true
-            found = found._replace(name=str(image))
-        found = found._replace(true=true, annotated=self._annotated(annotations or {}))
-        present = [part.phrase for part in found.contributions if part.present]
-        if not maps or not present:
-            return found
-        pairs = zip(present, self.concept_maps(picture, present), strict=True)
-        seen = Image.fromarray(batch.pixels[0])
-        shown = tuple((phrase, overlay(seen, where)) for phrase, where in pairs)
-        return found._replace(maps=shown)
+        return explain(self, image, k, target, against, maps, true, annotations)
 
     def explain_prediction(
         self,
@@ -366,24 +347,7 @@ class Model:
         Raises:
             UserError: no such class, twice the same, or k below 1.
         """
-        self._check_asked(k, target, against)
-        if against is not None and against == (target or prediction.labels[0]):
-            raise UserError(f"{against!r} is the explained class: name another one to tell it from")
-        found = explain_image(
-            picture,
-            prediction,
-            head_KxD=self.head,
-            phrases=self.concepts.phrases,
-            classes=self.classes,
-            k=k,
-            target=target,
-            against=against,
-        )
-        return found._replace(
-            seen=Image.fromarray(pixels_SxSx3),
-            whole=self.loaded_encoder.preprocess.keeps_all(picture),
-            edits=tuple(map(str, self.edits)),
-        )
+        return explain_prediction(self, picture, pixels_SxSx3, prediction, k, target, against)
 
     def intervene(
         self,
@@ -405,7 +369,7 @@ class Model:
             UserError: a phrase that is not in the concept set, a value that is no number; a model
                 without a calibration has nothing to carry by.
         """
-        columns = self._columns(activations)
+        columns = self.concepts.columns(activations)
         before = image if isinstance(image, Prediction) else self.predict(image)
         values = np.array(list(activations.values()), np.float32)
         if not np.isfinite(values).all():
@@ -463,39 +427,7 @@ class Model:
         Raises:
             UserError: a phrase that is not in the concept set, or no readable picture.
         """
-        columns, encoder = self._columns(phrases), self.loaded_encoder
-
-        def logits(embeddings_NxE: np.ndarray) -> np.ndarray:
-            return self.predict_embeddings(embeddings_NxE).concept_logits[:, columns]
-
-        if how == "patches":
-            places_HxWxE = encoder.embed_patches([image])[0]
-            flat_NxP = logits(places_HxWxE.reshape(-1, places_HxWxE.shape[-1]))
-            return flat_NxP.T.reshape(-1, *places_HxWxE.shape[:2])
-        return occlusion_maps(
-            encoder.preprocess(image),
-            lambda pixels: logits(encoder.embed_pixels(pixels)),
-        )
-
-    def _check_asked(self, k: int, target: str | None, against: str | None) -> None:
-        if k < 1:
-            raise UserError(f"k={k}: show at least 1 contribution")
-        for name in (target, against):
-            if name is not None and name not in self.classes:
-                raise UserError(f"no class named {name!r} (there are {', '.join(self.classes)})")
-
-    def _annotated(self, annotations: Mapping[str, float]) -> dict[str, bool]:
-        """Concept -> whether annotations say that it is there, where they say something."""
-        values = [*annotations.values(), math.nan]
-        columns = match_phrases(self.concepts.phrases, tuple(annotations)).tolist()
-        told = zip(self.concepts.phrases, columns, strict=True)
-        return {phrase: values[a] > 0.5 for phrase, a in told if not math.isnan(values[a])}
-
-    def _columns(self, phrases: Iterable[str]) -> np.ndarray:
-        place = {phrase: d for d, phrase in enumerate(self.concepts.phrases)}
-        if unknown := [phrase for phrase in phrases if phrase not in place]:
-            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
-        return np.array([place[phrase] for phrase in phrases], np.int64)
+        return concept_maps(self, image, phrases, how)
 
     def save(self, folder: Path | str) -> None:
         """Write `model.json` and `model.safetensors`; the folder appears whole or not at all.
@@ -591,19 +523,7 @@ class Model:
             UserError: no such model, files that are not what was pushed, or the hub cannot be
                 reached and its cache has no copy.
         """
-        name = parse_hub_name(str(folder_or_name))
-        if name is None or Path(folder_or_name).is_dir():
-            if revision:
-                raise UserError(f"{folder_or_name}: a folder has no revisions")
-            return cls(**load_fields(folder_or_name, encoder))
-        name = name._replace(revision=revision or name.revision)
-        folder = fetch_model(name, token, cache_dir)
-        try:
-            return cls(**load_fields(folder, encoder))
-        except UserError as error:
-            raise UserError(
-                f"{name}: {error} (to download it again, delete {folder.parents[1]})"
-            ) from error
+        return cls(**load_pretrained(folder_or_name, revision, token, cache_dir, encoder))
 
 
 def _whole(batch: PictureBatch) -> PictureBatch:

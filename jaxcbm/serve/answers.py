@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxcbm.model.explanation import contributions
+from jaxcbm.model.explain import contributions
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.typed_json import Whole

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcbm.model.corrections import correct
-from jaxcbm.model.explanation import contributions
+from jaxcbm.model.explain import contributions
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.smallest_change import smallest_change
 from jaxcbm.pages import signed

@@ -218,7 +218,8 @@ def _without_times(file: Path) -> bytes:
             return content
         # Of all of it, the times among them.
         plain.pop("sha256", None)
-        return json.dumps(plain).encode()
+        # A line for each value, so that a difference shows as the lines that differ.
+        return json.dumps(plain, indent=0).encode()
     return _TIMED_LINES.sub(b"", content) if file.suffix in (".md", ".html") else content
 
 

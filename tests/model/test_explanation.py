@@ -9,7 +9,8 @@ from PIL import Image
 
 from jaxcbm.evaluation.results.parts import explained_image
 from jaxcbm.model.calibration import Calibration
-from jaxcbm.model.explanation import explain_image, gallery
+from jaxcbm.model.explain import explain_image
+from jaxcbm.model.explanation import gallery
 from jaxcbm.model.prediction import Prediction
 
 

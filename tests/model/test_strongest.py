@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcbm.model.calibration import fit_calibration
-from jaxcbm.model.explanation import contributions
+from jaxcbm.model.explain import contributions
 from jaxcbm.model.prediction import Prediction
 from jaxcbm.model.strongest import strongest
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jaxcbm
 from jaxcbm.atomic import atomic_folder
 from jaxcbm.encoders.checkpoint.copy import copy_encoder
+from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.encoders.image.preprocess import PREPROCESS_FILES
 from jaxcbm.encoders.load import named_everywhere
 from jaxcbm.encoders.open_clip.config import OPEN_CLIP_CONFIG
@@ -20,7 +21,7 @@ from jaxcbm.encoders.tokenizer import TOKENIZER_FILES
 from jaxcbm.errors import UserError
 from jaxcbm.hub import NOT_PUSHED, HubName, explained, fetch, parse_hub_name
 from jaxcbm.model.hub.card import model_card
-from jaxcbm.model.model_file import ENCODER_FOLDER, PARTS
+from jaxcbm.model.model_file import ENCODER_FOLDER, PARTS, load_fields
 
 if TYPE_CHECKING:
     from jaxcbm.model.model import Model
@@ -142,3 +143,26 @@ def _portable(model: "Model", with_encoder: bool) -> "Model":
     if with_encoder and not named_everywhere(name):
         name = Path(name).name
     return replace(model, concepts=concepts, encoder_name=name)
+
+
+def load_pretrained(
+    folder_or_name: Path | str,
+    revision: str | None,
+    token: str | None,
+    cache_dir: Path | str | None,
+    encoder: DualEncoder | str | Path | None,
+) -> dict[str, Any]:
+    """The fields of `Model.from_pretrained`."""
+    name = parse_hub_name(str(folder_or_name))
+    if name is None or Path(folder_or_name).is_dir():
+        if revision:
+            raise UserError(f"{folder_or_name}: a folder has no revisions")
+        return load_fields(folder_or_name, encoder)
+    name = name._replace(revision=revision or name.revision)
+    folder = fetch_model(name, token, cache_dir)
+    try:
+        return load_fields(folder, encoder)
+    except UserError as error:
+        raise UserError(
+            f"{name}: {error} (to download it again, delete {folder.parents[1]})"
+        ) from error
