@@ -24,6 +24,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -55,10 +57,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+def pytest_collection_finish() -> None:
+    """What a test file changed of the environment would reach every process started after it."""
+    now = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+    if now != _ENVIRONMENT:
+        changed = sorted({name for name, _ in now.items() ^ _ENVIRONMENT.items()})
+        raise pytest.UsageError(f"importing the test files changed {', '.join(changed)}")
+
+
 def pytest_unconfigure() -> None:
     """Remove the compiled programs: only the process that made the folder knows it."""
     if _COMPILED is not None:
         shutil.rmtree(_COMPILED, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_memory_maps():
+    """Forget compiled programs before they hold all the memory maps that a process may have.
+
+    Each holds several, a worker of xdist compiles thousands, and Linux grants 65,530: one more, and
+    the process ends in a segmentation fault.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ import sys
 import traceback
 from pathlib import Path
 
-os.environ.update(JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="4", NPROC="16")
-
 import jax
 import numpy as np
 

@@ -29,11 +29,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment() -> dict[str, str]:
-    """Two simulated devices and one thread each."""
+def environment(devices: int = 2) -> dict[str, str]:
+    """So many simulated devices and one thread each."""
     own = {
         "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "2",
+        "JAX_NUM_CPU_DEVICES": str(devices),
         "NPROC": "16",
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",

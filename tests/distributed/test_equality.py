@@ -1,8 +1,6 @@
 """One device, eight devices and two processes of four compute the same, over uneven sizes."""
 
-import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import equality_problem as problem
 import numpy as np
 import pytest
+from pair import environment, free_port
 
 from jaxcbm.training.config import MeshConfig
 
@@ -62,13 +61,11 @@ def pair(tiny_encoder_folder, tmp_path_factory):
     """(folder of a run of two processes, results of each)"""
     folder = tmp_path_factory.mktemp("pair")
     worker = Path(__file__).with_name("equality_worker.py")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     processes = [
         subprocess.Popen(
             [sys.executable, str(worker), port, str(i), str(tiny_encoder_folder), str(folder)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=environment(devices=4),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

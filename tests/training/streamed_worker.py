@@ -1,10 +1,7 @@
 """One of two processes of a streamed fit: `streamed_worker.py PORT PROCESS FOLDER`."""
 
-import os
 import sys
 from pathlib import Path
-
-os.environ.update(JAX_PLATFORMS="cpu", JAX_NUM_CPU_DEVICES="4", NPROC="16")
 
 import jax
 import numpy as np

@@ -1,6 +1,5 @@
 """A streamed fit is the same fit: same step, same noise; only the order of the rows is its own."""
 
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pair import environment, free_port
 from streamed_problem import (
     CLASSES,
     CONCEPTS,
@@ -125,12 +125,12 @@ def test_one_and_eight_devices_give_the_same_parameters(layer, batch):
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_parameters_and_share_the_reading(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    worker = Path(__file__).with_name("streamed_worker.py")
+    worker, port = Path(__file__).with_name("streamed_worker.py"), str(free_port())
     started = [
-        subprocess.Popen([sys.executable, str(worker), str(port), str(process), str(tmp_path)])
+        subprocess.Popen(
+            [sys.executable, str(worker), port, str(process), str(tmp_path)],
+            env=environment(devices=4),
+        )
         for process in range(2)
     ]
     assert [process.wait(240) for process in started] == [0, 0]
