@@ -1,5 +1,6 @@
 """The local rehearsal: signals and failures with a stand-in, then the real thing."""
 
+import functools
 import json
 import os
 import signal
@@ -49,6 +50,8 @@ def start(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Tests in the background of a shell ignore it, and bash cannot trap what it came with.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         running.append(process)
         return process
