@@ -138,7 +138,7 @@ def break_some(folder: Path) -> dict[str, str]:
     return {
         "001.png": "empty file",
         "004.png": "",
-        "009.png": "not a picture in",
+        "009.png": "not a picture",
         "010.png": "truncated",
         "020.png": "No such file",
     }
