@@ -7,7 +7,7 @@ from jaxcbm.lines import aligned
 from jaxcbm.report.metric_names import metric, number
 
 _GROUPS = {
-    "accuracy": ("top1", "top5", "macro_f1"),
+    "accuracy": ("top1", "macro_f1"),
     "sparsity": ("nec", "top1_at_nec_5"),
     "concepts and reasons": ("concept_auc", "concept_fidelity", "explanation_truth_5"),
     "probabilities": ("ece", "set_size"),
