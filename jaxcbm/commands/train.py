@@ -37,6 +37,5 @@ def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
     print(run_summary(train.run(config, args.workdir)))
     print(f"written to {args.workdir}: model/, metrics.json, metrics.jsonl, plots/")
-    print(
-        f"every metric: {args.workdir}/metrics.json; `jaxcbm evaluate --workdir={args.workdir}` prints them"
-    )
+    again = f"`jaxcbm evaluate --workdir={args.workdir}` prints them"
+    print(f"every metric: {args.workdir}/metrics.json; {again}")
