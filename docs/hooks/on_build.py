@@ -2,6 +2,7 @@
 
 import html
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from mkdocs.structure.pages import Page
 # With --strict a warning stops the build.
 _LOG = logging.getLogger("mkdocs.hooks.on_build")
 _OUTSIDE = re.compile(r"(!?)\[([^\]]*)\]\(((?:\.\./)+)([^)\s#]+)(#[^)\s]*)?\)")
+# Links that open where one reads a checkout -> the page of the site that is made from them.
+_MADE = {
+    "jaxcbm/experiment/config.py": "reference/settings.md",
+    "jaxcbm/commands": "reference/commands.md",
+    "notebooks": "notebooks.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 
 
@@ -35,7 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links to files of the repository at their address; without one, name the file."""
+    """Point links to files of the repository at the page that is made from them, else at their
+    address; without one, name the file."""
     folder = Path(config.docs_dir, page.file.src_uri).parent
 
     def link(found: re.Match) -> str:
@@ -45,6 +55,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found[0]
         if not target.exists():
             _LOG.warning("%s: %s is not in the repository", page.file.src_uri, path)
+        if made := _MADE.get(target.relative_to(ROOT).as_posix()):
+            return (
+                f"[{label}]({os.path.relpath(Path(config.docs_dir, made), folder)}{anchor or ''})"
+            )
         if not (address := repository()):
             return label
         return f"[{label}]({address}/blob/main/{target.relative_to(ROOT)}{anchor or ''})"

@@ -124,7 +124,11 @@ def add_rows(parser: argparse.ArgumentParser, *, seeds: int) -> None:
         "--seeds", type=count(1), default=seeds, help=f"how many (default: {seeds})"
     )
     parser.add_argument(
-        "--method", action="append", default=[], metavar="NAME", help="only this row; repeatable"
+        "--method",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this row, by its name in the table, such as 'Label-free CBM'; repeatable",
     )
     add_cache(parser)
     add_distributed(parser)

@@ -60,7 +60,8 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
     """Predict, and say how many pictures there were."""
-    from jaxcbm.experiment.predict import predict
+    from jaxcbm.experiment.predict import predict, skipped_list
+    from jaxcbm.storage import as_path
 
     made = predict(
         args.workdir,
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
         batch_size=args.batch_size,
         dtype=args.dtype or "float32",
     )
-    skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
+    listed = skipped_list(as_path(str(args.output)))
+    skipped = f", {len(made.skipped)} skipped (listed in {listed})" if made.skipped else ""
     print(f"{made.rows} pictures predicted{skipped}: {args.output}")
 
 

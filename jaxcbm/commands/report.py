@@ -23,13 +23,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--runs",
         metavar="DIR",
-        help="work directories of finished runs and sweeps, or a folder that holds some",
+        help="work directories of finished runs and sweeps, a folder that holds some, or a glob",
         **many,
     )
     parser.add_argument(
         "--results",
         metavar="FILE.json",
-        help="what `jaxcbm reproduce` wrote, one or more, of any datasets and protocols",
+        help="what `jaxcbm reproduce` wrote, one or more or a glob, of any datasets and protocols",
         **many,
     )
     parser.add_argument(
@@ -46,13 +46,25 @@ def run(args: argparse.Namespace, _: dict[str, Any]) -> None:
         raise UserError("name finished runs (--runs) or result files (--results)")
     if args.results and args.output is None:
         raise UserError("--results: name the folder of the report (--output)")
+    runs, results = _expanded(args.runs), _expanded(args.results)
     if args.output is None:
-        print(runs_text(args.runs))
+        print(runs_text(runs))
         return
-    files = write_report(args.results, args.output) if args.results else []
-    files += write_runs(args.runs, args.output) if args.runs else []
+    files = write_report(results, args.output) if results else []
+    files += write_runs(runs, args.output) if runs else []
     for file in files:
         print(f"written: {file}")
+
+
+def _expanded(names: Sequence[Path]) -> list[Path]:
+    """Paths, globs replaced by what they match; what is there by that very name is meant first."""
+    from jaxcbm.data.sources.path_pattern import matching
+
+    found: list[Path] = []
+    for name in names:
+        # What matches nothing is said by whoever reads it.
+        found += [name] if name.exists() else matching(str(name)) or [name]
+    return found
 
 
 def runs_text(folders: Sequence[Path]) -> str:

@@ -1,6 +1,7 @@
 """`jaxcbm reproduce`: the whole table of methods on one dataset."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    """Run the table, and write its result file and pages."""
+    """Run the table, write its result file and pages, and say how long all of it took."""
     from jaxcbm.commands.report import write_report
     from jaxcbm.distributed.processes import is_main
     from jaxcbm.experiment import reproduce
+    from jaxcbm.report.facts import duration
 
+    start = time.perf_counter()
     workdir = args.workdir or Path("runs", "reproduce", Path(args.config).stem)
     file = reproduce.run(
         config,
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
     results = sorted(workdir.glob("results-*.json"))
     for written in (file, *write_report(results, workdir / "report")):
         print(f"written: {written}")
+    print(f"wall time: {duration(time.perf_counter() - start)}, with encoding and evaluation")
 
 
 def _config_of(dataset: str) -> str:

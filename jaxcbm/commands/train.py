@@ -31,8 +31,11 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    """Train, and print the table of test metrics."""
-    from jaxcbm.experiment import evaluate, train
+    """Train, and print the main test metrics."""
+    from jaxcbm.experiment import train
+    from jaxcbm.report.run_summary import run_summary
 
-    print(evaluate.table(train.run(config, args.workdir)))
+    print(run_summary(train.run(config, args.workdir)))
     print(f"written to {args.workdir}: model/, metrics.json, metrics.jsonl, plots/")
+    again = f"`jaxcbm evaluate --workdir={args.workdir}` prints them"
+    print(f"every metric: {args.workdir}/metrics.json; {again}")

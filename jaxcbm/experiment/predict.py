@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import logging
 
 from jaxcbm.atomic import atomic_file
 from jaxcbm.data.sources.pictures import PictureSource, open_pictures
@@ -248,12 +247,16 @@ def _nothing(made: Predicted) -> UserError:
     return UserError(f"no pictures, or none that can be read, among {len(made.skipped)}{first}")
 
 
+def skipped_list(output: Any) -> Any:
+    """The path of the list of pictures that could not be read, beside an output."""
+    return output.with_name(f"{output.stem}.skipped.jsonl")
+
+
 def _list_skipped(output: Any, skipped: Sequence[tuple[str, ...]]) -> None:
     """Write the list beside the output, or remove that of an earlier time."""
-    listing = output.with_name(f"{output.stem}.skipped.jsonl")
+    listing = skipped_list(output)
     if not skipped:
         listing.unlink(missing_ok=True)
         return
     lines = (json.dumps({"file": name, "reason": why}) + "\n" for name, why in skipped)
     write_whole(listing, "".join(lines).encode())
-    logging.warning("pictures that cannot be read: %d, listed in %s", len(skipped), listing)

@@ -8,7 +8,6 @@ from absl import logging
 
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.annotations import ANNOTATIONS
-from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.distributed.processes import barrier, decide, is_main
 from jaxcbm.encoders.finetune.trainable import rules_of
@@ -82,7 +81,7 @@ def _run(experiment: Experiment, workdir: Path) -> dict[str, Any]:
         with tracking(workdir) as track:
             track(read_metrics(workdir / "metrics.jsonl")[-1]["step"], "test", metrics["test"])
         draw(workdir)
-        draw_explanation(model, prepared.pictures, workdir)
+        draw_explanation(model, prepared, workdir)
     return metrics
 
 
@@ -128,19 +127,22 @@ def draw(workdir: Path) -> None:
         plots.learning_curves(read_metrics(finetune), folder / "finetune_curves.png")
 
 
-def draw_explanation(model: Model, pictures: ImageSet, workdir: Path) -> None:
+def draw_explanation(model: Model, prepared: Prepared, workdir: Path) -> None:
     """Explain the first test picture that is predicted rightly, and the first that is not.
 
     Reasons that annotations deny are called false. It looks among the first 100 pictures.
     """
     found: dict[bool, Explanation] = {}
+    pictures, splits = prepared.pictures, prepared.splits
+    told = {name for name, _ in (*splits.test.skipped, *splits.train.skipped)}
     for index in range(min(len(pictures), 100)):
         try:
             true, known = pictures.classes[pictures.labels[index]], pictures.annotations_at(index)
             picture = pictures.source.load(index)
             explanation = model.explain(picture, k=7, true=true, annotations=known)
         except (UnreadableImage, UserError) as error:
-            logging.warning("skipped %s: %s", pictures.source.name(index), error)
+            if (name := pictures.source.name(index)) not in told:
+                logging.warning("skipped %s: %s", name, error)
             continue
         explanation = explanation._replace(name=pictures.source.name(index))
         found.setdefault(explanation.true == explanation.predicted, explanation)

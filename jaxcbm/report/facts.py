@@ -77,7 +77,7 @@ def facts(result: ResultFile) -> list[tuple[str, str]]:
         ("protocol", protocol),
         ("seeds", f"{len(result.seeds)} ({', '.join(map(str, result.seeds))})"),
         ("hardware", result.hardware),
-        ("time", duration(result.seconds)),
+        ("fitting time", duration(result.seconds)),
         # Older files do not say.
         ("load average", str(result.load) if result.load else ""),
         ("code", str(result.code) if result.code else ""),

@@ -4,12 +4,14 @@ What is pure here takes shapes as well as arrays: a plan sends the sizes of a jo
 functions with `jax.eval_shape`.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -30,6 +32,7 @@ from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.distributed.mesh import shardings_for
 from jaxcbm.distributed.placement import place, place_rows
+from jaxcbm.distributed.processes import is_main
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract, split_flat
@@ -279,7 +282,7 @@ def check_features(
     concepts: ConceptSet,
     classes: tuple[str, ...],
 ) -> None:
-    """Refuse what no fit can start from.
+    """Refuse what no fit can start from; warn of a validation split that is too small to choose on.
 
     Raises:
         UserError: no concepts, no images, fewer than two classes, another encoder's features,
@@ -299,3 +302,27 @@ def check_features(
             )
         if part.labels.min() < 0 or part.labels.max() >= len(classes):
             raise UserError(f"the {name} labels do not fit {len(classes)} classes")
+    if is_main() and len(valid) < fewest_valid(len(classes)):
+        _warn_of_few(len(valid), len(classes))
+
+
+def fewest_valid(classes: int) -> int:
+    """Validation images below which sparsity, temperature and thresholds are largely chance.
+
+    Five a class, and no fewer than 30. They are numbers for all classes together, so that 60 do
+    for however many classes.
+
+    >>> fewest_valid(2), fewest_valid(8), fewest_valid(48)
+    (30, 40, 60)
+    """
+    return max(30, min(5 * classes, 60))
+
+
+@functools.cache
+def _warn_of_few(images: int, classes: int) -> None:
+    """Once a process, also where several fits use the same split."""
+    logging.warning(
+        "only %d validation images for %d classes: sparsity, temperature and thresholds chosen on "
+        "them are largely chance; give %d or more (in valid/, or by config.data.valid_fraction)",
+        *(images, classes, fewest_valid(classes)),
+    )

@@ -96,6 +96,11 @@ def test_training_again_is_a_no_op_and_another_config_is_refused(
     changed = (trained / "model" / "model.safetensors").stat().st_mtime_ns
     assert main(argv) == 0
     assert (trained / "model" / "model.safetensors").stat().st_mtime_ns == changed
+    # Its main numbers and where the rest is, in few lines; `evaluate` prints all of them.
+    top1 = json.loads((trained / "metrics.json").read_text())["test"]["top1"]
+    said = capsys.readouterr().out.splitlines()
+    assert f"  top-1 % {100 * top1:>6.1f}".split() in [line.split() for line in said]
+    assert len(said) < 20 and f"every metric: {trained}/metrics.json" in said[-1]
     fails(capsys, [*argv, "--config.training.seed=7"], "another config", "training.seed", "7 here")
 
 

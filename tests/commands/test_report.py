@@ -81,3 +81,15 @@ def test_help_teaches_and_a_report_needs_no_jax(files, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "example:" in done.stdout and "--results FILE.json" in done.stdout
+
+
+def test_a_quoted_glob_is_expanded_and_a_name_with_brackets_is_itself(files, tmp_path, capsys):
+    odd = tmp_path / "odd[1].json"
+    write_result(odd, result("fashion_mnist"))
+    write_result(tmp_path / "odd1.json", result("birds"))
+    assert report(tmp_path / "named", f"--results={odd}") == 0
+    assert report(tmp_path / "glob", f"--results={tmp_path}/[bf]*.json") == 0
+    rows = [(tmp_path / name / "report.csv").read_text() for name in ("named", "glob")]
+    assert "birds" not in rows[0] and "birds" in rows[1]
+    assert report(tmp_path / "none", f"--results={tmp_path}/no*.json") == 2
+    assert "no*.json" in capsys.readouterr().err

@@ -84,3 +84,12 @@ def test_links_into_the_repository_go_to_its_address(monkeypatch, address, expec
     config = SimpleNamespace(docs_dir=str(ROOT / "docs"))
     said = "See [the configs](../configs) and [the words](glossary.md)."
     assert on_build.on_page_markdown(said, page, config, None) == expected
+
+
+def test_links_to_what_a_page_is_made_from_go_to_that_page():
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="howto/pictures.md"))
+    config = SimpleNamespace(docs_dir=str(ROOT / "docs"))
+    said = "[A](../../jaxcbm/commands), [b](../../CONTRIBUTING.md#style)"
+    expected = "[A](../reference/commands.md), [b](../contributing.md#style)"
+    assert on_build.on_page_markdown(said, page, config, None) == expected
+    assert all((ROOT / source).exists() for source in on_build._MADE)

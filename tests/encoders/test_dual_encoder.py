@@ -144,8 +144,8 @@ def test_nothing_in_nothing_out(encoder):
     [
         (np.zeros((2, 3, 4, 4, 3), np.uint8), r"give uint8 \[N, H, W, 3\]"),
         (np.zeros((2, 3, 40, 52), np.uint8), "move the colours to the end"),
-        ("bird.png", "bird.png: not a readable picture"),
-        ([b"not a picture"], "not a readable picture"),
+        ("bird.png", "bird.png: No such file"),
+        ([b"not a picture"], "bytes: not a picture"),
         ([None], "NoneType is no picture"),
         (7, "int is no picture"),
     ],

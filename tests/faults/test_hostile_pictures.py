@@ -52,7 +52,7 @@ def float_tiff() -> bytes:
 
 
 BYTES = {
-    "holiday.png": (POSTSCRIPT, "not a picture in"),
+    "holiday.png": (POSTSCRIPT, "PostScript is not read"),
     "strip.png": (png_of(1, 1_000_000), "strip"),
     "vast.png": (png_of(1, 1, told=(60_000, 60_000)), "pixels"),
     "scans.jpg": (many_scans(), "scans"),

@@ -127,7 +127,7 @@ def test_a_batch_of_nothing_but_unreadable_pictures_gives_an_empty_prediction(mo
 
 
 def test_predict_names_what_it_cannot_read_and_takes_nothing(model, pictures):
-    with pytest.raises(UserError, match="10 bytes: not a readable picture"):
+    with pytest.raises(UserError, match="10 bytes: not a picture"):
         model.predict([pictures[0], b"no picture"])
     none = model.predict([])
     assert none.class_logits.shape == (0, 3) and none.concept_scores.shape == (0, 8)

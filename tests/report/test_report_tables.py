@@ -142,7 +142,7 @@ def test_facts_say_everything_that_was_promised():
     assert told["images"] == "2448 train, 432 validation, 1440 test"
     assert told["protocol"].startswith("official")
     assert told["seeds"] == "5 (0, 1, 2, 3, 4)"
-    assert told["hardware"] and told["time"] == "41 min 52 s"
+    assert told["hardware"] and told["fitting time"] == "41 min 52 s"
     assert "code" not in told and "load average" not in told
 
 

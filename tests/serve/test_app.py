@@ -112,7 +112,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_answered(service)
     assert found.status_code == 200
     good, bad = found.json()["images"]
     assert good["label"] in service.model.classes
-    assert bad["name"] == "../../bad.png" and bad["error"].startswith("not a picture in")
+    assert bad["name"] == "../../bad.png" and bad["error"].startswith("PostScript is not")
     alone = post(service, files=files[1:])
     assert alone.status_code == 422 and "error" in alone.json()["images"][0]
     numbers = counted(service)

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.training import calibrate as module
+from jaxcbm.training import fit_arrays
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit import fit
 
@@ -89,3 +91,18 @@ def test_phrases_that_no_annotation_speaks_of_fit_by_scores_where_that_is_said(p
     ]
     for path, value in models[0].params.items():
         np.testing.assert_array_equal(value, models[1].params[path], err_msg=path)
+
+
+def test_a_validation_split_too_small_to_choose_on_is_said_once(parts, caplog):
+    train, valid, encoder = parts
+    fit_arrays._warn_of_few.cache_clear()
+
+    def said_of(count):
+        few, concepts = valid.select(np.arange(count)), ConceptSet.from_phrases(PHRASES)
+        fit_arrays.check_features(train, few, encoder, concepts, train.classes)
+        return [record.getMessage() for record in caplog.records]
+
+    assert said_of(30) == []
+    for _ in range(2):
+        (said,) = said_of(29)
+        assert "only 29 validation images for 3 classes" in said and "give 30 or more" in said

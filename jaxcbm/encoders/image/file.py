@@ -11,6 +11,7 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
+from jaxcbm.errors import UserError
 from jaxcbm.ordinary_file import open_ordinary as open_local
 from jaxcbm.storage import as_path, is_remote
 
@@ -21,6 +22,10 @@ MAX_PIXELS = 2**27
 MAX_ASPECT = 200
 # Progressive JPEG takes about ten; each is a pass over all pixels, however few bytes it has.
 MAX_SCANS = 100
+# What is often taken for a picture that can be read: how it begins -> its name.
+_OTHER_SIGNS = {b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"%PDF": "PDF", b"%!PS": "PostScript"}
+_OTHER_SIGNS |= {b"<svg": "SVG", b"8BPS": "Photoshop"}
+_NO_PICTURE = "not a picture, or of a format that is not read"
 
 
 class UnreadableImage(Exception):
@@ -85,16 +90,45 @@ def decode(file: IO[bytes], max_pixels: int = MAX_PIXELS) -> Image.Image:
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"not a picture in {', '.join(_formats())}") from error
+        file.seek(0)
+        raise UnreadableImage(_unidentified(file.read(16).ljust(16, b"\0"))) from error
     # Pillow's decoders raise almost anything on broken bytes: struct.error, SyntaxError, ...
     except Exception as error:
-        raise UnreadableImage(reason(error)) from error
+        raise UnreadableImage(decoding_reason(error)) from error
 
 
 def reason(error: Exception) -> str:
-    """One line for a skipped-images list: the system's words for files, else the decoder's."""
+    """One line for a skipped-images list: the system's words for files, else the reader's."""
+    if isinstance(error, UnidentifiedImageError):
+        return _NO_PICTURE
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join((text or type(error).__name__).split())
+
+
+def decoding_reason(error: Exception) -> str:
+    """As `reason`, of what a decoder raised: what is wrong with the file, in plain words.
+
+    >>> decoding_reason(OSError("image file is truncated (7 bytes not processed)"))
+    'cut short: the file ends before the picture does'
+    """
+    if isinstance(error, MemoryError | UserError) or getattr(error, "strerror", None):
+        return reason(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"at most {MAX_PIXELS:,} pixels are read"
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return "cut short: the file ends before the picture does"
+    return "damaged: its content makes no picture"
+
+
+def _unidentified(head: bytes) -> str:
+    """Why no decoder knows a file, by its first 16 bytes: they alone are looked at."""
+    for sign, name in _OTHER_SIGNS.items():
+        if sign in head:
+            return f"{name} is not read: save it as JPEG or PNG"
+    for name in _formats():
+        if (accepts := Image.OPEN[name][1]) and accepts(head):
+            return f"a damaged {name} file"
+    return _NO_PICTURE
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxcbm.encoders.image.file import UnreadableImage, decode, open_file, reason
+from jaxcbm.encoders.image.file import UnreadableImage, decode, decoding_reason, open_file
 from jaxcbm.errors import UserError
 
 
@@ -62,7 +62,7 @@ def open_image(source: ImageLike) -> Image.Image:
             advice = "give the files in this folder"
         elif isinstance(error.__cause__, FileNotFoundError):
             advice = "look at its name, and at the folder that the program runs in"
-        raise UserError(f"{name}: not a readable picture ({error}); {advice}") from error
+        raise UserError(f"{name}: {error}; {advice}") from error
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -72,7 +72,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image))
     # Metadata can be as broken as pixels, and a picture that was opened elsewhere loads late.
     except Exception as error:
-        raise UnreadableImage(reason(error)) from error
+        raise UnreadableImage(decoding_reason(error)) from error
 
 
 def _decoded(source: bytes | str | PathLike[str]) -> Image.Image:

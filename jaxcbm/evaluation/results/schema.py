@@ -167,7 +167,7 @@ class ResultFile:
         concepts: the concept set.
         images: sizes of the splits.
         hardware: one line.
-        seconds: of the whole run.
+        seconds: of fitting all rows and seeds, without encoding and evaluation.
         seeds: the seeds; lists over seeds are in their order.
         rows: the methods, in the order of the tables.
         command: what wrote the file.

@@ -137,9 +137,9 @@ def break_some(folder: Path) -> dict[str, str]:
     (folder / "020.png").unlink()
     return {
         "001.png": "empty file",
-        "004.png": "",
-        "009.png": "not a picture in",
-        "010.png": "truncated",
+        "004.png": "cut short",
+        "009.png": "not a picture",
+        "010.png": "cut short",
         "020.png": "No such file",
     }
 

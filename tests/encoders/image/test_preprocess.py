@@ -191,8 +191,8 @@ def test_float_arrays_round_to_the_same_bytes():
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (b"not a picture", "not a readable picture"),
-        (b"", "not a readable picture"),
+        (b"not a picture", "13 bytes: not a picture"),
+        (b"", "empty file"),
         (np.zeros((2, 2, 5), np.uint8), "is no picture"),
         (np.zeros((0, 2), np.uint8), "is no picture"),
         (np.full((2, 2), 7.0), "scale them to 0..1"),
@@ -209,8 +209,8 @@ def test_truncated_and_absent_files_say_so(tmp_path):
     file = io.BytesIO()
     Image.fromarray(picture(40, 40)).save(file, "png")
     (tmp_path / "half.png").write_bytes(file.getvalue()[:200])
-    for name in ("half.png", "absent.png"):
-        with pytest.raises(UserError, match=rf"{name}: not a readable picture"):
+    for name, why in {"half.png": "cut short", "absent.png": "No such file"}.items():
+        with pytest.raises(UserError, match=rf"{name}: {why}"):
             open_image(tmp_path / name)
 
 
@@ -266,3 +266,21 @@ def test_a_folder_and_a_name_that_is_not_there_get_other_advice(tmp_path):
         open_image(tmp_path)
     with pytest.raises(UserError, match=r"No such file.*; look at its name"):
         open_image(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP"])
+def test_half_a_file_is_cut_short_or_damaged_in_our_own_words(kind):
+    file = io.BytesIO()
+    Image.fromarray(picture(40, 40)).save(file, kind)
+    plain = rf"bytes: (cut short: .*|damaged: .*|a damaged {kind} file); replace or remove it$"
+    with pytest.raises(UserError, match=plain):
+        open_image(file.getvalue()[: len(file.getvalue()) // 2])
+
+
+@pytest.mark.parametrize(
+    "head, name",
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"%PDF-1.4", "PDF"), (b"%!PS", "PostScript")],
+)
+def test_a_known_format_that_is_not_read_is_named(head, name):
+    with pytest.raises(UserError, match=f"{name} is not read: save it as JPEG or PNG"):
+        open_image(head + bytes(40))
