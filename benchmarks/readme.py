@@ -208,9 +208,10 @@ def _birds_head(study: Study) -> str:
         return f"and those on Fashion-MNIST {study.result('fashion_mnist').seconds / 60:.0f}"
 
     def images() -> str:
-        images = study.result("birds").images
+        images, load = study.result("birds").images, study.result("birds").load
+        others = " that had other work too" if load and load.before > load.cores else ""
         return (
-            f"on two CPU cores. There are {images.train:,} train, {images.valid:,} validation and "
+            f"on two CPU cores{others}. There are {images.train:,} train, {images.valid:,} validation and "
             f"{images.test:,} test images of painted birds. Their invented names tell a text "
             "encoder nothing, so zero-shot classification is hardly above chance."
         )
