@@ -16,6 +16,7 @@ from orbax.checkpoint import v1 as ocp
 from jaxcbm.distributed.processes import exchange
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
+from jaxcbm.memory_limits import memory_ran_out
 from jaxcbm.ordinary_file import first_strange
 
 
@@ -88,6 +89,8 @@ class Checkpoints:
                 raise
             # Orbax and the libraries below it raise whatever damaged bytes make them raise.
             except Exception as error:
+                if memory_ran_out(error) is not None:
+                    raise
                 tree, said, reason = None, {}, f"{first_line(error):.100}"
             if set(exchange(f"checkpoint/{step}", str(bool(reason)))) == {"False"}:
                 for other in damaged:
