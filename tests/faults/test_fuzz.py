@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from answer_readers import ANSWERS
 from checkpoint_readers import CHECKPOINTS, handed_in_model
-from command_line import ROOT
 from damage import tries
 from fuzz_record import Tally, record
 from hostile_bytes import NUMBERS, TEXTS, mutated
@@ -127,11 +126,11 @@ def test_what_a_stranger_trained(reader, trained, whole, tmp_path, tallies):
 
 
 def test_only_a_whole_pass_is_recorded(tmp_path, monkeypatch):
-    monkeypatch.setattr(fuzz_record, "DOCS", tmp_path)
+    page, before = tmp_path / "fuzzing.md", (fuzz_record.DOCS / "fuzzing.md").read_text()
+    page.write_text(before)
     (tmp_path / "results").mkdir()
-    page = tmp_path / "fuzzing.md"
-    page.write_text((ROOT / "docs" / "fuzzing.md").read_text())
-    before, verdict = page.read_text(), Verdict(READ, "", 0.25, 3.0)
+    monkeypatch.setattr(fuzz_record, "DOCS", tmp_path)
+    verdict = Verdict(READ, "", 0.25, 3.0)
     pass_over = [Tally(name, (verdict, verdict), 30.0) for name in ("one", "two")]
     with pytest.raises(ValueError, match="nobody tried three"):
         record(pass_over, ("one", "two", "three"), 7)
