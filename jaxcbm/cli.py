@@ -36,7 +36,7 @@ from jaxcbm.commands import (
 )
 from jaxcbm.commands.command import Parser, add_quiet
 from jaxcbm.errors import UserError
-from jaxcbm.lines import first_line
+from jaxcbm.memory_limits import memory_ran_out, require_room
 from jaxcbm.storage import CACHE_VARIABLE
 from jaxcbm.training import trackers
 
@@ -145,18 +145,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.track is not None:
             os.environ[trackers.VARIABLE] = args.track
             trackers.asked_for()  # a package that is missing shows before hours of encoding
+        # All that compute on models; others may do with less.
+        if args.computes or getattr(args, "workdir", None):
+            require_room()
         if args.computes:
             return _compute(args, rest)
         args.run(args, _read_config(args, rest))
-    except UserError as error:
-        print(f"jaxcbm: error: {error}", file=sys.stderr)
-        return 2
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             # Who reads our output, such as head, has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        if (reason := _environment(error)) is None:
+        if (reason := _line(error)) is None:
             raise
         print(f"jaxcbm: error: {reason}", file=sys.stderr)
         return 2
@@ -166,8 +166,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _environment(error: Exception) -> str | None:
-    """What the machine lacks, in a line, where it is no fault of the program; None where it is."""
+def _line(error: Exception) -> str | None:
+    """What to tell the user, in a line; None where it is a fault of the program."""
+    if (reason := memory_ran_out(error)) is not None:
+        return (
+            f"not enough memory ({reason:.200}): take less at once, such as a smaller batch, or "
+            "raise the limit; `jaxcbm plan` says what a config needs"
+        )
+    if isinstance(error, UserError):
+        return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"{str(error.filename)[:60]}...: a name too long for a file"
     told = explained(error, str(getattr(error, "filename", None) or "its files"))
@@ -175,8 +182,6 @@ def _environment(error: Exception) -> str | None:
         return str(told)
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.EIO, errno.ESTALE):
         return f"{error.filename}: {error.strerror}: it was there, or is on a disk that fails"
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        return f"not enough memory ({first_line(error)}): take less at once"
     return None
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxcbm import atomic
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
 
@@ -95,6 +96,8 @@ def explained(name: HubName, token: str | None, unreachable: str) -> Iterator[No
     except Exception as error:
         from huggingface_hub import get_token
 
+        if isinstance(told := atomic.explained(error, "the hub's cache"), UserError):
+            raise told from None
         said = f"{type(error).__name__}: {first_line(error)}"
         secrets = [secret for secret in (token, get_token()) if secret]
         # A message that repeats it would stand in the trace above ours.

@@ -23,7 +23,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[st
     return lines
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an exception says, without what follows its first line; its type if it says nothing.
 
     >>> first_line(ValueError("no such file\\nin detail"))

@@ -21,6 +21,7 @@ FLOORS = (
         "hub",
         "json_text",
         "machine_load",
+        "memory_limits",
         "ordinary_file",
         "pages",
         "palette",

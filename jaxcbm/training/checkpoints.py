@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from logging import CRITICAL, getLogger
+from logging import LogRecord, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from orbax.checkpoint import v1 as ocp
 from jaxcbm.distributed.processes import exchange
 from jaxcbm.errors import UserError
 from jaxcbm.lines import first_line
+from jaxcbm.memory_limits import memory_ran_out
 from jaxcbm.ordinary_file import first_strange
 
 
@@ -77,9 +78,7 @@ class Checkpoints:
             UserError: there are checkpoints, and none of them is whole.
         """
         damaged: dict[int, str] = {}
-        # A reading that fails leaves others of the same file behind, which would each say so too,
-        # at some time that only Python's collector knows.
-        getLogger("asyncio").setLevel(CRITICAL)
+        getLogger("asyncio").addFilter(_is_news)
         for step in self._steps():
             try:
                 tree, said = self._load(step, like, accept)
@@ -88,6 +87,8 @@ class Checkpoints:
                 raise
             # Orbax and the libraries below it raise whatever damaged bytes make them raise.
             except Exception as error:
+                if memory_ran_out(error) is not None:
+                    raise
                 tree, said, reason = None, {}, f"{first_line(error):.100}"
             if set(exchange(f"checkpoint/{step}", str(bool(reason)))) == {"False"}:
                 for other in damaged:
@@ -149,6 +150,17 @@ def begun_identity(workdir: Path | None) -> dict[str, Any] | None:
     with Checkpoints(folder) as checkpoints:
         metadata = checkpoints.metadata()
     return None if metadata is None else metadata.get("identity", {})
+
+
+def _is_news(record: LogRecord) -> bool:
+    """Whether a record of asyncio says more than that part of a checkpoint could not be read.
+
+    Of a reading that fails, others of the same file go on in threads of the library's own. Each
+    says so too, at some time that only Python's collector knows, so that the filter has to stay.
+    """
+    said = record.getMessage()
+    of_a_checkpoint = "orbax" in said or "tensorstore" in said
+    return not (of_a_checkpoint and "exception was never retrieved" in said)
 
 
 def flatten(tree: Any) -> dict[str, Any]:

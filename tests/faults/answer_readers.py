@@ -1,12 +1,15 @@
 """What servers answer, read from a real one on loopback that sends the bytes of a file."""
 
+import hashlib
 import json
 import socketserver
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from readers import CLASSES, Reader
 
@@ -15,22 +18,26 @@ from jaxcbm.concepts.sources.cache import AnswerCache
 from jaxcbm.concepts.sources.chat_client import ChatClient
 from jaxcbm.concepts.sources.conceptnet_api import from_conceptnet_api
 from jaxcbm.concepts.sources.retries import RetryPolicy, with_retries
+from jaxcbm.errors import UserError
+from jaxcbm.hub import HubName
+from jaxcbm.model.hub.pretrained import fetch_model
+from jaxcbm.sealed_json import read_sealed, sealed, unsealed
 
 _ONCE = RetryPolicy(attempts=1)
 
 
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        length = 0
+        asked, length = self.rfile.readline(), 0
         while (line := self.rfile.readline()).strip():
             name, _, value = line.decode().partition(":")
             length = int(value) if name.lower() == "content-length" else length
         self.rfile.read(length)
-        self.wfile.write(self.server.answer)  # pyright: ignore[reportAttributeAccessIssue]
+        self.wfile.write(self.server.answer(asked))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @contextmanager
-def _server(answer: bytes) -> Iterator[str]:
+def _server(answer: Callable[[bytes], bytes]) -> Iterator[str]:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler) as server:
         server.answer = answer  # pyright: ignore[reportAttributeAccessIssue]
         server.handle_error = lambda *_: None  # a client that hangs up
@@ -43,15 +50,18 @@ def _server(answer: bytes) -> Iterator[str]:
             thread.join()
 
 
+def _whole(body: bytes, more: str = "Retry-After: 0") -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n{more}\r\nConnection: close\r\n\r\n".encode() + body
+
+
 def _answers(value: Any, read: Callable[[str], Any]) -> Reader:
     def write(folder: Path) -> None:
-        body = json.dumps(value).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        more = "\r\nRetry-After: 0\r\nConnection: close\r\n\r\n"
-        (folder / "answer").write_bytes((head + more).encode() + body)
+        (folder / "answer").write_bytes(_whole(json.dumps(value).encode()))
 
     def served(folder: Path) -> None:
-        with _server((folder / "answer").read_bytes()) as url:
+        content = (folder / "answer").read_bytes()
+        with _server(lambda asked: content) as url:
             read(url)
 
     return Reader(write, {"answer": None}, served)
@@ -98,6 +108,47 @@ def _edge(relation: str) -> dict[str, Any]:
     }
 
 
+_TOKEN, _MODEL = "hf_" + "s3cret" * 5, sealed({"version": 1, "classes": ["amber", "blue"]})
+
+
+def _write_hub(folder: Path) -> None:
+    """What a hub answers when it is asked for a model of one file: of what it has, and that."""
+    commit, body = "a" * 40, json.dumps(_MODEL).encode()
+    about = {"id": "owner/model", "sha": commit, "siblings": [{"rfilename": "model.json"}]}
+    more = f'ETag: "{hashlib.sha256(body).hexdigest()}"\r\nX-Repo-Commit: {commit}'
+    (folder / "about").write_bytes(_whole(json.dumps(about).encode()))
+    git = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+    tree = [{"type": "file", "path": "model.json", "size": len(body), "oid": git}]
+    (folder / "tree").write_bytes(_whole(json.dumps(tree).encode()))
+    (folder / "head").write_bytes(_whole(body, more).removesuffix(body))
+    (folder / "file").write_bytes(_whole(body, more))
+
+
+def _pull(folder: Path) -> None:
+    def answer(asked: bytes) -> bytes:
+        kinds = {b"/tree/": "tree", b" /api/": "about", b"HEAD ": "head", b"": "file"}
+        return (folder / next(kinds[part] for part in kinds if part in asked)).read_bytes()
+
+    cache = tempfile.mkdtemp(dir=folder)
+    with _server(answer) as url, ExitStack() as stack:
+        for name, value in {
+            "ENDPOINT": url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+        }.items():
+            stack.enter_context(mock.patch(f"huggingface_hub.constants.{name}", value))
+        stack.enter_context(mock.patch("time.sleep"))  # between the client's tries
+        try:
+            found = fetch_model(HubName("owner/model"), _TOKEN, cache)
+            pulled = read_sealed(found / "model.json", always=True)
+        except (UserError, OSError, ValueError) as error:
+            if _TOKEN in f"{error!r}{error.__cause__!r}":
+                raise AssertionError("a token in a message") from None
+            raise UserError(str(error)) from None  # as the reader of models puts it
+    assert pulled == unsealed(_MODEL)
+
+
 _CHAT = {
     "model": "tiny-1",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "tail, wing"}}],
@@ -108,4 +159,5 @@ _PAGE = {"edges": [_edge("HasA"), _edge("IsA")], "view": {"nextPage": "/query?of
 ANSWERS: dict[str, Reader] = {
     "answers of a chat server": _answers(_CHAT, _chat),
     "answers of ConceptNet's API": _answers(_PAGE, _conceptnet),
+    "answers of a hub": Reader(_write_hub, dict.fromkeys(("about", "tree", "head", "file")), _pull),
 }

@@ -6,16 +6,18 @@ that they lie in the middle of writing as often as the command writes.
 """
 
 import contextlib
+import ctypes
 import functools
 import multiprocessing
 import os
 import resource
 import signal
+import struct
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ _FORKED.set_forkserver_preload(
 )
 LIMIT_SECONDS = 180.0
 _TOUCHES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.link", "os.utime")
+_CAPABILITY_VERSION = 0x20080522
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -38,12 +41,14 @@ class Blow(NamedTuple):
 
     Attributes:
         number: of the signal; 0 for none.
-        touch: comes at this touch of a file, from 1.
+        touch: comes at this touch of a file, from 1; 0 for before the command begins.
         seconds: so long after it.
         written: from then on no file can hold more than so many bytes. With SIGXFSZ the system
             ends the process in the middle of the write; without a signal the write fails, as it
             does on a full disk.
         clock: the clock jumps by so many seconds.
+        does: is called, in the folder.
+        opened: openings of files in here are counted, and not touches; of files that are read too.
     """
 
     number: int
@@ -51,9 +56,11 @@ class Blow(NamedTuple):
     seconds: float = 0.0
     written: int | None = None
     clock: float = 0.0
+    does: Callable[[], object] | None = None
+    opened: str = ""
 
     def __str__(self) -> str:
-        quiet = "clock" if self.clock else "full disk"
+        quiet = "clock" if self.clock else str(self.does or "full disk")
         name = signal.Signals(self.number).name if self.number else quiet
         after = f" and {self.seconds:.3f} s" if self.seconds else ""
         within = f", beyond byte {self.written} of a file" if self.written is not None else ""
@@ -107,12 +114,15 @@ def run(argv: Sequence[str], folder: Path, blow: Blow | None = None) -> Ended:
 
 def _child(argv: list[str], folder: str, blow: Blow | None, touches: Any, writer: Any) -> None:
     os.chdir(folder)
+    # As root, too, no file is written where its permissions say no: no thread has begun yet.
+    ctypes.CDLL(None).capset(struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24))
     for number in (1, 2):
         os.dup2(writer.fileno(), number)
     warnings.simplefilter("default")
     if blow is not None and blow.number == signal.SIGXFSZ:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    sys.addaudithook(_Counter(folder, blow, touches))
+    counter = _Counter(folder, blow, touches)
+    sys.addaudithook(counter)
     from jaxcbm import cli
     from jaxcbm.data.store import feature_store
     from jaxcbm.experiment import prepare, train
@@ -120,6 +130,8 @@ def _child(argv: list[str], folder: str, blow: Blow | None, touches: Any, writer
     prepare.encode = functools.partial(feature_store.encode, shard_size=4)
     # Pictures for people cost as much as all the rest; `evaluate` draws some of them.
     train.draw = train.draw_explanation = lambda *_: None
+    if blow is not None and blow.touch == 0:
+        counter.strike(blow)
     code = cli.main(argv)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -130,27 +142,37 @@ def _child(argv: list[str], folder: str, blow: Blow | None, touches: Any, writer
     os._exit(code)
 
 
+def leave_memory(mebibytes: int, limit: int = resource.RLIMIT_AS) -> None:
+    """Let this process take so much more memory, as `ulimit -v` does."""
+    status = Path("/proc/self/status").read_text()
+    name = "VmSize:" if limit == resource.RLIMIT_AS else "VmData:"
+    now = int(status.partition(name)[2].split()[0]) << 10
+    _, most = resource.getrlimit(limit)
+    resource.setrlimit(limit, (now + (mebibytes << 20), most))
+
+
 class _Counter:
     """Counts touches of files in a folder, and strikes at one of them."""
 
     def __init__(self, folder: str, blow: Blow | None, touches: Any):
         self.folder, self.blow, self.touches = folder, blow, touches
+        self.opened = os.path.join(folder, blow.opened) if blow and blow.opened else ""
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if not flags & _WRITES:
+            if not flags & _WRITES and not self.opened:
                 return
-        elif event in _TOUCHES:
+        elif event in _TOUCHES and not self.opened:
             path = arguments[0]
         else:
             return
         if not isinstance(path, str | os.PathLike):
             return
         place = os.fspath(path)
-        if not isinstance(place, str) or (
-            os.path.isabs(place) and not place.startswith(self.folder)
-        ):
+        if not isinstance(place, str):
+            return
+        if not os.path.join(self.folder, place).startswith(self.opened or self.folder):
             return
         with self.touches.get_lock():
             self.touches.value += 1
@@ -159,7 +181,9 @@ class _Counter:
             self.strike(self.blow)
 
     def strike(self, blow: Blow) -> None:
-        if blow.clock:
+        if blow.does is not None:
+            blow.does()
+        elif blow.clock:
             now = time.time
             time.time = lambda: now() + blow.clock
         elif blow.written is not None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxcbm.code_version import this_code
+
 DOCS = Path(__file__).parents[2] / "docs"
 _ORDER = ("kills", "damages")
 _TEXT = """# Faults
@@ -47,7 +49,7 @@ def record(kind: str, seed: int, rows: Sequence[dict[str, Any]], seconds: float)
         return
     file = DOCS / "results" / "faults.json"
     found = json.loads(file.read_text()) if file.exists() else {}
-    machine = f"{os.cpu_count()} cores, {platform.machine()}"
+    machine = f"{os.cpu_count()} cores, {platform.machine()}; {this_code()}"
     found[kind] = {"seed": seed, "seconds": round(seconds), "machine": machine, "rows": rows}
     lines = [json.dumps(name) + ": " + _compact(found[name]) for name in _ORDER if name in found]
     file.write_text("{\n" + ",\n".join(lines) + "\n}\n")

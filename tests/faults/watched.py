@@ -23,7 +23,7 @@ MOST_MEBIBYTES = 1024
 MOST_CHARACTERS = 2000
 _RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pty.spawn")
 _LOADS = ("pickle.find_class", "ctypes.dlopen", "code.__new__")
-_CHANGES = {"os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.symlink": 2}
+_CHANGES = {"os.rename": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1}
 _CHANGES |= {"os.link": 2, "os.chmod": 1, "os.truncate": 1, "shutil.rmtree": 1}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -103,6 +103,13 @@ class _Seen:
             path, _, flags = arguments
             if isinstance(flags, int) and flags & _WRITES:
                 self._written(event, path)
+        elif event == "os.symlink":
+            source, link = map(os.fsdecode, arguments[:2])
+            self._written(event, link)
+            self._written(event, os.path.join(os.path.dirname(link), source))
+        elif event in ("os.remove", "os.rmdir") and arguments[1] >= 0:
+            inside = os.readlink(f"/proc/self/fd/{arguments[1]}")
+            self._written(event, os.path.join(inside, os.fsdecode(arguments[0])))
         elif event in _CHANGES:
             for path in arguments[: _CHANGES[event]]:
                 self._written(event, path)

@@ -4,6 +4,7 @@ A memory map would keep a descriptor for every file (a store of a million images
 and its pages count as this process's memory for as long as the system has room for them.
 """
 
+import errno
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,6 @@ class RowFile:
         while len(left):
             count = file.readinto(left)
             if not count:
-                raise OSError(f"{self.path} is cut off: it was whole when it was opened")
+                raise OSError(errno.EIO, "cut off since it was opened", str(self.path))
             left = left[count:]
         return rows

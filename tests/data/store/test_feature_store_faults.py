@@ -15,6 +15,7 @@ import pytest
 from fake_encoder import FakeEncoder, array_images, file_images
 
 from jaxcbm.data.store.feature_store import encode
+from jaxcbm.data.store.row_file import RowFile
 from jaxcbm.data.store.shards import read_shard, write_shard
 from jaxcbm.errors import UserError
 
@@ -296,3 +297,13 @@ def test_damage_is_found_in_every_single_byte_of_an_array(tmp_path):
         encoder = FakeEncoder()
         store(tmp_path, encoder)
         assert sum(encoder.batches) == SHARD and path.read_bytes() == whole
+
+
+def test_rows_cut_off_since_they_were_opened(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((4, 3), np.float32))
+    rows = RowFile.open(tmp_path / "rows.npy")
+    os.truncate(tmp_path / "rows.npy", 140)
+    with pytest.raises(OSError, match="cut off") as caught:
+        rows[:]
+    # What the command line makes a line of.
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(rows.path))

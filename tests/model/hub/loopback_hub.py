@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 # What the hub does to a file that it sends.
-DAMAGES = ("half", "flipped", "another")
+DAMAGES = ("half", "flipped", "another", "longer", "page")
 
 
 @dataclass
@@ -39,7 +39,8 @@ class LoopbackHub(ThreadingHTTPServer):
     Attributes:
         token: that token.
         large: whether safetensors go the way of large files.
-        damage: file name -> one of `DAMAGES`.
+        damage: file name -> one of `DAMAGES`, or "endless".
+        elsewhere: a place to which it sends whoever asks for a file; "" for none.
         answer: a status and a body that it answers everything with; None for what it should.
         requests: method and path of each request.
         tokens: the Authorization of each.
@@ -55,6 +56,7 @@ class LoopbackHub(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.large = True
         self.damage: dict[str, str] = {}
+        self.elsewhere = ""
         self.answer: tuple[int, str] | None = None
         self.requests: list[str] = []
         self.tokens: list[str] = []
@@ -153,7 +155,27 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         if damage == "another":
             content = bytes(len(content))
-        self._send(200, content, headers, half=damage == "half")
+        if damage == "longer":
+            content += content
+        if damage == "page":
+            content = b"<html>Welcome to this hotel</html>"
+        if self.server.elsewhere:
+            linked = {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(len(content))}
+            place = {"Location": f"{self.server.elsewhere}/{path}"}
+            self._send(302, b"", headers | linked | place)
+        elif damage == "endless" and self.command == "GET":
+            self._endless(headers)
+        else:
+            self._send(200, content, headers, half=damage == "half")
+
+    def _endless(self, headers):
+        self.send_response(200)
+        for key, value in {"Transfer-Encoding": "chunked", **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.close_connection = True
+        while True:  # until the client goes away
+            self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
 
     def _post(self, parts):
         match parts:

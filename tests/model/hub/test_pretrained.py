@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -221,6 +222,39 @@ def test_a_damaged_download_is_refused_and_can_be_mended(pushed, hub, tmp_path, 
             Model.from_pretrained(NAME)
         shutil.rmtree(folder)
     Model.from_pretrained(NAME)
+
+
+def test_a_file_without_an_end_ends_with_the_disk(pushed, hub):
+    """A limit on the size of files stands for a disk that is full."""
+    hub.damage = {"model.safetensors": "endless"}
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, most[1]))
+    try:
+        with pytest.raises(UserError, match="no space left while writing the hub's cache"):
+            Model.from_pretrained(NAME)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+
+def test_a_token_stays_with_the_hub_that_it_is_for(pushed, hub):
+    with LoopbackHub() as other:
+        hub.elsewhere, other.answer = other.url, (200, "something")
+        with pytest.raises(UserError, match=NAME) as caught:
+            Model.from_pretrained(NAME, token=hub.token)
+        assert hub.token in hub.tokens[-1]
+        assert other.requests
+        assert not any(other.tokens)
+    assert hub.token not in "".join(traceback.format_exception(caught.value))
+
+
+def test_names_that_lead_out_of_the_cache(pushed, hub, tmp_path):
+    repository = hub.repositories[NAME]
+    outside = ("encoder/../../../../../evil.safetensors", f"encoder/{tmp_path}/evil.safetensors")
+    repository.commit("main", repository.commits[pushed] | dict.fromkeys(outside, b"boo"))
+    with pytest.raises(UserError, match=NAME):
+        Model.from_pretrained(NAME)
+    for found in tmp_path.rglob("evil*"):
+        assert (tmp_path / "hub") in found.resolve().parents
 
 
 @pytest.mark.parametrize(
