@@ -211,9 +211,9 @@ def _birds_head(study: Study) -> str:
         images, load = study.result("birds").images, study.result("birds").load
         others = " that had other work too" if load and load.before > load.cores else ""
         return (
-            f"on two CPU cores{others}. There are {images.train:,} train, {images.valid:,} validation and "
-            f"{images.test:,} test images of painted birds. Their invented names tell a text "
-            "encoder nothing, so zero-shot classification is hardly above chance."
+            f"on two CPU cores{others}. There are {images.train:,} train, {images.valid:,} "
+            f"validation and {images.test:,} test images of painted birds. Their invented names "
+            "tell a text encoder nothing, so zero-shot classification is hardly above chance."
         )
 
     return paragraph(runs, fashion, images)
