@@ -6,6 +6,7 @@ import math
 import re
 import types
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -135,7 +136,7 @@ def settings_of(kind: type, prefix: str = "") -> Iterator[Setting]:
     >>> list(settings_of(Size))
     [Setting(name='unit', kind="'m' or 'ft'", meaning='of the number.')]
     """
-    hints, meanings = get_type_hints(kind, include_extras=True), meanings_of(kind)
+    hints, meanings = _hints(kind), meanings_of(kind)
     for field in dataclasses.fields(kind):
         name, hint = f"{prefix}{field.name}", hints[field.name]
         if dataclasses.is_dataclass(hint):
@@ -190,12 +191,18 @@ class _Place(NamedTuple):
         return UserError(f"{self.file}: {place} must be {expected}, not {shown}")
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; a server asks for the same ones at every request."""
+    return get_type_hints(kind, include_extras=True)
+
+
 def _read_object(kind: type[T], value: Any, at: _Place) -> T:
     if isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
         raise at.wrong(_NAMES[dict], value)
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     for name in value:
         if name not in hints:
             known = ", ".join(hints)

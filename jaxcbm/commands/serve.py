@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxcbm.commands.command import add_command, add_workdir, amount, count
+from jaxcbm.commands.command import add_command, add_model, amount, count
 
 _EXTRA = "jaxcbm[serve]"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "answer over HTTP: labels, reasons and concepts of pictures that are sent",
         "jaxcbm serve --workdir=runs/quickstart",
     )
-    add_workdir(parser, "a finished run, or a model")
+    add_model(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default: this machine alone)"
     )

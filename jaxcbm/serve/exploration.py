@@ -44,7 +44,7 @@ def exploration(
     if not seen:
         return Exploration(None, tuple(unread))
     names, found = zip(*seen, strict=True)
-    prediction = joined(each.batch.select(np.array([each.row])) for each in found)
+    prediction = joined(each.batch.prediction.select(np.array([each.row])) for each in found)
     small = list(thumbnails(Image.fromarray(each.pixels) for each in found))
     unknown_N = np.full(len(found), -1)
     part = model_part(model, prediction, unknown_N, name=_TITLE)

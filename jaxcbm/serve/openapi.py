@@ -25,6 +25,7 @@ STATUSES = {
     503: "not ready yet, the queue is full, or the server is stopping; try again",
     504: "no answer in time",
 }
+Handler = Callable[[Request], Awaitable[Response]]
 _REFUSED = (403, 408, 413, 415, 421, 422, 429, 500, 503, 504)
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -56,7 +57,7 @@ class Endpoint(NamedTuple):
 
     method: str
     path: str
-    handler: Callable[[Request], Awaitable[Response]]
+    handler: Handler
     summary: str
     answer: type | str
     body: type | None = None

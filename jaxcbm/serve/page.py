@@ -1,7 +1,5 @@
 """The pages of a server, and what they may do."""
 
-import base64
-import hashlib
 import re
 from typing import Any
 
@@ -11,10 +9,11 @@ from starlette.responses import HTMLResponse, Response
 from jaxcbm.data.labels import some_of
 from jaxcbm.explore.page import script, stylesheet
 from jaxcbm.model.model import Model
-from jaxcbm.pages import render
+from jaxcbm.pages import policy_hash, render
 
 # What is sent beside a page may do nothing at all.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_NONE = "'none'"
 _SCRIPT = re.compile(r'<script(?: type="module")?>(.*?)</script>', re.S)
 
 
@@ -39,13 +38,9 @@ def documentation_page(openapi: dict[str, Any]) -> Response:
 
 def _page(html: str) -> Response:
     """A page whose own scripts run, by their hashes, and no other; it talks to its server alone."""
-    digests = (hashlib.sha256(script.encode()).digest() for script in _SCRIPT.findall(html))
-    scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    scripts = " ".join(map(policy_hash, _SCRIPT.findall(html)))
     policy = (
         f"{NOTHING}; script-src {scripts or _NONE}; style-src 'unsafe-inline'; "
         "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
     )
     return HTMLResponse(html, headers={"content-security-policy": policy})
-
-
-_NONE = "'none'"

@@ -12,6 +12,7 @@ from jaxcbm.encoders.image.file import UnreadableImage
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model
 from jaxcbm.model.prediction import Prediction
+from jaxcbm.serve.answers import PredictedBatch
 from jaxcbm.serve.batcher import Batcher
 from jaxcbm.serve.decoder import Decoder
 from jaxcbm.serve.limits import Admission, Limits
@@ -24,12 +25,12 @@ class Seen(NamedTuple):
 
     Attributes:
         pixels: uint8 [S, S, 3], as the encoder saw it.
-        batch: prediction of the batch that it came in.
+        batch: that it came in, predicted.
         row: its own in that.
     """
 
     pixels: np.ndarray
-    batch: Prediction
+    batch: PredictedBatch
     row: int
 
 
@@ -49,7 +50,7 @@ class Service:
 
     model: Model
     limits: Limits
-    batcher: Batcher[Prediction]
+    batcher: Batcher[PredictedBatch]
     decoder: Decoder
     metrics: Metrics
     admission: Admission
@@ -82,8 +83,9 @@ def make_service(model: Model, limits: Limits, max_batch: int = 32) -> Service:
     preprocess, metrics = model.loaded_encoder.preprocess, Metrics()
     if preprocess.output_size is None:
         raise UserError(f"encoder {model.encoder_name}: its pictures have no size of their own")
+    compute = compute_of(model)
     batcher = Batcher(
-        compute_of(model),
+        lambda pixels: PredictedBatch(model, compute(pixels)),
         (*preprocess.output_size, 3),
         max_batch=max_batch,
         limit=limits.queue,

@@ -317,7 +317,7 @@ def test_a_fault_is_a_line_for_the_client_and_a_traceback_for_the_log(service, m
     def broken(*_, **__):
         raise RuntimeError("secret\nfake line")
 
-    monkeypatch.setattr("jaxcbm.serve.app.answer", broken)
+    monkeypatch.setattr("jaxcbm.serve.answers.PredictedBatch.answer", broken)
     found = post(service, **raw(1))
     assert (found.status_code, found.json()) == (500, {"error": "a fault of the server"})
     logged = "\n".join(record.getMessage() for record in caplog.records)
