@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import ipaddress
 import socket
 import time
@@ -93,6 +94,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._service, self._drain = service, drain
         self._end: float | None = None
+        self._frozen = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT: the first asks, the second hurries."""
@@ -103,6 +105,12 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to end."""
         now = time.monotonic()
+        if self._service.batcher.ready.is_set() and not self._frozen:
+            # Programs and libraries are a million objects that live to the end: looking through
+            # them for garbage takes longer than many a batch.
+            self._frozen = True
+            gc.collect()
+            gc.freeze()
         if self._service.stopping and self._end is None:
             self._end = now + self._drain
         over = self._end is not None and now >= self._end
@@ -193,7 +201,10 @@ def run(app: Any, service: Service, listener: socket.socket, proxy: str, drain: 
         timeout_graceful_shutdown=int(service.limits.seconds) + 1,
     )
     server = _Server(config, service, drain)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        gc.unfreeze()
     service.batcher.stop()
     service.decoder.close()
     if service.batcher.failure is not None:

@@ -1,6 +1,7 @@
 """A small model, its server in this process, and pictures to send."""
 
 import asyncio
+import base64
 import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 import jaxcbm
 from jaxcbm.bottleneck.config import BottleneckConfig
@@ -123,3 +125,35 @@ def picture_bytes(seed: int, kind: str = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
+
+
+PICTURE = picture_bytes(0)
+PNG = {"content-type": "image/png"}
+
+
+def form(*seeds: int) -> dict:
+    return {"files": [("image", (f"{seed}.png", picture_bytes(seed))) for seed in seeds]}
+
+
+def as_json(*seeds: int) -> dict:
+    encoded = [(seed, base64.b64encode(picture_bytes(seed)).decode()) for seed in seeds]
+    return {"json": {"images": [{"name": f"{seed}.png", "data": data} for seed, data in encoded]}}
+
+
+def raw(seed: int) -> dict:
+    return {"content": picture_bytes(seed), "headers": PNG, "params": {"name": f"{seed}.png"}}
+
+
+def counted(service) -> dict[tuple, float]:
+    """Every sample by its name and the values of its labels, those by their names."""
+    families = text_string_to_metric_families(get(service, "/metrics").text)
+    samples = [sample for family in families for sample in family.samples]
+    return {(s.name, *(s.labels[name] for name in sorted(s.labels))): s.value for s in samples}
+
+
+def requests_of(service, method: str, route: str, status: int) -> float:
+    return counted(service).get(("jaxcbm_requests_total", method, route, str(status)), 0)
+
+
+def get(service, path, **request) -> httpx.Response:
+    return ask(service, lambda client: client.get(path, **request))

@@ -8,9 +8,11 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
@@ -430,3 +432,50 @@ def test_in_processes_of_their_own(tmp_path, trained, picture_folder):
     np.testing.assert_array_equal(
         np.load(tmp_path / "logits.npy"), load_model(trained).predict(pictures).class_logits
     )
+
+
+@pytest.mark.slow
+def test_served_by_its_name_from_a_fresh_cache(tmp_path, trained, picture_folder):
+    """Pushed, pulled by a server that has nothing of this machine, and asked by a real client."""
+    pictures = [path.read_bytes() for path in sorted(picture_folder.rglob("*.png"))]
+    model = load_model(trained)
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
+    with LoopbackHub() as hub:
+        plain |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "PYTHONWARNINGS": "ignore"}
+        push = [sys.executable, "-m", "jaxcbm", "push", f"--workdir={trained}", f"--repo={NAME}"]
+        secret = {"HF_TOKEN": hub.token, "HF_HOME": str(tmp_path / "pusher")}
+        subprocess.run([*push, "--with-encoder"], env=plain | secret, check=True)
+        serve = [sys.executable, "-m", "jaxcbm", "serve", f"--workdir=hf-hub:{NAME}", "--port=0"]
+        with subprocess.Popen(
+            [*serve, "--max-batch=4"],
+            env=plain | {"HF_HOME": str(tmp_path / "puller")},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as server:
+            try:
+                assert server.stdout is not None
+                address = server.stdout.readline().split()[-1]
+                said = _asked(address, pictures, len(model.classes))
+            finally:
+                server.terminate()
+    expected = model.predict(pictures)
+    assert [each["label"] for each in said] == list(expected.labels)
+    given = [[each["probabilities"][name] for name in model.classes] for each in said]
+    np.testing.assert_allclose(given, expected.class_probabilities, rtol=0, atol=1e-6)
+    assert (server.returncode, any("resolve" in line for line in hub.requests)) == (0, True)
+
+
+def _asked(address: str, pictures: list[bytes], classes: int) -> list[dict]:
+    """What a server says of pictures, one by one, and of the rest in a form."""
+    with httpx.Client(base_url=address, timeout=60) as client:
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.1)
+        png, options = {"content-type": "image/png"}, {"classes": classes}
+        sent = [
+            client.post("/v1/predict", content=picture, headers=png, params=options)
+            for picture in pictures[:5]
+        ]
+        files = [("image", (f"{n}.png", picture)) for n, picture in enumerate(pictures[5:])]
+        sent.append(client.post("/v1/predict", files=files, params=options))
+    return [image for each in sent for image in each.raise_for_status().json()["images"]]
