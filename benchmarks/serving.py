@@ -5,7 +5,8 @@ python -m benchmarks.readme                              # then the page
 
 It starts `jaxcbm serve`, sends pictures from another process (`benchmarks.http_load`) over more and
 more connections, and then as many as it is told to over one number of them, while it looks at the
-server's memory. At last it stops the server under load and counts what was not answered.
+server's memory. At last it stops the server under load and counts what was not answered. Before all
+that the same client asks `benchmarks.http_alone`, which is the HTTP stack with no model behind it.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -63,17 +64,21 @@ def main() -> None:
         save_pictures(pictures)
         bare = bare_function(args.workdir, pictures, args.max_batch)
         few = max(args.requests // 50, 200)
-        with served(args.workdir, args.max_batch, Path(folder)) as server:
+        with served(["benchmarks.http_alone"], Path(folder)) as server:
+            send(server, pictures, few, 8)
+            alone = [send(server, pictures, 10 * few, count) for count in CONNECTIONS]
+        with served(serve_command(args.workdir, args.max_batch), Path(folder)) as server:
             send(server, pictures, few, 8)
             rows = [measured(server, pictures, few, count) for count in CONNECTIONS]
             endurance = endure(server, pictures, args.requests, args.connections)
             stop = stopped(server, pictures, args.connections)
     found = {
         **{"machine": describe(), "max_batch": args.max_batch, "bare": bare, "rows": rows},
+        "http_alone": [row["requests_a_second"] for row in alone],
         **{"endurance": endurance, "stop": stop, "load": asdict(load)},
     }
     write_json(args.output, found)
-    print(json.dumps({"bare": bare, "rows": rows, **endurance, **stop}, indent=2))
+    print(json.dumps(found, indent=2))
 
 
 def save_pictures(folder: Path) -> None:
@@ -109,14 +114,20 @@ def _shortest(work: Any, times: int = 5) -> float:
     return min(took)
 
 
+def serve_command(workdir: Path, max_batch: int) -> list[str]:
+    """What `python -m` runs to serve a model to as many as ask."""
+    command = ["jaxcbm", "serve", f"--workdir={workdir}", "--port=0"]
+    return [*command, f"--max-batch={max_batch}", "--max-per-client=0"]
+
+
 @contextmanager
-def served(workdir: Path, max_batch: int, folder: Path) -> Iterator[Server]:
+def served(command: Sequence[str], folder: Path) -> Iterator[Server]:
     """A server that is ready; killed at the end if it has not stopped by itself."""
-    command = [sys.executable, "-m", "jaxcbm", "serve", f"--workdir={workdir}", "--port=0"]
-    command += [f"--max-batch={max_batch}", "--max-per-client=0"]
     log = folder / "log"
     with open(log, "w", encoding="utf-8") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=errors, text=True
+        )
     assert process.stdout is not None
     try:
         port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])

@@ -1,6 +1,7 @@
 """The figures of docs/serving.md."""
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from benchmarks.report import table
@@ -19,19 +20,29 @@ def serving_figures(result: Mapping[str, Any]) -> str:
             str(row["connections"]),
             f"{row['requests_a_second']:,.0f}",
             f"{row['requests_a_second'] / bare['from_files']:.2f}",
+            f"{alone:,.0f}" if alone else "",
             f"{row['p50_ms']:.1f}",
             f"{row['p99_ms']:.1f}",
             ", ".join(f"{size}: {count:,}" for size, count in row["batches"].items() if count),
         ]
-        for row in result["rows"]
+        for row, alone in zip_longest(result["rows"], result.get("http_alone", ()))
     ]
-    header = ["connections", "pictures/s", "of `predict`", "p50 ms", "p99 ms", "batches by size"]
+    header = [
+        "connections",
+        "pictures/s",
+        "of `predict`",
+        "HTTP alone",
+        "p50 ms",
+        "p99 ms",
+        "batches by size",
+    ]
     grown = end["resident_mib"][-1] - end["resident_mib"][len(end["resident_mib"]) // 2]
     pixels = ", ".join(f"{size}: {rate:,.0f}" for size, rate in bare["from_pixels"].items())
     return "\n".join(
         [
             f"{machine['cpu']}, {machine['cores']} cores, load average {busy:.1f} before; the "
-            "client works on the same cores. One picture a request.",
+            "client works on the same cores. One picture a request. *HTTP alone*: requests a "
+            "second of the same HTTP stack with a handler that reads the picture, no more.",
             f"`Model.predict` alone, from the same files: {bare['from_files']:,.0f} pictures a "
             f"second; from pixels, by batch size: {pixels}.",
             "",
