@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import { activationsOf, descending, weightsOf } from "./decision";
 import { Bars, Facts, Link, Strip, Title, useLinks } from "./parts";
 import { useStore, type Store } from "./store";
-import { counted, percent, shareOf, signed } from "./wording";
+import { counted, says, shareOf, signed, truth } from "./wording";
 
 const PICTURES = 8;
 const WEIGHTS = 24;
@@ -81,7 +81,8 @@ export function ClassView() {
   const worst = [...byMargin].reverse().slice(0, PICTURES);
   const weights = weightsOf(model, k);
   const ranked = descending(weights.map(Math.abs)).filter((d) => weights[d] !== 0);
-  const caption = (n: number) => `${predicted[n] === k ? "✓" : `✗ ${classes[predicted[n]!]}`} ${percent(probability[n]!)}`;
+  const caption = (n: number) =>
+    `${says(classes[predicted[n]!]!, probability[n]!)}, ${truth(classes, predicted[n]!, labels[n]!)}`;
   return (
     <>
       <Title>{classes[k]}</Title>

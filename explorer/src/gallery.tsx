@@ -7,7 +7,7 @@ import { Choice, Link, Thumbnail, Title, Unseen, useLinks } from "./parts";
 import { link } from "./route";
 import { OUTCOMES, select, SORTS } from "./selection";
 import { useStore } from "./store";
-import { counted, percent, shareOf } from "./wording";
+import { counted, says, shareOf, truth } from "./wording";
 
 const TILE = 178;
 const ALL: [string, string] = ["", "all"];
@@ -57,16 +57,12 @@ function Tile({ picture, tabIndex }: { picture: number; tabIndex: 0 | -1 }) {
   const { model, decisions } = store.shown.value;
   const label = labels[picture]!;
   const decided = decisions.predicted[picture]!;
-  const chance = percent(decisions.probability[picture]!);
-  const strange = model.trust && model.trust.familiarity[picture]! <= model.trust.unfamiliar;
+  const strange = model.trust?.familiarity && model.trust.familiarity[picture]! <= model.trust.unfamiliar;
   return (
     <Link to={to("picture", picture)} class="tile" tabIndex={tabIndex} title={names[picture]!}>
       <Thumbnail picture={picture} />
-      <b>{classes[decided]}</b>
-      <span class={label < 0 ? "" : label === decided ? "right" : "wrong"}>
-        {label < 0 ? chance : label === decided ? `✓ right, ${chance}` : `✗ ${classes[label]}`}
-        {label >= 0 && label !== decided && <Unseen>is the true class, {chance}</Unseen>}
-      </span>
+      <b>{says(classes[decided]!, decisions.probability[picture]!)}</b>
+      <span class={label === decided ? "right" : "wrong"}>{truth(classes, decided, label)}</span>
       {strange && (
         <span class="strange" title="unlike all train images">
           ?<Unseen>unfamiliar</Unseen>
@@ -83,13 +79,13 @@ function Filters() {
   const set = (name: string) => (value: string) => go(link("pictures", null, { ...params, [name]: value }), true);
   const named = useMemo(() => [ALL, ...classes.map((name, k): [string, string] => [String(k), name])], []);
   const known = Array.from(labels).some((label) => label >= 0);
-  const says: [string, string][] = [
+  const filters: [string, string][] = [
     ["", "there, says the model"],
     ["absent", "not there, says the model"],
   ];
   if (model.truth) {
-    says.push(["annotated", "there, say the annotations"], ["denied", "not there, say the annotations"]);
-    says.push(["mistaken", "mistaken by the model"]);
+    filters.push(["annotated", "there, say the annotations"], ["denied", "not there, say the annotations"]);
+    filters.push(["mistaken", "mistaken by the model"]);
   }
   return (
     <form class="filters" role="search" aria-label="Filter pictures" onSubmit={(event) => event.preventDefault()}>
@@ -119,8 +115,8 @@ function Filters() {
           <option key={phrase} value={phrase} />
         ))}
       </datalist>
-      {params.concept && <Choice label="is" value={params.says ?? ""} options={says} onChange={set("says")} />}
-      {model.trust && (
+      {params.concept && <Choice label="is" value={params.says ?? ""} options={filters} onChange={set("says")} />}
+      {model.trust?.familiarity && (
         <Choice
           label="Familiarity"
           value={params.familiar ?? ""}

@@ -14,7 +14,8 @@ export function ModelView() {
   const known = Array.from(labels, (_, n) => n).filter((n) => labels[n]! >= 0);
   const right = known.filter((n) => labels[n] === decisions.predicted[n]).length;
   const used = new Set(model.concepts).size;
-  const strange = model.trust ? Array.from(model.trust.familiarity).filter((x) => x <= model.trust!.unfamiliar).length : null;
+  const familiarity = model.trust?.familiarity;
+  const strange = familiarity ? Array.from(familiarity).filter((x) => x <= model.trust!.unfamiliar).length : null;
   return (
     <>
       <Title>{model.name}</Title>

@@ -38,7 +38,7 @@ interface PackedModel {
   bias: Packed;
   temperature: number;
   calibration: (Record<CalibrationColumn, Packed> & { quantiles: Packed; frequencies: Packed | null }) | null;
-  trust: { familiarity: Packed; unfamiliar: number; least_probability: number; set_threshold: number } | null;
+  trust: { familiarity: Packed | null; unfamiliar: number; least_probability: number; set_threshold: number } | null;
   truth: Packed | null;
   auc: Packed | null;
   alike: { concepts: Packed; cosines: Packed };
@@ -53,7 +53,8 @@ type CalibrationColumn = "slope" | "intercept" | "mean" | "absent" | "present" |
 export type Calibration = Record<CalibrationColumn, Numbers> & { quantiles: Numbers; frequencies: Numbers | null };
 
 export interface Trust {
-  familiarity: Numbers;
+  /** null where there were too few validation images to tell. */
+  familiarity: Numbers | null;
   unfamiliar: number;
   leastProbability: number;
   setThreshold: number;
@@ -126,7 +127,7 @@ export function unpackModel(packed: PackedModel, classes: string[]): Model {
       frequencies: unpackOr(calibration.frequencies),
     },
     trust: trust && {
-      familiarity: unpack(trust.familiarity),
+      familiarity: unpackOr(trust.familiarity),
       unfamiliar: trust.unfamiliar,
       leastProbability: trust.least_probability,
       setThreshold: trust.set_threshold,

@@ -12,7 +12,7 @@ import { link, read, written } from "./route";
 import { Sliders } from "./sliders";
 import { smallestChange, type Change } from "./smallest_change";
 import { useStore } from "./store";
-import { caution, percent, said, signed } from "./wording";
+import { caution, percent, REST, REST_MEANING, said, signed } from "./wording";
 
 export function PictureView() {
   const { route, names, which } = useStore();
@@ -117,10 +117,11 @@ function OnePicture({ picture }: { picture: number }) {
             caption={`Why ${classes[first]}`}
             reasons={reasonsOf(model, activations.value, first)}
             total={logits.value[first]!}
-            rest="class bias and all others"
+            rest={REST}
             picture={picture}
             which={store.which.value}
           />
+          <p class="faint">{REST_MEANING}</p>
           {other !== null && (
             <>
               <Choice
@@ -231,6 +232,7 @@ function useShortcuts(picture: number, undo: () => void, redo: () => void) {
 
 function Familiar({ picture }: { picture: number }) {
   const trust = useStore().shown.value.model.trust!;
+  if (!trust.familiarity) return <p class="faint">Too few validation images to tell unfamiliar pictures.</p>;
   const share = trust.familiarity[picture]!;
   return (
     <p class="faint">
@@ -293,7 +295,7 @@ function OtherModel({ picture }: { picture: number }) {
         caption={`Why ${store.classes[decided]}`}
         reasons={reasonsOf(model, activations, decided)}
         total={logitsOf(model, activations)[decided]!}
-        rest="class bias and all others"
+        rest={REST}
         picture={picture}
         which={index}
       />

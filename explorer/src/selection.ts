@@ -32,8 +32,9 @@ export function select(store: Store, params: Params): number[] {
     const right = params.outcome === "right";
     tests.push((n) => labels[n]! >= 0 && (labels[n] === decisions.predicted[n]) === right);
   }
-  if (params.familiar && model.trust) {
-    const { familiarity, unfamiliar } = model.trust;
+  const familiarity = model.trust?.familiarity;
+  if (params.familiar && familiarity) {
+    const { unfamiliar } = model.trust!;
     tests.push((n) => familiarity[n]! <= unfamiliar === (params.familiar === "no"));
   }
   if (params.maps) tests.push((n) => model.maps.has(n));
@@ -48,7 +49,6 @@ export function select(store: Store, params: Params): number[] {
   const rows: number[] = [];
   for (let n = 0; n < labels.length; n++) if (tests.every((test) => test(n))) rows.push(n);
   const { margin, trueMargin } = decisions;
-  const familiarity = model.trust?.familiarity;
   switch (params.sort) {
     case "close":
       return rows.sort((a, b) => margin[a]! - margin[b]!);

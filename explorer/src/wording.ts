@@ -2,15 +2,25 @@
 
 import type { Trust } from "./payload";
 
-/** A concept as it is there, or as it is not. */
+/** A concept as it is there, or as it is not: "no" for an article, else "not:" before it. */
 export function said(phrase: string, present: boolean): string {
   if (present) return phrase;
-  if (/^(no|not|without) /i.test(phrase)) return `not: ${phrase}`;
-  const bare = phrase
-    .replace(/^((?:has|have|with) )?(?:an?|the|some) /i, (_, verb) => verb ?? "")
-    .replace(/\b(or|nor) (?:an?|the|some) /gi, "$1 ");
-  const verb = /^(has|have|with) /i.exec(bare);
-  return verb ? `${verb[0]}no ${bare.slice(verb[0].length)}` : `no ${bare}`;
+  const article = /^((?:has|have|with) )?(?:an?|the|some) (?!few |lot |couple |number )/i;
+  if (!article.test(phrase)) return `not: ${phrase}`;
+  return phrase.replace(article, (_, verb) => `${verb ?? ""}no `).replace(/\b(or|nor) (?:an?|the|some) /gi, "$1 ");
+}
+
+/** What the last bar of a decision is. */
+export const REST = "class bias and all others";
+export const REST_MEANING = `“${REST}”: where the class starts from, and the sum of all concepts not shown.`;
+
+/** What a model says of a picture; `truth` goes behind it. */
+export const says = (name: string, probability: number) => `says ${name} ${percent(probability)}`;
+
+/** What the picture is, beside what was said; "" where that is not known. */
+export function truth(classes: string[], said: number, label: number): string {
+  if (label < 0) return "";
+  return label === said ? "✓ right" : `✗ is ${classes[label]}`;
 }
 
 /** How likely a concept is there; where nothing tells, how its score ranks among train images. */
@@ -41,7 +51,7 @@ export const counted = (count: number, one: string, many = `${one}s`) =>
 /** Why not to trust a decision, in words; "" where nothing speaks against it. */
 export function caution(trust: Trust | null, picture: number, probability: number): string {
   if (trust === null) return "";
-  const familiar = trust.familiarity[picture]!;
+  const familiar = trust.familiarity?.[picture] ?? 1;
   if (familiar <= trust.unfamiliar) {
     const share = Number(Math.min(100 * (1 - familiar), 99.9).toPrecision(3));
     return `unlike all train images (${share} % of validation images are more like them): do not rely on the decision`;

@@ -14,6 +14,7 @@ from jaxcbm.atomic import write_text
 from jaxcbm.concepts.diff import ConceptDiff, diff
 from jaxcbm.concepts.file import built_in_name, numbered_lines, read_built_in, read_concept_file
 from jaxcbm.concepts.filters.log import Dropped, FilterLog, FilterRun
+from jaxcbm.concepts.find import not_among
 from jaxcbm.concepts.provenance import Candidate, Origins, origins_from_json, origins_to_json
 from jaxcbm.concepts.tidy import MAX_CHARACTERS, tidy_candidates, tidy_lines
 from jaxcbm.data.labels import some_of
@@ -73,7 +74,7 @@ class ConceptSet:
         """Where phrases are in the set, int64, in the order given.
 
         Raises:
-            UserError: a phrase that is not in it.
+            UserError: a phrase that is not in it; names the closest.
 
         >>> ConceptSet.from_phrases(["red crown", "hooked bill"]).columns(["hooked bill"]).tolist()
         [1]
@@ -81,7 +82,7 @@ class ConceptSet:
         place = {phrase: d for d, phrase in enumerate(self.phrases)}
         asked = list(phrases)
         if unknown := [phrase for phrase in asked if phrase not in place]:
-            raise UserError(f"not in the concept set: {', '.join(map(repr, unknown))}")
+            raise not_among(unknown[0], self.phrases)
         return np.array([place[phrase] for phrase in asked], np.int64)
 
     @classmethod

@@ -48,7 +48,8 @@ def trust_metrics(
     Returns:
         `set_coverage`, the share of test images whose 95 % set holds their class; `set_size`, mean
         number of classes in it; `selective_top1`, see `selective_accuracy`; and of a model that
-        knows where train lies `unfamiliar`, the share of test images that it calls unlike train.
+        can tell (`Familiarity.can_tell`) `unfamiliar`, the share of test images that it calls
+        unlike train.
     """
     threshold = set_threshold(valid_probabilities_MxK, valid_labels_M, COVERAGE)
     sets_NxK = prediction_sets(test_probabilities_NxK, threshold)
@@ -57,6 +58,6 @@ def trust_metrics(
         "set_size": float(sets_NxK.sum(axis=1).mean()),
         "selective_top1": selective_accuracy(test_probabilities_NxK, test_labels_N),
     }
-    if test.trust is not None:
+    if test.trust is not None and test.trust.can_tell:
         metrics["unfamiliar"] = float(np.mean(test.familiarity <= UNFAMILIAR))
     return metrics

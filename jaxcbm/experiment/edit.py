@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxcbm.atomic import atomic_folder
+from jaxcbm.concepts.find import find
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
 from jaxcbm.errors import UserError
@@ -13,7 +14,6 @@ from jaxcbm.experiment.config import read_experiment
 from jaxcbm.experiment.config_file import settings_of_run, write_settings
 from jaxcbm.experiment.prepare import prepare
 from jaxcbm.experiment.stored_split import settle_split
-from jaxcbm.model.edited_columns import find
 from jaxcbm.model.edits import remaining
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.training.edit import edit

@@ -15,6 +15,7 @@ from jaxcbm.data.datasets import DataConfig, load_dataset
 from jaxcbm.data.features import Features, Splits
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.phrase_key import phrase_key
+from jaxcbm.data.skipped import report_skipped
 from jaxcbm.data.store.cache import features_folder
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import local_mesh
@@ -146,11 +147,12 @@ def prepare(
     encoder = encoder if finetuned is None else apply_finetuned(encoder, finetuned)
     agree("their concepts", concepts.content_hash)
     store = as_path(experiment.features or features_folder(workdir))
-    encoded = partial(encode_here, encoder=encoder, store=store, batch_size=batch_size)
+    encoded = partial(encode_here, encoder=encoder, store=store, batch_size=batch_size, quiet=True)
     train = encoded(train_images)
     test, valid = (
         None if images is None else encoded(images) for images in (test_images, valid_images)
     )
+    report_skipped([part for part in (train, test, valid) if part is not None], workdir)
     splits = split(experiment.data, train, test, valid)
     if workdir is not None:
         splits = settle_split(Path(workdir), experiment.data, splits)
@@ -159,7 +161,11 @@ def prepare(
 
 
 def encode_here(
-    images: ImageSet, encoder: DualEncoder, store: Path, batch_size: int | None = None
+    images: ImageSet,
+    encoder: DualEncoder,
+    store: Path,
+    batch_size: int | None = None,
+    quiet: bool = False,
 ) -> Features:
     """Embed images with every device of this process.
 
@@ -168,6 +174,7 @@ def encode_here(
         encoder: on one device.
         store: folder of feature stores.
         batch_size: images a step, over all devices; None for 64 a device.
+        quiet: see `encode`.
 
     Raises:
         UserError: the processes of the run have other weights.
@@ -176,7 +183,8 @@ def encode_here(
     mesh = local_mesh()
     encoder = encoder if mesh is None else encoder.on_mesh(mesh)
     devices = 1 if mesh is None else mesh.shape["data"]
-    return encode(images, encoder, store, batch_size=batch_size or 64 * devices)
+    batch_size = batch_size or 64 * devices
+    return encode(images, encoder, store, batch_size=batch_size, quiet=quiet)
 
 
 def split(

@@ -95,12 +95,13 @@ def _calibration(record: Calibration) -> dict[str, Any]:
 
 
 def _trust(prediction: Prediction) -> dict[str, Any]:
-    assert prediction.trust is not None
+    trust = prediction.trust
+    assert trust is not None
     return {
-        "familiarity": packed(prediction.familiarity, "float32"),
+        "familiarity": packed(prediction.familiarity, "float32") if trust.can_tell else None,
         "unfamiliar": UNFAMILIAR,
-        "least_probability": prediction.trust.least_probability,
-        "set_threshold": prediction.trust.set_threshold,
+        "least_probability": trust.least_probability,
+        "set_threshold": trust.set_threshold,
     }
 
 

@@ -5,12 +5,48 @@ concepts. Each class is a pattern of train frequencies in which concepts are ind
 everything is closed-form.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.prediction import Prediction
+
+_PRESENCE = {"present": True, "absent": False}
+
+
+def known_values(
+    calibration: Calibration | None,
+    columns: np.ndarray,
+    known: Mapping[str, float | bool | str],
+) -> np.ndarray:
+    """The activations that concepts are set to, float32 [S].
+
+    Args:
+        calibration: of the model; without it nothing is present or absent.
+        columns: of the concepts, int [S].
+        known: phrase -> "present" or True, "absent" or False, or an activation.
+
+    Raises:
+        UserError: anything else, or presence without a calibration.
+    """
+    values = np.zeros(len(known), np.float32)
+    for place, (phrase, given) in enumerate(known.items()):
+        there = _PRESENCE.get(given) if isinstance(given, str) else given
+        if isinstance(there, bool | np.bool_):
+            if calibration is None:
+                raise UserError("this model was saved without a calibration: give activations")
+            there = (calibration.present if there else calibration.absent)[columns[place]]
+        try:
+            values[place] = there
+        except (TypeError, ValueError):
+            values[place] = np.nan
+        if not np.isfinite(values[place]):
+            raise UserError(f"{phrase!r}: {given!r}: give a finite number, 'present' or 'absent'")
+    return values
 
 
 def soft_answers(values: jax.Array, absent: jax.Array, present: jax.Array) -> jax.Array:

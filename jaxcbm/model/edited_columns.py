@@ -1,6 +1,5 @@
 """Concepts deleted, merged and added: which columns the edited bottleneck has, and its layer."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 
 from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.filters.log import Dropped, FilterRun
+from jaxcbm.concepts.find import find
 from jaxcbm.errors import UserError
 from jaxcbm.model.model import Model
 
@@ -94,21 +94,6 @@ def plan_columns(
     if not kept:
         raise UserError(f"no concept is left without {min(gone)!r}: keep one at least")
     return Columns(*zip(*kept, strict=True))
-
-
-def find(phrase: str, phrases: Sequence[str], what: str = "in the concept set") -> str:
-    """The phrase as the set spells it; case and surplus blanks do not matter.
-
-    Raises:
-        UserError: there is none; names the closest.
-    """
-    known = {" ".join(each.casefold().split()): each for each in phrases}
-    wanted = " ".join(phrase.casefold().split())
-    if wanted in known:
-        return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.0)
-    closest = ", ".join(repr(known[each]) for each in near)
-    raise UserError(f"{phrase!r} is not {what}; the closest are {closest}")
 
 
 def tidy(phrase: str) -> str:

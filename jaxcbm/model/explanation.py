@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from PIL import Image
 
 from jaxcbm.model.smallest_change import Correction
-from jaxcbm.model.wording import REST, chance, reason, said
+from jaxcbm.model.wording import REST, REST_MEANING, chance, reason, said
 from jaxcbm.pages import bars, render
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Contribution(NamedTuple):
     def __str__(self) -> str:
         return reason(self.label, self.value, self.likely)
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
 
 class Change(NamedTuple):
     """The fewest concepts that would have to be otherwise for another class to overtake.
@@ -75,6 +78,9 @@ class Change(NamedTuple):
     def __str__(self) -> str:
         wanted = (said(phrase, c.present) for phrase, c in self.corrections.items())
         return f"{self.label}, if: {', '.join(wanted)}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class Contrast(NamedTuple):
@@ -100,6 +106,11 @@ class Contrast(NamedTuple):
     def margin(self) -> float:
         """How far the explained class's logit is above the other's."""
         return sum(c.value for c in self.contributions) + self.rest
+
+    def __repr__(self) -> str:
+        parts = [*map(str, self.contributions), reason("all others", self.rest)]
+        change = [f"would be {self.change}"] if self.change else []
+        return f"<not {self.other} ({self.probability:.0%}): {'; '.join([*parts, *change])}>"
 
 
 class Explanation(NamedTuple):
@@ -232,6 +243,7 @@ class Explanation(NamedTuple):
             "picture": _data_url(seen),
             "uncropped": "" if self.whole else _data_url(self.image),
             "contributions": bars(self.labelled(), rest=(REST, self.rest)),
+            "rest_meaning": REST_MEANING,
             "scores": self.top_scores,
             "maps": [(phrase, _data_url(shown)) for phrase, shown in self.maps],
         }

@@ -10,6 +10,8 @@ from jaxcbm.model.prediction_sets import set_threshold
 UNFAMILIAR = 0.05
 # Share of images whose prediction set holds their class.
 COVERAGE = 0.95
+# Validation images without which no familiarity is so low, and every set holds all classes.
+FEWEST_VALID = 19
 # Share of images on which the model does not abstain.
 ANSWERED = 0.8
 # No decision as sure as this is called unsure, however sure the model is of validation images.
@@ -42,6 +44,11 @@ class Familiarity:
     set_threshold: float
     least_probability: float
 
+    @property
+    def can_tell(self) -> bool:
+        """Whether there were validation images enough to call any image unfamiliar."""
+        return len(self.valid_distances) >= FEWEST_VALID
+
     def distances(self, embeddings_NxE: np.ndarray) -> np.ndarray:
         """Mahalanobis distance of each image to the nearest class of train, float32 [N]."""
         rows_NxE = np.asarray(embeddings_NxE)
@@ -59,10 +66,13 @@ class Familiarity:
         """Share of validation images that lie as far from train as each image, float64 [N].
 
         It is a conformal p-value, above 0 and at most 1: of images like those of validation, 5 %
-        at most have one of 0.05 or less, and none has with fewer than 19 validation images.
+        at most have one of 0.05 or less. With fewer than 19 validation images none could have it,
+        so that it would tell nothing: NaN.
 
         Reference: Vovk et al. 2005, Algorithmic Learning in a Random World, section 2.2.
         """
+        if not self.can_tell:
+            return np.full(len(distances_N), np.nan)
         nearer_N = np.searchsorted(self.valid_distances, distances_N, side="left")
         count = len(self.valid_distances)
         return (1 + count - nearer_N) / (1 + count)
@@ -127,7 +137,7 @@ def caution(familiarity: float, probability: float, least_probability: float) ->
     """Why not to trust a decision, in words; "" where nothing speaks against it.
 
     Args:
-        familiarity: of the image, see `Familiarity.familiarity`.
+        familiarity: of the image, see `Familiarity.familiarity`; NaN cautions of nothing.
         probability: of the predicted class.
         least_probability: below it the model abstains.
 

@@ -17,6 +17,7 @@ from jaxcbm.bottleneck.model import Bottleneck, build_bottleneck
 from jaxcbm.bottleneck.scores import InputMap, apply_map, concept_scores
 from jaxcbm.bottleneck.sparse.choice import SparseChoice
 from jaxcbm.concepts.concept_set import ConceptSet
+from jaxcbm.concepts.find import not_among
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
 from jaxcbm.distributed.padded_batches import in_batches
@@ -36,7 +37,7 @@ from jaxcbm.model.batch_inference import (
 )
 from jaxcbm.model.calibration import Calibration
 from jaxcbm.model.concept_map import How, concept_maps
-from jaxcbm.model.corrections import correct
+from jaxcbm.model.corrections import correct, known_values
 from jaxcbm.model.edits import Edit
 from jaxcbm.model.explain import explain, explain_prediction
 from jaxcbm.model.explanation import Explanation
@@ -123,6 +124,25 @@ class Model:
     def head(self) -> np.ndarray:
         """F, float32 [K, D]."""
         return np.asarray(self.params["head.kernel"]).T
+
+    def class_weights(self, label: str, k: int | None = 10) -> list[tuple[str, float]]:
+        """What a class is recognised by: phrases with their weights in F, the strongest first.
+
+        A concept that is there speaks for the class where its weight is positive and against it
+        where it is negative; `explain` says what each does in a picture.
+
+        Args:
+            label: one of `classes`.
+            k: how many at most; weights of 0 are left out. None: all others.
+
+        Raises:
+            UserError: no such class.
+        """
+        if label not in self.classes:
+            raise not_among(label, self.classes, "a class")
+        weights_D = self.head[self.classes.index(label)]
+        order = np.argsort(-np.abs(weights_D), kind="stable")[:k].tolist()
+        return [(self.concepts.phrases[d], float(weights_D[d])) for d in order if weights_D[d]]
 
     @functools.cached_property
     def bottleneck(self) -> Bottleneck:
@@ -352,7 +372,7 @@ class Model:
     def intervene(
         self,
         image: ImageLike | Iterable[ImageLike] | Features | Prediction,
-        activations: Mapping[str, float],
+        activations: Mapping[str, float | bool | str],
         *,
         carry: bool = False,
     ) -> Prediction:
@@ -360,22 +380,20 @@ class Model:
 
         Args:
             image: a picture, whatever else `predict` takes, or what this model predicted of it.
-            activations: phrase -> value, in the units of `concept_activations`.
+            activations: phrase -> "present" or "absent" (True and False mean the same): the mean
+                activation of train images with or without the concept; or a value in the units of
+                `concept_activations`, of which 0.0 is one and not absence.
             carry: whether this is a correction, from which the model learns about the concepts that
                 go with these (`jaxcbm.model.corrections`), and not a question of what would be if
                 nothing but these were otherwise.
 
         Raises:
-            UserError: a phrase that is not in the concept set, a value that is no number; a model
-                without a calibration has nothing to carry by.
+            UserError: a phrase that is not in the concept set, or a value that is none of these; a
+                model without a calibration knows no absence, and has nothing to carry by.
         """
         columns = self.concepts.columns(activations)
         before = image if isinstance(image, Prediction) else self.predict(image)
-        values = np.array(list(activations.values()), np.float32)
-        if not np.isfinite(values).all():
-            raise UserError(
-                f"activations={dict(activations)}: give a finite number for each phrase"
-            )
+        values = known_values(self.calibration, columns, activations)
         if not carry:
             changed_NxD = before.concept_activations.copy()
             changed_NxD[:, columns] = values

@@ -120,7 +120,7 @@ class Prediction:
         """Share of validation images that are as unlike train as each image, float64 [N].
 
         0.05 and less count as unfamiliar: the model has seen nothing like it. NaN where the model
-        does not know.
+        does not know, for one because there were fewer than 19 validation images.
         """
         if self.trust is None or self.distances is None:
             return np.full(len(self.class_logits), np.nan)
@@ -131,7 +131,7 @@ class Prediction:
         """Classes that each image may show, bool [N, K].
 
         The right one is among them for 95 % of images like those of validation; all of them are
-        where the model does not know.
+        where the model does not know, for one because there were fewer than 19 validation images.
         """
         threshold = 0.0 if self.trust is None else self.trust.set_threshold
         return prediction_sets(self.class_probabilities, threshold)

@@ -6,30 +6,30 @@ import re
 from jaxcbm.pages import signed
 
 REST = "class bias and all others"
+REST_MEANING = f"“{REST}”: where the class starts from, and the sum of all concepts not shown."
 
-_ARTICLE = re.compile(r"^((?:has|have|with) )?(?:an?|the|some) ", re.IGNORECASE)
-_VERB = re.compile(r"^(has|have|with) ", re.IGNORECASE)
+# Not those that only begin a quantity, such as "a few" or "a lot of".
+_ARTICLE = re.compile(
+    r"^((?:has|have|with) )?(?:an?|the|some) (?!few |lot |couple |number )", re.IGNORECASE
+)
 _LATER_ARTICLE = re.compile(r"\b(or|nor) (?:an?|the|some) ", re.IGNORECASE)
-_DENIED = re.compile(r"^(no|not|without) ", re.IGNORECASE)
 
 
 def said(phrase: str, present: bool) -> str:
-    """A concept as it is there, or as it is not.
+    """A concept as it is there, or as it is not: "no" for an article, else "not:" before it.
 
     >>> said("a waistband", True), said("a waistband", False), said("has an orange bill", False)
     ('a waistband', 'no waistband', 'has no orange bill')
-    >>> said("no collar", False), said("a flap or a clasp", False)
-    ('not: no collar', 'no flap or clasp')
+    >>> said("no collar", False), said("many windows", False), said("made of wood", False)
+    ('not: no collar', 'not: many windows', 'not: made of wood')
+    >>> said("a flap or a clasp", False), said("a few holes", False)
+    ('no flap or clasp', 'not: a few holes')
     """
     if present:
         return phrase
-    if _DENIED.match(phrase):
+    if not _ARTICLE.match(phrase):
         return f"not: {phrase}"
-    bare = _ARTICLE.sub(lambda found: found[1] or "", phrase)
-    bare = _LATER_ARTICLE.sub(r"\1 ", bare)
-    if verb := _VERB.match(bare):
-        return f"{verb[0]}no {bare[verb.end() :]}"
-    return f"no {bare}"
+    return _LATER_ARTICLE.sub(r"\1 ", _ARTICLE.sub(lambda found: f"{found[1] or ''}no ", phrase))
 
 
 def chance(probability: float, percentile: float = math.nan) -> str:

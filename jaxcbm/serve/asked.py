@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 
 from jaxcbm.encoders.image.file import UnreadableImage
 from jaxcbm.errors import UserError
-from jaxcbm.model.model import Model
 from jaxcbm.serve.answers import Answer, Answers, Failure, Options, PredictedBatch
 from jaxcbm.serve.exploration import exploration
 from jaxcbm.serve.pictures import InterveneBody, Picture, read_object, read_pictures
@@ -106,30 +105,11 @@ async def intervene(service: Service, request: Request, body: bytes, options: Op
 
     def say() -> Response:
         model, before = service.model, found.batch.prediction.select(np.array([found.row]))
-        after = model.intervene(before, _known(model, asked), carry=asked.carry)
+        known = {**asked.activations, **asked.presence}
+        after = model.intervene(before, known, carry=asked.carry)
         return as_json(PredictedBatch(model, after).answer(picture.name, 0, options))
 
     return await asyncio.to_thread(say)
-
-
-def _known(model: Model, asked: InterveneBody) -> dict[str, float]:
-    """Concept -> its activation, from activations and presence.
-
-    Raises:
-        UserError: presence, and the model does not know what it would be in activations.
-    """
-    if not asked.presence:
-        return asked.activations
-    if model.calibration is None:
-        raise UserError("this model was saved without a calibration: give activations")
-    values = {True: model.calibration.present, False: model.calibration.absent}
-    column = {phrase: d for d, phrase in enumerate(model.concepts.phrases)}
-    # A phrase that is in no column is refused by the model.
-    told = {
-        phrase: float(values[there][column[phrase]]) if phrase in column else 0.0
-        for phrase, there in asked.presence.items()
-    }
-    return {**asked.activations, **told}
 
 
 def as_json(value: Any, status: int = 200) -> Response:

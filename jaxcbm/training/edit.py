@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcbm.concepts.find import find
 from jaxcbm.data.features import Features
 from jaxcbm.errors import UserError
-from jaxcbm.model.edited_columns import Columns, find, plan_columns, with_columns
+from jaxcbm.model.edited_columns import Columns, plan_columns, with_columns
 from jaxcbm.model.edits import Edit, HeldWeight, kept_by, remaining
 from jaxcbm.model.model import Model
 from jaxcbm.training.calibrate import calibrate

@@ -16,6 +16,7 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.labels import class_names
+from jaxcbm.data.skipped import report_skipped
 from jaxcbm.data.store.cache import features_folder
 from jaxcbm.data.store.feature_store import encode
 from jaxcbm.distributed.mesh import make_mesh
@@ -82,7 +83,10 @@ def fit(
     encoder, concepts = load_encoder(encoder), ConceptSet.of(concepts)
     workdir = None if workdir is None else Path(workdir)
     source_of(config.bottleneck, train, concepts.phrases)  # a mistake shows before encoding
-    train, valid = (_features(part, encoder, workdir) for part in (train, valid))
+    parts = train, valid
+    train, valid = (_features(part, encoder, workdir) for part in parts)
+    if encoded := [part for part in (train, valid) if part not in parts]:
+        report_skipped(encoded, workdir)
     classes = class_names(classes or train.classes)
     check_features(train, valid, encoder, concepts, classes)
     texts = embed_words(encoder, concepts, classes)
@@ -162,9 +166,9 @@ def _features(part: ImageSet | Features, encoder: DualEncoder, workdir: Path | N
     if isinstance(part, Features):
         return part
     if workdir is not None:
-        return encode(part, encoder, features_folder(workdir))
+        return encode(part, encoder, features_folder(workdir), quiet=True)
     if process_count() > 1:
         raise UserError("several processes encode images into one folder: give a work directory")
     with tempfile.TemporaryDirectory() as folder:
-        features = encode(part, encoder, Path(folder), kept=False)
+        features = encode(part, encoder, Path(folder), quiet=True)
         return replace(features, embeddings=features.as_array())

@@ -36,6 +36,7 @@ from jaxcbm.distributed.processes import is_main
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract, split_flat
+from jaxcbm.model.familiarity import FEWEST_VALID
 from jaxcbm.model.texts import Texts
 from jaxcbm.training.step import TrainData, ValidData
 
@@ -275,6 +276,16 @@ def start_on(
     return bottleneck, {path: params[path] for path in shapes}
 
 
+@functools.cache
+def _warn_of_no_trust(images: int) -> None:
+    """Once a process, also where several fits use the same split."""
+    logging.warning(
+        "%d validation images: too few to tell unfamiliar pictures, or sets of fewer than all "
+        "classes (%d needed)",
+        *(images, FEWEST_VALID),
+    )
+
+
 def check_features(
     train: Features,
     valid: Features,
@@ -292,6 +303,8 @@ def check_features(
         raise UserError("the concept set is empty: give at least one phrase")
     if len(classes) < 2:
         raise UserError(f"{len(classes)} class ({', '.join(classes)}): a classifier needs two")
+    if 0 < len(valid) < FEWEST_VALID and is_main():
+        _warn_of_no_trust(len(valid))
     for name, part in (("train", train), ("valid", valid)):
         if len(part) == 0:
             raise UserError(f"the {name} split has no images")

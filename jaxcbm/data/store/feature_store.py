@@ -18,11 +18,11 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.progress import ProgressLine
+from jaxcbm.data.skipped import SKIPPED_FILE, list_skipped, tell_skipped
 from jaxcbm.data.store.encoding import EncodingJob, Progress, encode_shards, readable_size
 from jaxcbm.data.store.image_digests import digest_together
 from jaxcbm.data.store.in_use import MANIFEST_FILE, Hold, hold_store
@@ -32,7 +32,7 @@ from jaxcbm.data.store.shards import Shard, sweep_abandoned
 from jaxcbm.distributed import preemption, processes
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
-from jaxcbm.storage import as_path, is_remote, read_whole, write_whole
+from jaxcbm.storage import as_path, is_remote, write_whole
 
 _FORMAT = 1  # part of every key: raise it when the same inputs would give other embeddings
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -48,13 +48,13 @@ def encode(
     dtype: str = "float32",
     progress: Progress | None = None,
     decode_threads: int | None = None,
-    kept: bool = True,
+    quiet: bool = False,
 ) -> Features:
     """Embed every image, or open the embeddings where they have been made before.
 
     A run that was stopped, at any moment, goes on with the shards that are not whole. Images
-    that cannot be read are left out, counted, and listed with their reasons in the result, in one
-    warning, and in the store's skipped.jsonl; each is tried again the next time.
+    that cannot be read are left out, counted, and listed with their reasons in the result and in
+    the store's skipped.jsonl, some of them in a warning; each is tried again the next time.
 
     Args:
         images: N images.
@@ -65,7 +65,7 @@ def encode(
         dtype: "float32", "bfloat16" or "float16", how the embeddings are stored.
         progress: called with images done and images in all; a line on standard error unless given.
         decode_threads: threads that decode ahead of the encoder; one a core unless given.
-        kept: whether `root` will be there for somebody who looks for the list of skipped images.
+        quiet: no warning: the caller tells of what is skipped (`jaxcbm.data.skipped`).
 
     Returns:
         `Features` with the readable images in the order of `images`; rows stay on disk.
@@ -95,7 +95,10 @@ def encode(
     )
     held = _claim(job)
     shards = _make_missing(job, progress or ProgressLine("encode", "images"))
-    return _features(images, job, shards, held, kept)
+    features = _features(images, job, shards, held)
+    if not quiet:
+        tell_skipped(features.skipped, len(images), job.folder / SKIPPED_FILE)
+    return features
 
 
 def store_key(encoder: DualEncoder, digests_Nx32: np.ndarray, dtype: str, shard_size: int) -> str:
@@ -196,7 +199,6 @@ def _features(
     job: EncodingJob,
     shards: list[Shard | None],
     held: tuple[Hold, ...],
-    kept_store: bool,
 ) -> Features:
     """Join the shards with what the image set says of each readable image."""
     whole = [shard for shard in shards if shard is not None]
@@ -211,7 +213,10 @@ def _features(
         for offset, reason in shard.skipped
     }
     names = tuple((job.source.name(index), reason) for index, reason in skipped.items())
-    _tell_skipped(job, names, kept_store)
+    list_skipped(names, job.folder / SKIPPED_FILE)
+    if len(names) == len(images):
+        name, reason = names[0]
+        raise UserError(f"none of the {len(names)} images can be read (first: {name}: {reason})")
     kept = np.array([i for i in range(len(images)) if i not in skipped], np.int64)
     # Without the images left out these are other rows, although they come from the same folder.
     key = hashlib.sha256(f"{job.folder.name}{sorted(skipped)}".encode()).hexdigest()
@@ -224,23 +229,4 @@ def _features(
         annotation_phrases=images.annotation_phrases,
         skipped=names,
         key=key if skipped else job.folder.name,
-    )
-
-
-def _tell_skipped(job: EncodingJob, skipped: tuple[tuple[str, str], ...], kept: bool) -> None:
-    listing = job.folder / "skipped.jsonl"
-    text = "".join(json.dumps({"image": n, "reason": r}) + "\n" for n, r in skipped)
-    if (read_whole(listing).decode() if listing.exists() else "") != text and processes.is_main():
-        write_whole(listing, text.encode())
-    if not skipped:
-        return
-    name, reason = skipped[0]
-    if len(skipped) == len(job.source):
-        raise UserError(f"none of the {len(skipped)} images can be read (first: {name}: {reason})")
-    if not processes.is_main():
-        return
-    logging.warning(
-        "skipped %d of %d images that cannot be read (first: %s: %s)%s",
-        *(len(skipped), len(job.source), name, reason),
-        f"; all are listed in {listing}" if kept else "; a work directory keeps a list of all",
     )

@@ -174,8 +174,7 @@ def _metadata(
 def _strongest(model: "Model") -> list[tuple[str, list[tuple[str, str]]]]:
     """Classes with their strongest weights, as (class, [(phrase, weight)])."""
     listed = []
-    for name, weights_D in zip(model.classes[:_SHOWN_CLASSES], model.head, strict=False):
-        order = np.argsort(-np.abs(weights_D), kind="stable")[:_SHOWN_CONCEPTS]
-        pairs = [(model.concepts.phrases[d], f"{weights_D[d]:+.2f}") for d in order if weights_D[d]]
-        listed.append((name, pairs))
+    for name in model.classes[:_SHOWN_CLASSES]:
+        found = model.class_weights(name, _SHOWN_CONCEPTS)
+        listed.append((name, [(phrase, f"{weight:+.2f}") for phrase, weight in found]))
     return listed

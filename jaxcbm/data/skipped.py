@@ -1,0 +1,63 @@
+"""Images that cannot be read: a list of all, and a line that names some of them."""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from jaxcbm.data.features import Features
+from jaxcbm.distributed.processes import is_main
+from jaxcbm.storage import read_whole, write_whole
+
+SKIPPED_FILE = "skipped.jsonl"
+# Images that a line names.
+_NAMED = 5
+
+
+def list_skipped(skipped: Sequence[tuple[str, str]], listing: Any) -> None:
+    """Write names and reasons, a JSON object a line, or remove what an earlier time has left.
+
+    Args:
+        skipped: name and reason of each.
+        listing: a path, here or gs://; of several processes, process 0 writes it.
+    """
+    text = "".join(json.dumps({"image": n, "reason": r}) + "\n" for n, r in skipped).encode()
+    if (read_whole(listing) if listing.exists() else b"") != text and is_main():
+        write_whole(listing, text)
+
+
+@functools.cache
+def tell_skipped(skipped: tuple[tuple[str, str], ...], images: int, listing: Any = None) -> None:
+    """Warn of images that are left out: the same ones once a process, and in one process of a run.
+
+    Args:
+        skipped: name and reason of each.
+        images: how many there were.
+        listing: where all of them are listed; None where nobody keeps a list.
+    """
+    if not skipped or not is_main():
+        return
+    named = "; ".join(f"{name}: {reason}" for name, reason in skipped[:_NAMED])
+    more = len(skipped) - _NAMED
+    logging.warning(
+        "skipped %d of %d images that cannot be read (%s%s)%s",
+        *(len(skipped), images, named, f"; and {more} more" if more > 0 else ""),
+        f"; all are listed in {listing}" if listing else "",
+    )
+
+
+def report_skipped(parts: Sequence[Features], workdir: Path | str | None) -> None:
+    """List in a work directory what was left out when its data were encoded, and warn of it.
+
+    Args:
+        parts: what was encoded.
+        workdir: its `skipped.jsonl` is the list; None keeps none.
+    """
+    skipped = tuple(skip for part in parts for skip in part.skipped)
+    listing = None if workdir is None else Path(workdir) / SKIPPED_FILE
+    if listing is not None:
+        list_skipped(skipped, listing)
+    tell_skipped(skipped, sum(map(len, parts)) + len(skipped), listing)
