@@ -21,7 +21,7 @@ def not_among(phrase: str, phrases: Sequence[str], what: str = "in the concept s
     """What to raise for a name that is not there.
 
     >>> print(not_among("blue door", ("a blue roof", "brown door", "chimney", "fence")))
-    'blue door' is not in the concept set; the closest are 'brown door', 'a blue roof', 'fence'
+    'blue door' is not in the concept set; the closest are 'a blue roof', 'brown door', 'fence'
     """
     known = {_plain(each): each for each in phrases}
     near = difflib.get_close_matches(_plain(phrase), known, n=3, cutoff=0.0)

@@ -183,8 +183,8 @@ def encode_here(
     mesh = local_mesh()
     encoder = encoder if mesh is None else encoder.on_mesh(mesh)
     devices = 1 if mesh is None else mesh.shape["data"]
-    batch_size = batch_size or 64 * devices
-    return encode(images, encoder, store, batch_size=batch_size, quiet=quiet)
+    size = batch_size or 64 * devices
+    return encode(images, encoder, store, batch_size=size, quiet=quiet)
 
 
 def split(

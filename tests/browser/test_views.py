@@ -51,6 +51,19 @@ def test_filters_are_numpys_and_links_restore_them(page, explorer, first):
     assert count(page) == (shown.familiarity <= 0.05).sum() > 0
 
 
+def test_a_wrong_prediction_reads_the_same_in_the_gallery_and_on_its_class(page, explorer, first):
+    _, model, shown, labels = first
+    picture = int(np.flatnonzero(shown.label_ids != labels)[0])
+    said, true = (model.classes[k] for k in (shown.label_ids[picture], labels[picture]))
+    open_at(page, explorer, "pictures?outcome=wrong")
+    first_line, second_line = page.locator(".tile").first.locator("b, span.wrong").all_inner_texts()
+    assert re.fullmatch(rf"says {re.escape(said)} (over |under )?\d+.%", first_line)
+    assert second_line == f"✗ is {true}"
+    open_at(page, explorer, f"class/{labels[picture]}")
+    captions = page.locator(".strip").nth(1).locator("span").all_inner_texts()
+    assert f"{first_line}, {second_line}" in captions
+
+
 def test_sorted_by_margin_and_searched(page, explorer, first):
     _, _, shown, _ = first
     open_at(page, explorer, "pictures?sort=close")

@@ -271,7 +271,7 @@ def test_a_folder_without_images(tmp_path, phrases, tiny_encoder_folder, capsys)
 
 
 def test_corrupt_pictures_are_skipped_counted_and_listed(
-    tmp_path, picture_folder, phrases, tiny_encoder_folder
+    tmp_path, picture_folder, phrases, tiny_encoder_folder, caplog
 ):
     root = tmp_path / "pictures"
     shutil.copytree(picture_folder, root)
@@ -282,9 +282,12 @@ def test_corrupt_pictures_are_skipped_counted_and_listed(
     assert main(arguments(tmp_path / "run", root, phrases, tiny_encoder_folder)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["data"]["skipped"] == 3
-    listed = next((tmp_path / "run" / "features").rglob("skipped.jsonl")).read_text()
+    listing = tmp_path / "run" / "skipped.jsonl"
+    listed = listing.read_text()
+    (said,) = (line for r in caplog.records if "cannot be read" in (line := r.getMessage()))
+    assert said.endswith(f"; all are listed in {listing}")
     for name in ("amber/00.png", "blue/01.png", "coral/02.png"):
-        assert name in listed
+        assert name in listed and name in said
 
 
 def test_a_class_with_one_picture_trains(tmp_path, picture_folder, phrases, tiny_encoder_folder):

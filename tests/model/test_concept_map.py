@@ -98,7 +98,7 @@ def test_maps_of_occlusion_by_hand_for_one_square(model, picture):
 
 
 def test_a_phrase_that_is_none_of_the_model_is_named(model, picture):
-    with pytest.raises(UserError, match="not in the concept set: 'blue tail'"):
+    with pytest.raises(UserError, match="'blue tail' is not in the concept set; the closest are"):
         model.concept_maps(picture, ["spots", "blue tail"])
 
 

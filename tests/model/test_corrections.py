@@ -96,6 +96,8 @@ def test_a_model_carries_when_asked_to_and_not_without_its_record():
     fixed = Fixed(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
     with pytest.raises(UserError, match="without a calibration"):
         fixed.intervene(rows, {"spots": 0.0}, carry=True)
+    with pytest.raises(UserError, match="without a calibration: give activations"):
+        fixed.intervene(rows, {"spots": False})
     said = fixed.predict(rows)
     record = fit_calibration(
         said.concept_activations, labels, said.concept_activations, said.class_logits, labels
@@ -107,6 +109,13 @@ def test_a_model_carries_when_asked_to_and_not_without_its_record():
         assert (found.concept_activations[:, 2] == 0.25).all()
         logits = found.concept_activations @ fixed.head.T + fixed.params["head.bias"]
         np.testing.assert_allclose(found.class_logits, logits, rtol=1e-5, atol=1e-6)
+    for word, known in (("present", record.present), ("absent", record.absent)):
+        for told in (word, word == "present", np.bool_(word == "present")):
+            said_so = fixed.intervene(rows, {"spots": told}).concept_activations[:, 2]
+            np.testing.assert_allclose(said_so, known[2], rtol=1e-6)
+    for wrong in ("gone", "0.5", None, np.nan, [1.0, 2.0]):
+        with pytest.raises(UserError, match=r"'spots': .*: give a finite number, 'present' or"):
+            fixed.intervene(rows, {"spots": wrong})
     others = [0, 1, 3, 4]
     np.testing.assert_array_equal(
         plain.concept_activations[:, others], said.concept_activations[:, others]

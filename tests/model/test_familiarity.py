@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from sklearn.covariance import empirical_covariance
 from test_saved_model import calibrated_model
 
+from jaxcbm.evaluation.trust import trust_metrics
 from jaxcbm.model.familiarity import Familiarity, fit_familiarity
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.model.prediction import Prediction
@@ -61,6 +62,20 @@ def test_familiarity_is_the_share_of_validation_images_as_far_from_train():
     # Images like those of validation: about 5 % of them are called unfamiliar.
     like, _ = images(4000, 3)
     assert abs(np.mean(found.familiarity(found.distances(like)) <= 0.05) - 0.05) < 0.03
+
+
+def test_too_few_validation_images_tell_nothing():
+    far = np.full((2, WIDTH), 1e3, np.float32)
+    for count, familiarity in ((18, np.nan), (19, 0.05)):
+        record = fitted(count)
+        assert record.can_tell == (count == 19)
+        said = Prediction.of(np.full((2, CLASSES), 9.0), ("a", "b", "c"))
+        said = dataclasses.replace(said, image_embeddings=far, trust=record)
+        np.testing.assert_allclose(said.familiarity, familiarity)
+        assert all("unlike all train" in why for why in said.cautions) == (count == 19)
+        assert said.prediction_sets.all() == (count == 18)
+        held = np.array([0, 1]), said, said.class_probabilities, np.array([0, 1])
+        assert ("unfamiliar" in trust_metrics(said.class_probabilities, *held)) == (count == 19)
 
 
 def test_many_validation_distances_are_kept_as_quantiles():
