@@ -115,6 +115,17 @@ def explorer(first, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def unsure(first, tmp_path_factory) -> Path:
+    """A page of a model that had too few validation images to know what is unfamiliar."""
+    part, model, said, labels = first
+    trust = dataclasses.replace(model.familiarity, valid_distances=np.ones(18, np.float32))
+    model = dataclasses.replace(model, familiarity=trust)
+    said = dataclasses.replace(said, trust=trust)
+    part = model_part(model, said, labels, name="unsure")
+    return written([part], labels, tmp_path_factory.mktemp("explorer") / "unsure.html")
+
+
+@pytest.fixture(scope="session")
 def bare(first, tmp_path_factory) -> Path:
     """A page of a model that was saved without what its numbers mean, on pictures of no class."""
     model = dataclasses.replace(first[1], calibration=None, familiarity=None, metrics={})

@@ -61,7 +61,21 @@ def test_a_wrong_prediction_reads_the_same_in_the_gallery_and_on_its_class(page,
     assert second_line == f"✗ is {true}"
     open_at(page, explorer, f"class/{labels[picture]}")
     captions = page.locator(".strip").nth(1).locator("span").all_inner_texts()
-    assert f"{first_line}, {second_line}" in captions
+    assert any(
+        caption.endswith(f" %, {second_line}".replace(" %", "\u00a0%")) for caption in captions
+    )
+    assert all(re.fullmatch(r"says .+ \d+.%, (✓ right|✗ is .+)", caption) for caption in captions)
+
+
+def test_a_model_of_few_validation_images_says_that_it_cannot_tell(page, unsure):
+    open_at(page, unsure)
+    assert page.locator("label", has_text="Familiarity").count() == 0
+    assert page.locator(".tile .strange").count() == 0
+    open_at(page, unsure, "picture/4")
+    assert "Too few validation images to tell unfamiliar pictures." in page.inner_text(".look")
+    assert "“class bias and all others”: where the class starts from" in page.inner_text(".why")
+    open_at(page, unsure, "model")
+    assert "unlike all train images" not in page.inner_text(".facts")
 
 
 def test_sorted_by_margin_and_searched(page, explorer, first):
