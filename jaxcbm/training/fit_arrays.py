@@ -276,16 +276,6 @@ def start_on(
     return bottleneck, {path: params[path] for path in shapes}
 
 
-@functools.cache
-def _warn_of_no_trust(images: int) -> None:
-    """Once a process, also where several fits use the same split."""
-    logging.warning(
-        "%d validation images: too few to tell unfamiliar pictures, or sets of fewer than all "
-        "classes (%d needed)",
-        *(images, FEWEST_VALID),
-    )
-
-
 def check_features(
     train: Features,
     valid: Features,
@@ -303,8 +293,6 @@ def check_features(
         raise UserError("the concept set is empty: give at least one phrase")
     if len(classes) < 2:
         raise UserError(f"{len(classes)} class ({', '.join(classes)}): a classifier needs two")
-    if 0 < len(valid) < FEWEST_VALID and is_main():
-        _warn_of_no_trust(len(valid))
     for name, part in (("train", train), ("valid", valid)):
         if len(part) == 0:
             raise UserError(f"the {name} split has no images")
@@ -334,8 +322,9 @@ def fewest_valid(classes: int) -> int:
 @functools.cache
 def _warn_of_few(images: int, classes: int) -> None:
     """Once a process, also where several fits use the same split."""
+    trust = f"too few to tell unfamiliar pictures or narrow sets ({FEWEST_VALID} needed), and "
     logging.warning(
-        "only %d validation images for %d classes: sparsity, temperature and thresholds chosen on "
-        "them are largely chance; give %d or more (in valid/, or by config.data.valid_fraction)",
-        *(images, classes, fewest_valid(classes)),
+        "only %d validation images for %d classes: %ssparsity, temperature and thresholds chosen "
+        "on them are largely chance; give %d or more (in valid/, or by config.data.valid_fraction)",
+        *(images, classes, trust if images < FEWEST_VALID else "", fewest_valid(classes)),
     )

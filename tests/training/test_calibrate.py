@@ -57,22 +57,6 @@ def test_a_fit_is_calibrated_on_validation(parts, sparse):
     np.testing.assert_allclose(record.mean, here.mean(axis=0), rtol=1e-4, atol=1e-5)
 
 
-def test_a_validation_split_too_small_to_tell_the_unfamiliar_is_said_once(parts, caplog):
-    train, valid, encoder = parts
-    fit_arrays._warn_of_no_trust.cache_clear()
-
-    def said_of(count: int) -> list[str]:
-        few, concepts = valid.select(np.arange(count)), ConceptSet.from_phrases(PHRASES)
-        fit_arrays.check_features(train, few, encoder, concepts, train.classes)
-        told = [record.getMessage() for record in caplog.records]
-        return [line for line in told if "unfamiliar" in line]
-
-    assert said_of(19) == []
-    for _ in range(2):
-        (said,) = said_of(18)
-        assert "18 validation images: too few" in said and "19 needed" in said
-
-
 def test_huge_splits_are_sampled(parts, monkeypatch):
     train, valid, encoder = parts
     config = replace(FitConfig(), training=replace(FitConfig().training, epochs=1))
@@ -122,3 +106,5 @@ def test_a_validation_split_too_small_to_choose_on_is_said_once(parts, caplog):
     for _ in range(2):
         (said,) = said_of(29)
         assert "only 29 validation images for 3 classes" in said and "give 30 or more" in said
+    assert "unfamiliar" not in said_of(19)[-1]
+    assert "too few to tell unfamiliar pictures or narrow sets (19 needed)" in said_of(18)[-1]
