@@ -42,8 +42,8 @@ def test_the_picture_says_of_every_reason_that_is_false_that_it_is():
         index = int(each["picture"].rpartition("/")[2])
         assert birds.classes[birds.labels[index]] == each["true"]
         for reason, _ in each["reasons"]:
-            absent = reason.startswith("not: ")
-            phrase = reason.partition(" (")[0].removeprefix("not: ")
+            absent = reason.startswith("no ")
+            phrase = reason.partition(" (")[0].removeprefix("no " if absent else "")
             there = birds.annotations[index, column[phrase]] > 0.5
             assert (there == absent) == reason.endswith(": false"), reason
 

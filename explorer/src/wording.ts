@@ -2,12 +2,16 @@
 
 import type { Trust } from "./payload";
 
-/** A concept as it is there, or as it is not: "no" for an article, else "not:" before it. */
+const NO_NOUN =
+  /^((has|have|with) )?(no|not|without|a few|a lot|a couple|a number|many|several|few|much|more|most|all|both|only|two|three|four|five|six|seven|eight|nine|ten|\d+|very|made|is|are|in|on|at|of|under|over|near|behind) /i;
+
+/** A concept as it is there, or as it is not: with "no" where that can stand, else "not:". */
 export function said(phrase: string, present: boolean): string {
   if (present) return phrase;
-  const article = /^((?:has|have|with) )?(?:an?|the|some) (?!few |lot |couple |number )/i;
-  if (!article.test(phrase)) return `not: ${phrase}`;
-  return phrase.replace(article, (_, verb) => `${verb ?? ""}no `).replace(/\b(or|nor) (?:an?|the|some) /gi, "$1 ");
+  if (NO_NOUN.test(phrase)) return `not: ${phrase}`;
+  return phrase
+    .replace(/^((?:has|have|with) )?(?:(?:an?|the|some) )?/i, (_, verb) => `${verb ?? ""}no `)
+    .replace(/\b(or|nor) (?:an?|the|some) /gi, "$1 ");
 }
 
 /** What the last bar of a decision is. */

@@ -77,7 +77,7 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         wanted = (said(phrase, c.present) for phrase, c in self.corrections.items())
-        return f"{self.label}, if {', '.join(wanted)}"
+        return f"{self.label}, if: {', '.join(wanted)}"
 
     def __repr__(self) -> str:
         return f"<{self}>"

@@ -8,26 +8,31 @@ from jaxcbm.pages import signed
 REST = "class bias and all others"
 REST_MEANING = f"“{REST}”: where the class starts from, and the sum of all concepts not shown."
 
-# Not those that only begin a quantity, such as "a few" or "a lot of".
-_ARTICLE = re.compile(
-    r"^((?:has|have|with) )?(?:an?|the|some) (?!few |lot |couple |number )", re.IGNORECASE
-)
+_ARTICLE = re.compile(r"^((?:has|have|with) )?(?:(?:an?|the|some) )?", re.IGNORECASE)
 _LATER_ARTICLE = re.compile(r"\b(or|nor) (?:an?|the|some) ", re.IGNORECASE)
+# Where "no" cannot stand: before what is denied already, before quantities, and before what says
+# how or where something is.
+_NO_NOUN = re.compile(
+    r"^((has|have|with) )?(no|not|without|a few|a lot|a couple|a number|many|several|few|much|more|"
+    r"most|all|both|only|two|three|four|five|six|seven|eight|nine|ten|\d+|very|made|is|are|in|on|at|"
+    r"of|under|over|near|behind) ",
+    re.IGNORECASE,
+)
 
 
 def said(phrase: str, present: bool) -> str:
-    """A concept as it is there, or as it is not: "no" for an article, else "not:" before it.
+    """A concept as it is there, or as it is not: with "no" where that can stand, else "not:".
 
     >>> said("a waistband", True), said("a waistband", False), said("has an orange bill", False)
     ('a waistband', 'no waistband', 'has no orange bill')
+    >>> said("red legs", False), said("a flap or a clasp", False)
+    ('no red legs', 'no flap or clasp')
     >>> said("no collar", False), said("many windows", False), said("made of wood", False)
     ('not: no collar', 'not: many windows', 'not: made of wood')
-    >>> said("a flap or a clasp", False), said("a few holes", False)
-    ('no flap or clasp', 'not: a few holes')
     """
     if present:
         return phrase
-    if not _ARTICLE.match(phrase):
+    if _NO_NOUN.match(phrase):
         return f"not: {phrase}"
     return _LATER_ARTICLE.sub(r"\1 ", _ARTICLE.sub(lambda found: f"{found[1] or ''}no ", phrase))
 

@@ -46,7 +46,7 @@ def test_contributions_are_signed_sorted_and_complete():
 
 def test_an_absence_that_counts_is_called_one():
     labels = [c.label for c in explanation(target="owl")[0].contributions]
-    assert "not: short bill" in labels and "red <crown>" in labels
+    assert "no short bill" in labels and "red <crown>" in labels
 
 
 CALIBRATION = Calibration(
@@ -109,7 +109,7 @@ def test_the_smallest_change_makes_another_decision():
     assert change is not None and found.contrast is not None and change == found.contrast.change
     # wren is 3 ahead; a tail that goes from 1 to -1 counts three times as much for it.
     assert logits[1] - logits[0] == pytest.approx(3.0)
-    assert str(change) == "owl, if not: long tail"
+    assert str(change) == "owl, if: no long tail"
     assert change.activations == {"long tail": -1.0}
     # Of a class that is not the predicted one, the predicted one is ahead as it is.
     behind = explanation(4, "owl", CALIBRATION)[0]
@@ -216,7 +216,7 @@ def test_the_runner_up_is_the_second_likeliest_whatever_is_explained_against_wha
 
 def test_the_nearest_other_decision_stands_on_the_page():
     found, _ = explanation(4, None, CALIBRATION)
-    assert "would be owl, if not: long tail" in parse(found.to_html()).text
+    assert "would be owl, if: no long tail" in parse(found.to_html()).text
 
 
 def test_a_page_says_what_its_last_bar_is():
@@ -247,7 +247,7 @@ def test_a_reason_that_annotations_deny_is_called_false_in_pages_and_result_file
     told = dict(zip((c.phrase for c in found.contributions), labels, strict=True))
     assert told == {
         "long tail": "long tail (98 % likely there)",
-        "red <crown>": "not: red <crown> (27 % likely there): false",
+        "red <crown>": "no red <crown> (27 % likely there): false",
         "short bill": "short bill (73 % likely there): false",
     }
     assert all(label in parse(known.to_html()).text for label in labels)
@@ -257,10 +257,10 @@ def test_a_reason_that_annotations_deny_is_called_false_in_pages_and_result_file
 def test_printed_parts_are_one_line_each():
     found, _ = explanation(4, None, CALIBRATION)
     assert repr(found.contributions[0]) == f"<{found.contributions[0]}>"
-    assert repr(found.smallest_change) == "<owl, if not: long tail>"
+    assert repr(found.smallest_change) == "<owl, if: no long tail>"
     line = repr(found.contrast)
-    assert line.startswith("<not owl (18%): long tail +3.00 (98 % likely there); not: red <crown>")
-    assert line.endswith("would be owl, if not: long tail>")
+    assert line.startswith("<not owl (18%): long tail +3.00 (98 % likely there); no red <crown>")
+    assert line.endswith("would be owl, if: no long tail>")
     assert not any(part in line for part in ("nan", "\n", "Contribution("))
 
 
