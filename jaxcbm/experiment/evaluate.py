@@ -84,7 +84,7 @@ def evaluate_model(
     train, valid, test = prepared.splits
 
     def refit(concepts: ConceptSet, splits: Splits) -> FittedMethod:
-        logging.info("for random_top1, as many phrases without meaning:")
+        logging.info("the control random_top1: the same fit on as many phrases without meaning")
         parts = {"encoder": prepared.encoder, "concepts": concepts, "config": experiment.fit}
         return fitted_model(fit(splits.train, splits.valid, **parts))
 
@@ -210,8 +210,10 @@ _GROUPS = {
     ),
     "explanations (of the reasons shown, the share that is true of the picture)": (
         *(f"explanation_truth_{which}" for which in (*SHOWN, *(f"{name}_5" for name in PARTS))),
-        *("concept_ece", "deletion", "random_deletion", "insertion", "random_insertion"),
-        "bar_error",
+        "concept_ece",
+    ),
+    "faithfulness (mean probability of the class as its concepts are taken away, or put back)": (
+        *("deletion", "random_deletion", "insertion", "random_insertion", "bar_error"),
     ),
 }
 
