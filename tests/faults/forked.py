@@ -119,6 +119,8 @@ def _child(argv: list[str], folder: str, blow: Blow | None, touches: Any, writer
     for number in (1, 2):
         os.dup2(writer.fileno(), number)
     warnings.simplefilter("default")
+    # Tests in the background of a shell ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if blow is not None and blow.number == signal.SIGXFSZ:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     counter = _Counter(folder, blow, touches)
