@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 from command_line import arguments, fails
@@ -49,8 +50,12 @@ def test_evaluate_repeats_the_metrics(trained, capsys):
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_predict_writes_every_format(trained, picture_folder, tmp_path, suffix):
-    output = tmp_path / f"labels{suffix}"
-    argv = ["-q", "predict", f"--workdir={trained}", f"--images={picture_folder}"]
+    output, model = tmp_path / f"labels{suffix}", load_model(trained)
+    # As if it had validation images enough to tell unfamiliar pictures.
+    distances = np.linspace(0.0, 2.0 * model.familiarity.valid_distances[-1], 20, dtype=np.float32)
+    model = replace(model, familiarity=replace(model.familiarity, valid_distances=distances))
+    model.save(tmp_path / "model")
+    argv = ["-q", "predict", f"--workdir={tmp_path}", f"--images={picture_folder}"]
     assert main([*argv, f"--output={output}"]) == 0
     if suffix == ".csv":
         with open(output, newline="") as file:
@@ -62,13 +67,13 @@ def test_predict_writes_every_format(trained, picture_folder, tmp_path, suffix):
     assert len(rows) == 36
     assert {row["label"] for row in rows} <= {"amber", "blue", "coral"}
     assert all(0.0 <= float(row["probability"]) <= 1.0 for row in rows)
-    said = load_model(trained).predict(sorted(picture_folder.rglob("*.png")))
+    said = model.predict(sorted(picture_folder.rglob("*.png")))
+    assert len(set(said.familiarity)) > 3
     for n, row in enumerate(rows):
         names = row["set"].split("; ") if suffix == ".csv" else row["set"]
         assert names[0] == row["label"] and len(names) == said.prediction_sets[n].sum()
         assert float(row["familiarity"]) == pytest.approx(said.familiarity[n], abs=1e-4)
         assert row["caution"] == said.cautions[n]
-    model = load_model(trained)
     for row in rows[::12]:
         why = [str(c) for c in model.explain(row["file"], k=5).contributions]
         told = row["reasons"].split("; ") if suffix == ".csv" else row["reasons"]

@@ -1,6 +1,5 @@
 """The local rehearsal: signals and failures with a stand-in, then the real thing."""
 
-import functools
 import json
 import os
 import signal
@@ -35,6 +34,11 @@ if how.isdigit():
     sys.exit(int(how))
 time.sleep(300)
 """
+# Tests in the background of a shell ignore SIGINT, and bash cannot trap what it came with.
+UNIGNORED = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp("bash", ["bash", *sys.argv[1:]])
+"""
 
 
 @pytest.fixture
@@ -45,13 +49,11 @@ def start(tmp_path):
 
     def start(**variables):
         process = subprocess.Popen(
-            ["bash", str(LAUNCH / "two_processes.sh"), "--workdir=a b"],
+            [sys.executable, "-c", UNIGNORED, str(LAUNCH / "two_processes.sh"), "--workdir=a b"],
             env={**tools, "FOLDER": str(tmp_path), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # Tests in the background of a shell ignore it, and bash cannot trap what it came with.
-            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         running.append(process)
         return process
