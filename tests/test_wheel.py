@@ -66,7 +66,7 @@ def test_an_unpacked_wheel_works_in_an_empty_folder(wheels, tmp_path):
     short += ("--config.sparse_head.path_length=2", "--config.mesh.data=1")
     done = run(site, empty, "train", "-q", "--config=quickstart", "--workdir=q", *short)
     assert done.returncode == 0, done.stderr
-    assert "top1" in done.stdout and (empty / "q" / "plots" / "explanation.png").exists()
+    assert "top-1 %" in done.stdout and (empty / "q" / "plots" / "explanation.png").exists()
     missing = run(site, empty, "train", "--config=configs/quickstart.py", "--workdir=p")
     assert missing.returncode == 2 and "quickstart" in missing.stderr
     assert "site-packages" not in missing.stderr and missing.stderr.count("\n") == 1

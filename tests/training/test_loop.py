@@ -234,7 +234,7 @@ def test_it_says_how_far_it_is_in_a_notebook_though_nobody_asked_for_logs(monkey
     line = lambda *about: lambda done, total, note: said.append((*about, done, total, note))  # noqa: E731
     monkeypatch.setattr("jaxcbm.training.loop.in_notebook", lambda: notebook)
     monkeypatch.setattr("jaxcbm.training.loop.ProgressLine", line)
-    monkeypatch.setattr("absl.logging._absl_logger.level", 30)
+    monkeypatch.setattr("absl.logging.level_info", lambda: False)
     train()
     assert bool(said) == notebook
     if notebook:
