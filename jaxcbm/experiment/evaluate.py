@@ -187,6 +187,8 @@ def table(metrics: dict[str, Any]) -> str:
     lines = []
     # What belongs to no other group tells how often the model is right.
     for title, values in {"accuracy": test, **groups}.items():
+        if not values:
+            continue
         lines += [title, *(f"  {name:<32}{_number(name, x)}" for name, x in values.items())]
     for who, policies in metrics["interventions"].items():
         steps = [step for step in _SHOWN_STEPS if step < len(next(iter(policies.values())))]
