@@ -142,7 +142,10 @@ def test_the_page_in_docs_says_what_its_numbers_say():
                 places = [1 + DIALS.index(line["dial"])]
             for place in places if line["metric"] == name else ():
                 said = told[line["method"]][place].split()[0]
-                assert said == number(float(line["mean"] or "nan"), column)
+                # The page rounds what the file has to six digits already.
+                mean = float(line["mean"] or "nan")
+                near = {number(mean * (1 + shift), column) for shift in (-1e-6, 0.0, 1e-6)}
+                assert said in near, (name, line)
 
 
 def cells_of(line: str) -> list[str]:
