@@ -132,7 +132,7 @@ def describe() -> dict[str, Any]:
     """Processor, cores, memory, system and versions."""
     flags = cpu_flags()
     return {
-        "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
+        "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": threads(),
         "gpu": _gpu(),
@@ -152,6 +152,16 @@ def _gpu() -> str | None:
     import jax
 
     return jax.devices()[0].device_kind
+
+
+def _cpu() -> str:
+    """What it is called, and its family and model: a cloud's names leave the generation out."""
+    name = _cpu_field("model name") or platform.processor() or platform.machine()
+    numbers = {field: _cpu_field(field) for field in ("cpu family", "model")}
+    known = [
+        f"{field.removeprefix('cpu ')} {number}" for field, number in numbers.items() if number
+    ]
+    return ", ".join([name, *known])
 
 
 def _cpu_field(name: str) -> str:

@@ -33,7 +33,7 @@ def _l1(psi, z, weight, noise: Noise) -> torch.Tensor:
 
 
 def _similarity(psi, z, weight, noise: Noise) -> torch.Tensor:
-    psi, z = (psi - psi.mean(dim=0)) ** 3, (z - z.mean(dim=0)) ** 3
+    psi, z = psi - psi.mean(dim=0), z - z.mean(dim=0)
     return -functional.cosine_similarity(psi, z, dim=0).mean()
 
 

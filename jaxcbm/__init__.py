@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxcbm.concepts.concept_set import ConceptSet
     from jaxcbm.data.features import Features
     from jaxcbm.data.image_set import ImageSet
+    from jaxcbm.data.readable import readable
     from jaxcbm.data.store.feature_store import encode
     from jaxcbm.encoders.dual_encoder import DualEncoder
     from jaxcbm.encoders.load import load_encoder
@@ -53,6 +54,7 @@ _HOMES = {
     "plan": "jaxcbm.planning.experiment_job:run",
     "prepare": "jaxcbm.experiment.prepare",
     "pretrain": "jaxcbm.experiment.pretrain:run",
+    "readable": "jaxcbm.data.readable",
     "reproduce": "jaxcbm.experiment.reproduce:run",
     "search": "jaxcbm.experiment.search:run",
     "sweep": "jaxcbm.experiment.sweep:run",
@@ -78,6 +80,7 @@ __all__ = [
     "plan",
     "prepare",
     "pretrain",
+    "readable",
     "reproduce",
     "search",
     "sweep",

@@ -42,7 +42,8 @@ stop exits with 143, and the same command continues it.
 _NOTEBOOKS = """\
 # Notebooks
 
-Each runs from top to bottom on a CPU, and unchanged on a GPU or TPU runtime.
+Each runs from top to bottom on a CPU, and unchanged on a GPU or TPU runtime. In an environment of
+your own, `pip install ".[notebooks,widget]"` in a checkout brings what they need.
 
 """
 

@@ -7,7 +7,7 @@ import { Choice, Link, Thumbnail, Title, Unseen, useLinks } from "./parts";
 import { link } from "./route";
 import { OUTCOMES, select, SORTS } from "./selection";
 import { useStore } from "./store";
-import { counted, says, shareOf, truth } from "./wording";
+import { counted, percent, shareOf, truth } from "./wording";
 
 const TILE = 178;
 const ALL: [string, string] = ["", "all"];
@@ -61,7 +61,9 @@ function Tile({ picture, tabIndex }: { picture: number; tabIndex: 0 | -1 }) {
   return (
     <Link to={to("picture", picture)} class="tile" tabIndex={tabIndex} title={names[picture]!}>
       <Thumbnail picture={picture} />
-      <b>{says(classes[decided]!, decisions.probability[picture]!)}</b>
+      <b>
+        <span>says {classes[decided]}</span> <span>{percent(decisions.probability[picture]!)}</span>
+      </b>
       <span class={label === decided ? "right" : "wrong"}>{truth(classes, decided, label)}</span>
       {strange && (
         <span class="strange" title="unlike all train images">

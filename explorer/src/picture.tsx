@@ -99,7 +99,7 @@ function OnePicture({ picture }: { picture: number }) {
             </p>
           )}
           {warning && <p class="warning">{warning}</p>}
-          {model.trust && <Familiar picture={picture} />}
+          {model.trust?.familiarity && <Familiar share={model.trust.familiarity[picture]!} />}
           <SmallestChange
             change={change.value}
             changed={changed}
@@ -230,10 +230,7 @@ function useShortcuts(picture: number, undo: () => void, redo: () => void) {
   }, [picture]);
 }
 
-function Familiar({ picture }: { picture: number }) {
-  const trust = useStore().shown.value.model.trust!;
-  if (!trust.familiarity) return <p class="faint">Too few validation images to tell unfamiliar pictures.</p>;
-  const share = trust.familiarity[picture]!;
+function Familiar({ share }: { share: number }) {
   return (
     <p class="faint">
       {share > 0.99 ? "Nearly all" : percent(share)} of validation images are at least as unlike train images.

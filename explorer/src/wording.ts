@@ -55,11 +55,11 @@ export const counted = (count: number, one: string, many = `${one}s`) =>
 /** Why not to trust a decision, in words; "" where nothing speaks against it. */
 export function caution(trust: Trust | null, picture: number, probability: number): string {
   if (trust === null) return "";
-  const familiar = trust.familiarity?.[picture] ?? 1;
+  const familiar = trust.familiarity?.[picture] ?? NaN;
   if (familiar <= trust.unfamiliar) {
     const share = Number(Math.min(100 * (1 - familiar), 99.9).toPrecision(3));
     return `unlike all train images (${share} % of validation images are more like them): do not rely on the decision`;
   }
   if (probability < trust.leastProbability) return `unsure: the likeliest class has ${(100 * probability).toFixed(0)} %`;
-  return "";
+  return Number.isNaN(familiar) ? "too few validation images to tell whether train has anything like it" : "";
 }

@@ -17,16 +17,25 @@ SKIPPED_FILE = "skipped.jsonl"
 _NAMED = 5
 
 
-def list_skipped(skipped: Sequence[tuple[str, str]], listing: Any) -> None:
+def list_skipped(skipped: Sequence[tuple[str, ...]], listing: Any) -> bool:
     """Write names and reasons, a JSON object a line, or remove what an earlier time has left.
 
     Args:
         skipped: name and reason of each.
         listing: a path, here or gs://; of several processes, process 0 writes it.
+
+    Returns:
+        Whether an earlier time has left another list, or none.
     """
+    if not is_main():
+        return False
     text = "".join(json.dumps({"image": n, "reason": r}) + "\n" for n, r in skipped).encode()
-    if (read_whole(listing) if listing.exists() else b"") != text and is_main():
+    known = read_whole(listing) if listing.exists() else b""
+    if known and not text:
+        listing.unlink(missing_ok=True)
+    elif known != text:
         write_whole(listing, text)
+    return known != text
 
 
 @functools.cache
@@ -52,12 +61,13 @@ def tell_skipped(skipped: tuple[tuple[str, str], ...], images: int, listing: Any
 def report_skipped(parts: Sequence[Features], workdir: Path | str | None) -> None:
     """List in a work directory what was left out when its data were encoded, and warn of it.
 
+    Once: the next command on the same data finds the list, and warns of what is new.
+
     Args:
         parts: what was encoded.
         workdir: its `skipped.jsonl` is the list; None keeps none.
     """
     skipped = tuple(skip for part in parts for skip in part.skipped)
     listing = None if workdir is None else Path(workdir) / SKIPPED_FILE
-    if listing is not None:
-        list_skipped(skipped, listing)
-    tell_skipped(skipped, sum(map(len, parts)) + len(skipped), listing)
+    if listing is None or list_skipped(skipped, listing):
+        tell_skipped(skipped, sum(map(len, parts)) + len(skipped), listing)

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from absl import logging
 from PIL import Image
 
 from jaxcbm.atomic import atomic_file
 from jaxcbm.data.image_source import FileImages, UnreadableImage, as_utf8
 from jaxcbm.data.progress import ProgressLine
+from jaxcbm.data.skipped import tell_skipped
 from jaxcbm.data.sources.pictures import find_files
 from jaxcbm.distributed.mesh import local_mesh
 from jaxcbm.errors import UserError
@@ -108,16 +108,17 @@ def _gallery(
     pictures = ((i, partial(_load_into, shown[i], source, i)) for i in range(len(files)))
     size = batch_size or choose_batch_size(model, len(files))
     batches, done = read_batches(pictures, model.loaded_encoder.preprocess, size), 0
+    skipped: list[tuple[str, str]] = []
     line(0, len(files))
     for batch, prediction in batch_inference(model, batches, size):
-        for index, why in batch.skipped:
-            logging.warning("skipped %s: %s", files[index], why)
+        skipped += [(str(files[index]), why) for index, why in batch.skipped]
         for row, index in enumerate(batch.names):
             alone, pixels = prediction.select([row]), batch.pixels[row]
             found = model.explain_prediction(shown[index].pop(), pixels, alone, top, target)
             yield _named(found, model, files[index])
         done += len(batch.names) + len(batch.skipped)
         line(done, len(files))
+    tell_skipped(tuple(skipped), len(files))
 
 
 def _load_into(kept: list[Image.Image], source: FileImages, index: int) -> Image.Image:

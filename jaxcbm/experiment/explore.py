@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 from PIL import Image
 
 from jaxcbm.atomic import write_text
 from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import FileImages, UnreadableImage
+from jaxcbm.data.skipped import tell_skipped
 from jaxcbm.data.sources.pictures import find_files
 from jaxcbm.errors import UserError
 from jaxcbm.evaluation.results.parts import best_and_worst
@@ -95,15 +95,17 @@ def explore(
 def _own(model: Model, name: str, files: list[Path], maps: int, side: int) -> dict:
     source = FileImages(tuple(files), root=Path())
     place = {known: k for k, known in enumerate(model.classes)}
+    skipped: list[tuple[str, str]] = []
 
     def readable() -> Iterator[tuple[str, Image.Image, int]]:
         for index, file in enumerate(files):
             try:
                 picture = source.load(index)
             except UnreadableImage as error:
-                logging.warning("skipped %s: %s", file, error)
+                skipped.append((source.name(index), str(error)))
                 continue
             yield source.name(index), picture, place.get(file.resolve().parent.name, -1)
+        tell_skipped(tuple(skipped), len(files))
 
     return payload_of(model, readable(), title=name, maps=maps, side=side)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcbm.atomic import atomic_file
+from jaxcbm.data.skipped import list_skipped
 from jaxcbm.data.sources.pictures import PictureSource, open_pictures
 from jaxcbm.data.sources.tar_shards import NamedPicture
 from jaxcbm.distributed import preemption, processes
@@ -33,7 +33,7 @@ from jaxcbm.model.batch_inference import (
 )
 from jaxcbm.model.model import Model, load_model
 from jaxcbm.model.prediction import Prediction
-from jaxcbm.storage import as_path, write_whole
+from jaxcbm.storage import as_path
 
 FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
 SHARD_ROWS = 10_000
@@ -131,7 +131,7 @@ def _into_file(
         made = _write(temporary, kind, table, results, progress)
         if not made.rows:
             raise _nothing(made)
-    _list_skipped(output, made.skipped)
+    list_skipped(made.skipped, skipped_list(output))
     return made
 
 
@@ -171,8 +171,7 @@ def _finish_folder(
     made = Predicted(sum(r.rows for r in whole), tuple(pair for r in whole for pair in r.skipped))
     if not made.rows:
         raise _nothing(made)
-    if processes.is_main():
-        _list_skipped(folder.place, made.skipped)
+    list_skipped(made.skipped, skipped_list(folder.place))
     return made
 
 
@@ -250,13 +249,3 @@ def _nothing(made: Predicted) -> UserError:
 def skipped_list(output: Any) -> Any:
     """The path of the list of pictures that could not be read, beside an output."""
     return output.with_name(f"{output.stem}.skipped.jsonl")
-
-
-def _list_skipped(output: Any, skipped: Sequence[tuple[str, ...]]) -> None:
-    """Write the list beside the output, or remove that of an earlier time."""
-    listing = skipped_list(output)
-    if not skipped:
-        listing.unlink(missing_ok=True)
-        return
-    lines = (json.dumps({"file": name, "reason": why}) + "\n" for name, why in skipped)
-    write_whole(listing, "".join(lines).encode())

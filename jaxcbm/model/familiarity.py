@@ -8,6 +8,8 @@ from jaxcbm.model.prediction_sets import set_threshold
 
 # Share of validation images that are called unlike train.
 UNFAMILIAR = 0.05
+# The caution where a model cannot tell, as there were fewer.
+UNTOLD = "too few validation images to tell whether train has anything like it"
 # Share of images whose prediction set holds their class.
 COVERAGE = 0.95
 # Validation images without which no familiarity is so low, and every set holds all classes.

@@ -306,7 +306,7 @@ class Model:
             A `Prediction` of N images; N is 1 for a single picture.
 
         Raises:
-            UserError: one of them cannot be read as a picture.
+            UserError: one of them cannot be read as a picture; `jaxcbm.readable` leaves such out.
         """
         if isinstance(images, Features):
             return self.predict_embeddings(images.as_array())
@@ -546,7 +546,8 @@ class Model:
 
 def _whole(batch: PictureBatch) -> PictureBatch:
     if batch.skipped:
-        raise UserError(batch.skipped[0][1])
+        reason = batch.skipped[0][1]
+        raise UserError(f"{reason} (jaxcbm.readable(images) leaves such pictures out)")
     return batch
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcbm.data.labels import some_of
 from jaxcbm.model.calibration import Calibration, log_probabilities
-from jaxcbm.model.familiarity import Familiarity, caution
+from jaxcbm.model.familiarity import UNTOLD, Familiarity, caution
 from jaxcbm.model.prediction_sets import prediction_sets
 
 # Images that a printed prediction shows.
@@ -140,9 +140,10 @@ class Prediction:
     def cautions(self) -> tuple[str, ...]:
         """For each image why not to trust the decision, in words, or ""."""
         least = 0.0 if self.trust is None else self.trust.least_probability
+        otherwise = "" if self.trust is None or self.trust.can_tell else UNTOLD
         highest_N = self.class_probabilities.max(axis=1).tolist()
         pairs = zip(self.familiarity.tolist(), highest_N, strict=True)
-        return tuple(caution(familiar, likely, least) for familiar, likely in pairs)
+        return tuple(caution(familiar, likely, least) or otherwise for familiar, likely in pairs)
 
     @classmethod
     def of(

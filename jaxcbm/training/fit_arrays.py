@@ -325,6 +325,7 @@ def _warn_of_few(images: int, classes: int) -> None:
     trust = f"too few to tell unfamiliar pictures or narrow sets ({FEWEST_VALID} needed), and "
     logging.warning(
         "only %d validation images for %d classes: %ssparsity, temperature and thresholds chosen "
-        "on them are largely chance; give %d or more (in valid/, or by config.data.valid_fraction)",
+        "on them are largely chance; give %d or more (a larger valid/, or valid split of `fit`; "
+        "config.data.valid_fraction takes them from train, which then has fewer)",
         *(images, classes, trust if images < FEWEST_VALID else "", fewest_valid(classes)),
     )

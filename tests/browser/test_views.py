@@ -56,7 +56,8 @@ def test_a_wrong_prediction_reads_the_same_in_the_gallery_and_on_its_class(page,
     picture = int(np.flatnonzero(shown.label_ids != labels)[0])
     said, true = (model.classes[k] for k in (shown.label_ids[picture], labels[picture]))
     open_at(page, explorer, "pictures?outcome=wrong")
-    first_line, second_line = page.locator(".tile").first.locator("b, span.wrong").all_inner_texts()
+    lines = page.locator(".tile").first.locator("b, span.wrong").all_text_contents()
+    first_line, second_line = lines
     assert re.fullmatch(rf"says {re.escape(said)} (over |under )?\d+.%", first_line)
     assert second_line == f"✗ is {true}"
     open_at(page, explorer, f"class/{labels[picture]}")
@@ -67,12 +68,23 @@ def test_a_wrong_prediction_reads_the_same_in_the_gallery_and_on_its_class(page,
     assert all(re.fullmatch(r"says .+ \d+.%, (✓ right|✗ is .+)", caption) for caption in captions)
 
 
+def test_a_tile_cuts_the_name_of_a_class_and_never_its_probability(page, explorer):
+    open_at(page, explorer, "pictures")
+    page.add_style_tag(content=".explorer .grid li { width: 90px !important }")
+    tile = page.locator(".tile").first
+    name, share = tile.locator("b > span").all()
+    assert name.evaluate("e => e.scrollWidth > e.clientWidth")
+    assert share.evaluate("e => e.scrollWidth <= e.clientWidth")
+    inside, outside = share.bounding_box(), tile.bounding_box()
+    assert inside["x"] + inside["width"] <= outside["x"] + outside["width"]
+
+
 def test_a_model_of_few_validation_images_says_that_it_cannot_tell(page, unsure):
     open_at(page, unsure)
     assert page.locator("label", has_text="Familiarity").count() == 0
     assert page.locator(".tile .strange").count() == 0
     open_at(page, unsure, "picture/4")
-    assert "Too few validation images to tell unfamiliar pictures." in page.inner_text(".look")
+    assert "too few validation images to tell whether" in page.inner_text(".look .warning")
     assert "“class bias and all others”: where the class starts from" in page.inner_text(".why")
     open_at(page, unsure, "model")
     assert "unlike all train images" not in page.inner_text(".facts")

@@ -293,6 +293,10 @@ def test_corrupt_pictures_are_skipped_counted_and_listed(
     assert said.endswith(f"; all are listed in {listing}")
     for name in ("amber/00.png", "blue/01.png", "coral/02.png"):
         assert name in listed and name in said
+    caplog.clear()
+    assert main(["evaluate", f"--workdir={tmp_path / 'run'}"]) == 0
+    assert not any("cannot be read" in r.getMessage() for r in caplog.records)
+    assert listing.read_text() == listed
 
 
 def test_a_class_with_one_picture_trains(tmp_path, picture_folder, phrases, tiny_encoder_folder):

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -47,6 +48,17 @@ SHOWING_COMMANDS = [page for page in PAGES if commands(page)]
 def test_the_pages_of_a_beginner_show_something():
     assert {"README.md", "docs/start.md", "docs/howto/pictures.md"} <= set(SHOWING_PYTHON)
     assert {"README.md", "docs/start.md", "docs/runbook.md"} <= set(SHOWING_COMMANDS)
+
+
+def test_every_extra_of_a_user_is_in_the_table_of_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = re.findall(r"^\| (`.*?) \|", PAGES["docs/start.md"], re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    theirs = {"test", "launch", "browser", "docs", "dev", "benchmark"}
+    assert (
+        named & set(project["optional-dependencies"])
+        == set(project["optional-dependencies"]) - theirs
+    )
 
 
 @pytest.mark.parametrize("page", SHOWING_COMMANDS)

@@ -248,7 +248,7 @@ def test_a_picture_that_changes_under_the_same_name_is_refused(model, pictures, 
 def test_skipped_pictures_are_listed_beside_the_output(model, pictures, calm, tmp_path):
     listed = calm.with_name("predictions.skipped.jsonl").read_text().splitlines()
     (row,) = map(json.loads, listed)
-    assert row["file"].endswith("a/00000004.png") and "not a picture" in row["reason"]
+    assert row["image"].endswith("a/00000004.png") and "not a picture" in row["reason"]
     listing = tmp_path / "labels.skipped.jsonl"
     assert len(predict(model, str(pictures), tmp_path / "labels.csv").skipped) == 1
     assert listing.read_text().splitlines() == listed

@@ -69,10 +69,11 @@ def test_too_few_validation_images_tell_nothing():
     for count, familiarity in ((18, np.nan), (19, 0.05)):
         record = fitted(count)
         assert record.can_tell == (count == 19)
-        said = Prediction.of(np.full((2, CLASSES), 9.0), ("a", "b", "c"))
+        said = Prediction.of(9.0 * np.eye(2, CLASSES), ("a", "b", "c"))
         said = dataclasses.replace(said, image_embeddings=far, trust=record)
         np.testing.assert_allclose(said.familiarity, familiarity)
         assert all("unlike all train" in why for why in said.cautions) == (count == 19)
+        assert all(why.startswith("too few") for why in said.cautions) == (count == 18)
         assert said.prediction_sets.all() == (count == 18)
         held = np.array([0, 1]), said, said.class_probabilities, np.array([0, 1])
         assert ("unfamiliar" in trust_metrics(said.class_probabilities, *held)) == (count == 19)
@@ -169,7 +170,7 @@ def test_a_model_without_familiarity_claims_nothing(tmp_path):
 
 
 def test_a_decision_that_is_certain_is_never_called_unsure():
-    (train, labels), (valid, on_valid) = images(400, 0), images(7, 1)
+    (train, labels), (valid, on_valid) = images(400, 0), images(70, 1)
     trust = fit_familiarity(train, labels, valid, np.eye(CLASSES)[on_valid], on_valid)
     logits = np.array([[26.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0]], np.float32)[:, :CLASSES]
     said = Prediction(

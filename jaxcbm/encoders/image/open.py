@@ -59,7 +59,7 @@ def open_image(source: ImageLike) -> Image.Image:
     except UnreadableImage as error:
         advice = "replace or remove it"
         if isinstance(source, str | PathLike) and os.path.isdir(source):
-            advice = "give jaxcbm.ImageSet.from_folder(...) of it, or its files (pathlib's glob)"
+            advice = "give jaxcbm.readable(...) of it, or ImageSet.from_folder(...) for classes"
         elif isinstance(error.__cause__, FileNotFoundError):
             advice = "look at its name, and at the folder that the program runs in"
         raise UserError(f"{name}: {error}; {advice}") from error
