@@ -13,7 +13,8 @@ export function Classes({ probabilities, label }: { probabilities: Float64Array;
   const ranked = descending(probabilities);
   const kept = ranked.slice(0, MOST);
   if (label >= 0 && !kept.includes(label)) kept[kept.length - 1] = label;
-  const threshold = shown.value.model.trust?.setThreshold;
+  const trust = shown.value.model.trust;
+  const threshold = trust?.setThreshold;
   const set = ranked.filter((k, i) => i === 0 || probabilities[k]! >= threshold!);
   return (
     <>
@@ -41,7 +42,9 @@ export function Classes({ probabilities, label }: { probabilities: Float64Array;
       {threshold !== undefined && (
         <p class="faint">
           {set.length === classes.length
-            ? "It may be any class (95 % coverage)."
+            ? trust!.familiarity
+              ? "It may be any class (95 % coverage)."
+              : "Too few validation images to leave any class out."
             : set.length > 4
               ? `It may be any of ${set.length} classes (95 % coverage).`
               : `${set.map((k) => classes[k]).join(" or ")} (95 % coverage).`}

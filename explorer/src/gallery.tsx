@@ -81,6 +81,7 @@ function Filters() {
   const set = (name: string) => (value: string) => go(link("pictures", null, { ...params, [name]: value }), true);
   const named = useMemo(() => [ALL, ...classes.map((name, k): [string, string] => [String(k), name])], []);
   const known = Array.from(labels).some((label) => label >= 0);
+  const sorts = SORTS.filter(([name]) => name !== "strange" || model.trust?.familiarity);
   const filters: [string, string][] = [
     ["", "there, says the model"],
     ["absent", "not there, says the model"],
@@ -149,7 +150,7 @@ function Filters() {
           onChange={set("maps")}
         />
       )}
-      <Choice label="Sort by" value={params.sort ?? ""} options={SORTS} onChange={set("sort")} />
+      <Choice label="Sort by" value={params.sort ?? ""} options={sorts} onChange={set("sort")} />
       <button type="button" onClick={() => go(link("pictures", null, { model: params.model }), true)}>
         Clear
       </button>

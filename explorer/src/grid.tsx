@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
-const LEAST_WIDTH = 128;
+const LEAST_WIDTH = 150;
 const GAP = 10;
 // Lines of tiles beyond the window that are drawn all the same.
 const AHEAD = 2;

@@ -55,11 +55,13 @@ export const counted = (count: number, one: string, many = `${one}s`) =>
 /** Why not to trust a decision, in words; "" where nothing speaks against it. */
 export function caution(trust: Trust | null, picture: number, probability: number): string {
   if (trust === null) return "";
+  const share = (value: number) => `${(100 * value).toFixed(0)} %`;
   const familiar = trust.familiarity?.[picture] ?? NaN;
   if (familiar <= trust.unfamiliar) {
-    const share = Number(Math.min(100 * (1 - familiar), 99.9).toPrecision(3));
-    return `unlike all train images (${share} % of validation images are more like them): do not rely on the decision`;
+    const nearer = Number(Math.min(100 * (1 - familiar), 99.9).toPrecision(3));
+    return `unlike all train images (${nearer} % of validation images are more like them): do not rely on the decision`;
   }
-  if (probability < trust.leastProbability) return `unsure: the likeliest class has ${(100 * probability).toFixed(0)} %`;
-  return Number.isNaN(familiar) ? "too few validation images to tell whether train has anything like it" : "";
+  const unsure = `unsure: the likeliest class has ${share(probability)}, and ${share(trust.leastProbability)} or more on 80 % of validation images`;
+  const untold = "too few validation images to tell whether train has anything like it";
+  return [probability < trust.leastProbability && unsure, Number.isNaN(familiar) && untold].filter(Boolean).join("; ");
 }

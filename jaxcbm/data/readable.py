@@ -69,6 +69,12 @@ def readable(images: ImageSet | ImageLike | Iterable[ImageLike]) -> ImageSet | l
     return [pictures[i] for i in kept]
 
 
+def left_out_by_readable(reason: str) -> UserError:
+    """The error of a picture that cannot be read, with the way to do without it."""
+    told = "jaxcbm.readable" in reason
+    return UserError(reason if told else f"{reason} (jaxcbm.readable leaves such pictures out)")
+
+
 def _source(pictures: Any) -> ImageSource:
     if isinstance(pictures, ImageSet):
         return pictures.source

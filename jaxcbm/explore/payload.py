@@ -1,12 +1,13 @@
 """All that the explorer's page knows, as JSON: pictures, and what models say of them."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from jaxcbm.data.readable import left_out_by_readable
 from jaxcbm.encoders.image.open import ImageLike, open_image
 from jaxcbm.errors import UserError
 from jaxcbm.explore.maps import maps_part
@@ -73,9 +74,9 @@ def payload_of(
     """
     names, labels, small, embeddings = [], [], [], []
     mapped: list[tuple[int, Image.Image]] = []
-    encoder, stream = model.loaded_encoder, iter(pictures)
+    encoder, stream = model.loaded_encoder, _opened(pictures)
     while batch := list(itertools.islice(stream, _BATCH)):
-        opened = [open_image(picture) for _, picture, _ in batch]
+        opened = [picture for _, picture, _ in batch]
         mapped += enumerate(opened[: max(maps - len(names), 0)], len(names))
         small += thumbnails((Image.fromarray(encoder.preprocess(x)) for x in opened), side)
         embeddings.append(encoder.embed_images(opened))
@@ -87,3 +88,13 @@ def payload_of(
     found = maps_part(model, prediction, mapped)
     part = model_part(model, prediction, labels_N, name=title, maps=found)
     return explorer_payload(title, names, small, labels_N, model.classes, [part])
+
+
+def _opened(
+    pictures: Iterable[tuple[str, ImageLike, int]],
+) -> Iterator[tuple[str, Image.Image, int]]:
+    try:
+        for name, picture, label in pictures:
+            yield name, open_image(picture), label
+    except UserError as error:
+        raise left_out_by_readable(str(error)) from error

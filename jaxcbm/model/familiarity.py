@@ -145,7 +145,8 @@ def caution(familiarity: float, probability: float, least_probability: float) ->
 
     >>> caution(0.5, 0.9, 0.4), caution(0.03, 0.998, 0.4), caution(0.5, 0.31, 0.4)
     ('', 'unlike all train images (97 % of validation images are more like them): do not rely on \
-the decision', 'unsure: the likeliest class has 31 %')
+the decision', 'unsure: the likeliest class has 31 %, and 40 % or more on 80 % of validation \
+images')
     """
     if familiarity <= UNFAMILIAR:
         share = f"{min(100.0 * (1.0 - familiarity), 99.9):.3g}"
@@ -154,5 +155,6 @@ the decision', 'unsure: the likeliest class has 31 %')
             "do not rely on the decision"
         )
     if probability < least_probability:
-        return f"unsure: the likeliest class has {probability:.0%}".replace("%", " %")
+        rule = f"{least_probability:.0%} or more on {ANSWERED:.0%} of validation images"
+        return f"unsure: the likeliest class has {probability:.0%}, and {rule}".replace("%", " %")
     return ""

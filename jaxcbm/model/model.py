@@ -20,6 +20,7 @@ from jaxcbm.concepts.concept_set import ConceptSet
 from jaxcbm.concepts.find import not_among
 from jaxcbm.data.features import Features
 from jaxcbm.data.labels import some_of
+from jaxcbm.data.readable import left_out_by_readable
 from jaxcbm.distributed.padded_batches import in_batches
 from jaxcbm.distributed.placement import replicate
 from jaxcbm.encoders.dual_encoder import DualEncoder
@@ -546,8 +547,7 @@ class Model:
 
 def _whole(batch: PictureBatch) -> PictureBatch:
     if batch.skipped:
-        reason = batch.skipped[0][1]
-        raise UserError(f"{reason} (jaxcbm.readable(images) leaves such pictures out)")
+        raise left_out_by_readable(batch.skipped[0][1])
     return batch
 
 

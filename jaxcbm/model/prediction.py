@@ -140,10 +140,11 @@ class Prediction:
     def cautions(self) -> tuple[str, ...]:
         """For each image why not to trust the decision, in words, or ""."""
         least = 0.0 if self.trust is None else self.trust.least_probability
-        otherwise = "" if self.trust is None or self.trust.can_tell else UNTOLD
+        untold = "" if self.trust is None or self.trust.can_tell else UNTOLD
         highest_N = self.class_probabilities.max(axis=1).tolist()
         pairs = zip(self.familiarity.tolist(), highest_N, strict=True)
-        return tuple(caution(familiar, likely, least) or otherwise for familiar, likely in pairs)
+        found = ((caution(familiar, likely, least), untold) for familiar, likely in pairs)
+        return tuple("; ".join(filter(None, both)) for both in found)
 
     @classmethod
     def of(

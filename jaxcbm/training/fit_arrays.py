@@ -4,14 +4,12 @@ What is pure here takes shapes as well as arrays: a plan sends the sizes of a jo
 functions with `jax.eval_shape`.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -32,12 +30,11 @@ from jaxcbm.data.features import Features
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.distributed.mesh import shardings_for
 from jaxcbm.distributed.placement import place, place_rows
-from jaxcbm.distributed.processes import is_main
 from jaxcbm.encoders.dual_encoder import DualEncoder
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import abstract, split_flat
-from jaxcbm.model.familiarity import FEWEST_VALID
 from jaxcbm.model.texts import Texts
+from jaxcbm.training.split_warnings import warn_of_splits
 from jaxcbm.training.step import TrainData, ValidData
 
 # Scores wider than this are computed from the embeddings batch by batch instead of being kept.
@@ -303,29 +300,4 @@ def check_features(
             )
         if part.labels.min() < 0 or part.labels.max() >= len(classes):
             raise UserError(f"the {name} labels do not fit {len(classes)} classes")
-    if is_main() and len(valid) < fewest_valid(len(classes)):
-        _warn_of_few(len(valid), len(classes))
-
-
-def fewest_valid(classes: int) -> int:
-    """Validation images below which sparsity, temperature and thresholds are largely chance.
-
-    Five a class, and no fewer than 30. They are numbers for all classes together, so that 60 do
-    for however many classes.
-
-    >>> fewest_valid(2), fewest_valid(8), fewest_valid(48)
-    (30, 40, 60)
-    """
-    return max(30, min(5 * classes, 60))
-
-
-@functools.cache
-def _warn_of_few(images: int, classes: int) -> None:
-    """Once a process, also where several fits use the same split."""
-    trust = f"too few to tell unfamiliar pictures or narrow sets ({FEWEST_VALID} needed), and "
-    logging.warning(
-        "only %d validation images for %d classes: %ssparsity, temperature and thresholds chosen "
-        "on them are largely chance; give %d or more (a larger valid/, or valid split of `fit`; "
-        "config.data.valid_fraction takes them from train, which then has fewer)",
-        *(images, classes, trust if images < FEWEST_VALID else "", fewest_valid(classes)),
-    )
+    warn_of_splits(np.asarray(train.labels), np.asarray(valid.labels), classes)

@@ -70,8 +70,8 @@ def test_a_wrong_prediction_reads_the_same_in_the_gallery_and_on_its_class(page,
 
 def test_a_tile_cuts_the_name_of_a_class_and_never_its_probability(page, explorer):
     open_at(page, explorer, "pictures")
-    page.add_style_tag(content=".explorer .grid li { width: 90px !important }")
     tile = page.locator(".tile").first
+    tile.evaluate("e => { e.parentElement.style.width = '90px' }")
     name, share = tile.locator("b > span").all()
     assert name.evaluate("e => e.scrollWidth > e.clientWidth")
     assert share.evaluate("e => e.scrollWidth <= e.clientWidth")

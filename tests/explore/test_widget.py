@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcbm.data.image_set import ImageSet
+from jaxcbm.data.readable import readable
 from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.explore.page import script
@@ -67,3 +68,13 @@ def test_without_the_extra_it_says_what_to_install(model, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=r"Model.explore needs anywidget: pip install 'jaxcbm\[wi"):
         model.explore([np.zeros((8, 8, 3), np.uint8)])
+
+
+def test_a_picture_that_cannot_be_read_is_refused_with_a_way_out(model, picture_folder, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    files = [next(picture_folder.rglob("*.png")), broken]
+    for given in (files, ImageSet.from_arrays(files, [0, 1], ["a", "b"])):
+        with pytest.raises(UserError, match=r"broken\.png.*jaxcbm\.readable leaves such"):
+            model.explore(given)
+        assert len(labels(model.explore(readable(given)))) == 1

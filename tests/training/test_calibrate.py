@@ -1,5 +1,6 @@
 """What a fit leaves knows what its numbers mean, whichever head it keeps."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxcbm.encoders.load import load_encoder
 from jaxcbm.errors import UserError
 from jaxcbm.model.calibration import fit_temperature
 from jaxcbm.training import calibrate as module
-from jaxcbm.training import fit_arrays
+from jaxcbm.training import fit_arrays, split_warnings
 from jaxcbm.training.config import FitConfig
 from jaxcbm.training.fit import fit
 
@@ -95,7 +96,7 @@ def test_phrases_that_no_annotation_speaks_of_fit_by_scores_where_that_is_said(p
 
 def test_a_validation_split_too_small_to_choose_on_is_said_once(parts, caplog):
     train, valid, encoder = parts
-    fit_arrays._warn_of_few.cache_clear()
+    split_warnings._warn_of_few.cache_clear()
 
     def said_of(count):
         few, concepts = valid.select(np.arange(count)), ConceptSet.from_phrases(PHRASES)
@@ -105,6 +106,27 @@ def test_a_validation_split_too_small_to_choose_on_is_said_once(parts, caplog):
     assert said_of(30) == []
     for _ in range(2):
         (said,) = said_of(29)
-        assert "only 29 validation images for 3 classes" in said and "give 30 or more" in said
+        assert "only 29 validation images for 3 classes" in said
+        share = re.search(r"Give 30 or more: .*valid_fraction=([\d.]+)", said)
+        assert share and float(share[1]) * (len(train) + 29) >= 30
     assert "unfamiliar" not in said_of(19)[-1]
-    assert "too few to tell unfamiliar pictures or narrow sets (19 needed)" in said_of(18)[-1]
+    assert "and 19 are needed to tell unfamiliar pictures" in said_of(18)[-1]
+
+
+def test_where_no_split_is_enough_more_pictures_are_asked_for(caplog):
+    split_warnings._warn_of_few.cache_clear()
+    labels = np.arange(30) % 3
+    split_warnings.warn_of_splits(labels[:20], labels[20:], ("a", "b", "c"))
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "Add pictures: with 30 no split" in said and "valid_fraction" not in said
+
+
+def test_classes_that_a_split_lacks_are_named(caplog):
+    sorted_M = np.full(40, 2)
+    split_warnings.warn_of_splits(np.arange(200) % 2, sorted_M, ("apple", "leaf", "sea"))
+    (missing,) = (record.getMessage() for record in caplog.records)
+    assert missing.startswith("no training image of 1 classes (sea)")
+    caplog.clear()
+    split_warnings.warn_of_splits(np.arange(200) % 3, sorted_M, ("apple", "leaf", "sea"))
+    (chosen,) = (record.getMessage() for record in caplog.records)
+    assert chosen.startswith("validation shows 1 of 3 classes") and "every n-th" in chosen

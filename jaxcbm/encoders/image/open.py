@@ -59,8 +59,11 @@ def open_image(source: ImageLike) -> Image.Image:
     except UnreadableImage as error:
         advice = "replace or remove it"
         if isinstance(source, str | PathLike) and os.path.isdir(source):
-            advice = "give jaxcbm.readable(...) of it, or ImageSet.from_folder(...) for classes"
-        elif isinstance(error.__cause__, FileNotFoundError):
+            raise UserError(
+                f"{name} is a folder: give jaxcbm.readable(...) of it, or of folders with names of "
+                "classes jaxcbm.ImageSet.from_folder(...)"
+            ) from error
+        if isinstance(error.__cause__, FileNotFoundError):
             advice = "look at its name, and at the folder that the program runs in"
         raise UserError(f"{name}: {error}; {advice}") from error
 

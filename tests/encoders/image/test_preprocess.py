@@ -262,7 +262,7 @@ def test_absent_and_damaged_files_say_so(tmp_path):
 
 
 def test_a_folder_and_a_name_that_is_not_there_get_other_advice(tmp_path):
-    with pytest.raises(UserError, match=r"give jaxcbm.ImageSet.from_folder"):
+    with pytest.raises(UserError, match=r"is a folder: give jaxcbm.readable"):
         open_image(tmp_path)
     with pytest.raises(UserError, match=r"No such file.*; look at its name"):
         open_image(tmp_path / "absent.png")
