@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcbm.data.annotations import match_phrases
 from jaxcbm.data.labels import label_ids, some_of
+from jaxcbm.data.positions import positions_of
 from jaxcbm.data.store.sharded_rows import ShardedRows
 from jaxcbm.errors import UserError
 
@@ -177,10 +178,8 @@ class Features:
         return np.where(columns_D >= 0, taken_NxD, np.nan).astype(np.float32)
 
     def select(self, indices: Sequence[int] | np.ndarray) -> "Features":
-        """The images at these positions, in this order; rows on disk stay there."""
-        positions = np.asarray(indices, np.int64)
-        if positions.size and not 0 <= positions.min() <= positions.max() < len(self):
-            raise IndexError(f"positions must lie in 0 .. {len(self) - 1}")
+        """The images at these positions, in this order, or of a mask; rows on disk stay there."""
+        positions = positions_of(indices, len(self))
         rows = self.embeddings
         return replace(
             self,

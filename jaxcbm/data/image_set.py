@@ -20,6 +20,7 @@ from jaxcbm.data.image_source import (
     UnreadableImage,
 )
 from jaxcbm.data.labels import label_ids, some_of
+from jaxcbm.data.positions import positions_of
 from jaxcbm.data.sources.folder import labelled_files
 from jaxcbm.data.sources.hugging_face import labelled_rows
 from jaxcbm.encoders.image.batch import as_batch
@@ -233,7 +234,7 @@ class ImageSet:
         """The images at these positions, in this order; nothing is copied or decoded.
 
         Args:
-            indices: integers in 0 .. N - 1; repeats are allowed.
+            indices: integers in 0 .. N - 1; repeats are allowed. Or a mask, bool [N].
 
         Returns:
             An `ImageSet` with the same classes and phrases.
@@ -241,9 +242,7 @@ class ImageSet:
         Raises:
             IndexError: a position outside the set.
         """
-        positions = np.asarray(indices, np.int64)
-        if positions.size and not 0 <= positions.min() <= positions.max() < len(self):
-            raise IndexError(f"positions must lie in 0 .. {len(self) - 1}")
+        positions = positions_of(indices, len(self))
         source = self.source
         if isinstance(source, SelectedImages):
             chosen = SelectedImages(source.source, source.indices[positions])
