@@ -47,9 +47,8 @@ def fewest_valid(classes: int) -> int:
 
 @functools.cache
 def _warn_of_missing(names: tuple[str, ...]) -> None:
-    logging.warning(
-        "no training image of %s: the model learns nothing about them", some_of(names, "classes")
-    )
+    told = some_of(names, "class" if len(names) == 1 else "classes")
+    logging.warning("no training image of %s, of which the model then learns nothing", told)
 
 
 @functools.cache

@@ -125,7 +125,7 @@ def test_classes_that_a_split_lacks_are_named(caplog):
     sorted_M = np.full(40, 2)
     split_warnings.warn_of_splits(np.arange(200) % 2, sorted_M, ("apple", "leaf", "sea"))
     (missing,) = (record.getMessage() for record in caplog.records)
-    assert missing.startswith("no training image of 1 classes (sea)")
+    assert missing.startswith("no training image of 1 class (sea)")
     caplog.clear()
     split_warnings.warn_of_splits(np.arange(200) % 3, sorted_M, ("apple", "leaf", "sea"))
     (chosen,) = (record.getMessage() for record in caplog.records)
