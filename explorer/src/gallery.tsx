@@ -62,7 +62,11 @@ function Tile({ picture, tabIndex }: { picture: number; tabIndex: 0 | -1 }) {
     <Link to={to("picture", picture)} class="tile" tabIndex={tabIndex} title={names[picture]!}>
       <Thumbnail picture={picture} />
       <b>
-        <span>says {classes[decided]}</span> <span>{percent(decisions.probability[picture]!)}</span>
+        <span>
+          <Unseen>says </Unseen>
+          {classes[decided]}
+        </span>{" "}
+        <span>{percent(decisions.probability[picture]!)}</span>
       </b>
       <span class={label === decided ? "right" : "wrong"}>{truth(classes, decided, label)}</span>
       {strange && (

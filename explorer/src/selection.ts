@@ -14,7 +14,7 @@ export const SORTS: [string, string][] = [
 ];
 
 export const OUTCOMES: [string, string][] = [
-  ["", "right and wrong"],
+  ["", "all"],
   ["right", "right"],
   ["wrong", "wrong"],
 ];
