@@ -238,6 +238,7 @@ def controls(
     labels = np.asarray(test.labels)
     drawn = random_concepts(real, kind=random_phrases, seed=seed)
     dealt = Splits(*(deal_annotations(part, phrases, drawn.phrases, seed) for part in splits))
+    logging.info("control: the same fit with random phrases, to see what phrases add")
     control = refit(drawn, dealt).predict(test.as_array())
     random_top1 = class_metrics(control.class_logits, labels)["top1"]
     chance = float(np.mean(labels == np.bincount(splits.train.labels).argmax()))
@@ -247,6 +248,7 @@ def controls(
     }
     if not nuisances:
         return metrics
+    logging.info("control: the same fit with nuisances as well, to see what leaks into them")
     both = refit(ConceptSet.from_phrases([*phrases, *nuisances]), splits)
     activations = [both.predict(part.as_array()).concept_activations for part in splits]
 
