@@ -13,9 +13,9 @@ from jaxcbm.data.sources.tfds import load_tfds
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def registered() -> str:
-    """A dataset that TFDS knows by name and that needs no download."""
+    """A dataset that TFDS knows by name and that needs no download; it takes each name once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets as tfds
