@@ -22,8 +22,8 @@ is refused where the load average before it began was above {IDLE} a core, and m
 it was measured all the same (`--force`). Rows of older code do not say how busy the machine was.
 
 The processor decides as well. On AMD, torch multiplies matrices with MKL, which leaves 512-bit
-vectors unused there; XLA uses them. Where they are of full width (family 26), whatever is mostly
-matrix products is therefore about twice as fast in jaxcbm.
+vectors unused there; XLA uses them. Where they are of full width (family 26), ratios of what is
+mostly matrix products are larger than elsewhere.
 """
 
 

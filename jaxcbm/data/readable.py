@@ -56,14 +56,14 @@ def readable(images: ImageSet | ImageLike | Iterable[ImageLike]) -> ImageSet | l
             return str(error)
         return ""
 
-    reasons = map_ahead(why_not, range(len(source)), threads=threads, window=4 * threads)
-    found = list(reasons)
-    skipped = tuple((source.name(i), reason) for i, reason in enumerate(found) if reason)
+    rows = range(len(source))
+    reasons = list(map_ahead(why_not, rows, threads=threads, window=4 * threads))
+    skipped = tuple((source.name(i), reason) for i, reason in enumerate(reasons) if reason)
     if len(skipped) == len(source):
         first = f" (first: {': '.join(skipped[0])})" if skipped else ""
         raise UserError(f"none of the {len(source)} images can be read{first}")
     tell_skipped(skipped, len(source))
-    kept = [i for i, reason in enumerate(found) if not reason]
+    kept = [i for i, reason in enumerate(reasons) if not reason]
     if isinstance(pictures, ImageSet):
         return pictures.select(kept)
     return [pictures[i] for i in kept]

@@ -206,6 +206,9 @@ def _digests(forget: Iterable[int | str], train: Features, valid: Features) -> t
             if image not in known:
                 raise UserError(f"image {image[:12]}: not among the train and validation images")
             found[image] = None
+        elif isinstance(image, bool | np.bool_):
+            # Bools are the integers 0 and 1: a mask would forget two images.
+            raise UserError("forget takes positions: give numpy.flatnonzero(...) of a mask")
         elif 0 <= image < len(train):
             found[digests[image]] = None
         else:

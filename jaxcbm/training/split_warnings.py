@@ -26,11 +26,15 @@ def warn_of_splits(train_N: np.ndarray, valid_M: np.ndarray, classes: tuple[str,
         return
     shown, chosen = (set(np.unique(labels).tolist()) for labels in (train_N, valid_M))
     if missing := [name for k, name in enumerate(classes) if k not in shown]:
-        _warn_of_missing(tuple(missing))
+        told = some_of(missing, "class" if len(missing) == 1 else "classes")
+        _warn_once(f"no training image of {told}, of which the model then learns nothing")
     if 2 * len(chosen) < len(shown) <= len(valid_M):
-        _warn_of_sorted(len(chosen), len(classes))
+        _warn_once(
+            f"validation shows {len(chosen)} of {len(classes)} classes, and what is chosen on it "
+            "may suit no others: of pictures that are sorted by class take every n-th"
+        )
     if len(valid_M) < fewest_valid(len(classes)):
-        _warn_of_few(len(train_N), len(valid_M), len(classes))
+        _warn_once(_of_few(len(train_N), len(valid_M), len(classes)))
 
 
 def fewest_valid(classes: int) -> int:
@@ -45,31 +49,21 @@ def fewest_valid(classes: int) -> int:
     return max(30, min(5 * classes, 60))
 
 
-@functools.cache
-def _warn_of_missing(names: tuple[str, ...]) -> None:
-    told = some_of(names, "class" if len(names) == 1 else "classes")
-    logging.warning("no training image of %s, of which the model then learns nothing", told)
-
-
-@functools.cache
-def _warn_of_sorted(chosen: int, classes: int) -> None:
-    logging.warning(
-        "validation shows %d of %d classes, and what is chosen on it may suit no others: of "
-        "pictures that are sorted by class take every n-th",
-        *(chosen, classes),
-    )
-
-
-@functools.cache
-def _warn_of_few(train: int, valid: int, classes: int) -> None:
+def _of_few(train: int, valid: int, classes: int) -> str:
     needed, every = fewest_valid(classes), train + valid
     share = math.ceil(100 * needed / every) / 100
     trust = f", and {FEWEST_VALID} are needed to tell unfamiliar pictures"
     advice = f"Give {needed} or more: in valid/, or by --config.data.valid_fraction={share:g}"
     if share > _MOST_VALID:
         advice = f"Add pictures: with {every} no split leaves enough for training and validation"
-    logging.warning(
-        "only %d validation images for %d classes: sparsity, temperature and thresholds that are "
-        "chosen on them are largely chance%s. %s",
-        *(valid, classes, trust if valid < FEWEST_VALID else "", advice),
+    return (
+        f"only {valid} validation images for {classes} classes: sparsity, temperature and "
+        f"thresholds that are chosen on them are largely chance"
+        f"{trust if valid < FEWEST_VALID else ''}. {advice}"
     )
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Several fits of a process may use the same split."""
+    logging.warning("%s", text)

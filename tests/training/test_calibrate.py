@@ -96,7 +96,7 @@ def test_phrases_that_no_annotation_speaks_of_fit_by_scores_where_that_is_said(p
 
 def test_a_validation_split_too_small_to_choose_on_is_said_once(parts, caplog):
     train, valid, encoder = parts
-    split_warnings._warn_of_few.cache_clear()
+    split_warnings._warn_once.cache_clear()
 
     def said_of(count):
         few, concepts = valid.select(np.arange(count)), ConceptSet.from_phrases(PHRASES)
@@ -114,7 +114,7 @@ def test_a_validation_split_too_small_to_choose_on_is_said_once(parts, caplog):
 
 
 def test_where_no_split_is_enough_more_pictures_are_asked_for(caplog):
-    split_warnings._warn_of_few.cache_clear()
+    split_warnings._warn_once.cache_clear()
     labels = np.arange(30) % 3
     split_warnings.warn_of_splits(labels[:20], labels[20:], ("a", "b", "c"))
     (said,) = (record.getMessage() for record in caplog.records)
@@ -122,6 +122,7 @@ def test_where_no_split_is_enough_more_pictures_are_asked_for(caplog):
 
 
 def test_classes_that_a_split_lacks_are_named(caplog):
+    split_warnings._warn_once.cache_clear()
     sorted_M = np.full(40, 2)
     split_warnings.warn_of_splits(np.arange(200) % 2, sorted_M, ("apple", "leaf", "sea"))
     (missing,) = (record.getMessage() for record in caplog.records)

@@ -345,6 +345,7 @@ def test_what_was_edited_is_said_and_saved(model, parts, tmp_path):
         ({"hold": {("blue", PHRASES[0]): float("nan")}}, "no weight"),
         ({"hold": {("blue", PHRASES[0]): 1.0}, "delete": [PHRASES[0]]}, "not in the concept set"),
         ({"forget": [150]}, "train has 0 to 149"),
+        ({"forget": np.arange(150) < 3}, "give numpy.flatnonzero"),
         ({"forget": ["00" * 32]}, "not among the train and validation images"),
         ({"forget": range(0, 150, 3)}, "no train image of amber"),
         ({"refit_layer": True}, "nothing to edit"),
