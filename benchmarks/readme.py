@@ -17,6 +17,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from benchmarks.bfloat16_labels import bfloat16_table
 from benchmarks.report import table
 from benchmarks.serving_page import serving_figures
 from jaxcbm.atomic import write_text
@@ -27,7 +28,13 @@ from jaxcbm.report.metric_names import mean_and_deviation, metric, summarise
 from jaxcbm.report.tables import at_nec
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/results.md", "docs/protocol.md", "docs/serving.md")
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/protocol.md",
+    "docs/serving.md",
+    "docs/inference.md",
+)
 _PLACE = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.S)
 # Left to the report: variants of other objectives than the paper's, and what trains nothing.
 _LEFT_OUT = (
@@ -53,11 +60,13 @@ class Study(NamedTuple):
         methods: what `jaxcbm reproduce` wrote, by dataset and protocol.
         finetuning: what `benchmarks.finetuning` wrote; empty where it is not there.
         serving: what `benchmarks.serving` wrote; empty like it.
+        bfloat16: what `benchmarks.bfloat16_labels` wrote; empty like it.
     """
 
     methods: Mapping[tuple[str, str], ResultFile]
     finetuning: Mapping[str, Any]
     serving: Mapping[str, Any] = MappingProxyType({})
+    bfloat16: Mapping[str, Any] = MappingProxyType({})
 
     def result(self, dataset: str, protocol: str = "official") -> ResultFile:
         """One result file, or Missing."""
@@ -87,12 +96,12 @@ def main() -> None:
 def read_study(folder: Path) -> Study:
     """The results in a folder such as docs/results."""
     results = map(read_result, sorted((folder / "methods").glob("*.json")))
-    finetuning, serving = (
+    finetuning, serving, bfloat16 = (
         json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        for file in (folder / "finetuning.json", folder / "serve.json")
+        for file in map(folder.joinpath, ("finetuning.json", "serve.json", "bfloat16_labels.json"))
     )
     methods = {(result.dataset, result.protocol): result for result in results}
-    return Study(methods, finetuning, serving)
+    return Study(methods, finetuning, serving, bfloat16)
 
 
 def filled(page: str, study: Study) -> str:
@@ -341,6 +350,10 @@ def _serving(study: Study) -> str:
     return f"{serving_figures(study.serving)}\n" if study.serving else ""
 
 
+def _bfloat16(study: Study) -> str:
+    return f"{bfloat16_table(study.bfloat16)}\n" if study.bfloat16 else ""
+
+
 BLOCKS: dict[str, Callable[[Study], str]] = {
     "summary": summary_table,
     "birds-head": _birds_head,
@@ -353,6 +366,7 @@ BLOCKS: dict[str, Callable[[Study], str]] = {
     "pooled-probe": _pooled_probe,
     "pooled": _pooled,
     "serving": _serving,
+    "bfloat16": _bfloat16,
 }
 
 

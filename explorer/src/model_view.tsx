@@ -49,11 +49,12 @@ export function ModelView() {
 
 function Calibrated() {
   const { reliability } = useStore().shown.value.model;
+  const pictures = reliability.reduce((sum, group) => sum + group.pictures, 0);
   return (
     <section>
       <h2>Is it as sure as it should be?</h2>
       <Chart
-        title="Reliability: groups of as many pictures each"
+        title={`Reliability: ${counted(pictures, "picture")} in ${counted(reliability.length, "group")} of rising probability`}
         x="probability of the predicted class"
         y="share right"
         curves={[{ name: "these pictures", points: reliability.map(({ said, right }) => [said, right]), color: "c0", dots: true }]}
@@ -66,10 +67,11 @@ function Calibrated() {
 }
 
 function Sparsity() {
-  const { valid, test, chosen } = useStore().shown.value.model.nec!;
+  const { nec, phrases } = useStore().shown.value.model;
+  const { valid, test, chosen } = nec!;
   const curves: Curve[] = [{ name: "validation, each head of the path", points: valid, color: "c0" }];
   if (test.length) curves.push({ name: "test, heads of 5, 10, ... concepts", points: test, color: "c1", dots: true });
-  const widest = Math.max(chosen * 1.2, 32);
+  const widest = Math.min(Math.max(chosen * 1.2, 32), phrases.length);
   for (const curve of curves) curve.points = curve.points.filter(([nec]) => nec <= widest);
   return (
     <section>

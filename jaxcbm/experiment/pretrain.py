@@ -10,6 +10,7 @@ from absl import logging
 
 from jaxcbm.data.image_set import ImageSet
 from jaxcbm.data.image_source import UnreadableImage
+from jaxcbm.data.skipped import tell_skipped
 from jaxcbm.distributed.mesh import make_mesh
 from jaxcbm.encoders.checkpoint.save import save_encoder
 from jaxcbm.encoders.clip.config import ClipConfig
@@ -149,15 +150,17 @@ def load_pairs(
     """All pictures at the encoder's size, uint8 [N, S, S, 3], and their captions."""
     pixels: list[np.ndarray] = []
     captions: list[tuple[str, ...]] = []
+    skipped: list[tuple[str, str]] = []
     for images in _sources(config):
         assert images.captions is not None
         for i in range(len(images)):
             try:
                 pixels.append(preprocess(images.source.load(i)))
             except (UnreadableImage, UserError) as error:
-                logging.warning("skipped %s: %s", images.source.name(i), error)
+                skipped.append((images.source.name(i), str(error)))
                 continue
             captions.append(images.captions[i])
+    tell_skipped(tuple(skipped), len(pixels) + len(skipped))
     if not pixels:
         raise UserError("no image-caption pairs: set config.pairs.birds, .fashion_mnist or .folder")
     return np.stack(pixels), captions

@@ -39,7 +39,7 @@ def test_a_page_is_what_the_results_say(page, study):
 
 
 def test_every_block_has_its_place():
-    placed = [name for page in PAGES for name in re.findall("<!-- figures: ([a-z-]+)", text(page))]
+    placed = [name for page in PAGES for name in re.findall(r"<!-- figures: ([\w-]+)", text(page))]
     assert set(placed) == set(BLOCKS)
 
 

@@ -15,11 +15,11 @@ def notebook(*sources: str):
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Birds"), *code])
 
 
-def run(notebook, folder):
+def run(notebook, folder, **options):
     """Execute all cells in an empty folder; one device, as a runtime of Colab has."""
     client = pytest.importorskip("nbclient", reason="no nbclient: the extra `notebooks`")
     resources = {"metadata": {"path": str(folder)}}
-    client.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    client.NotebookClient(notebook, timeout=600, resources=resources, **options).execute()
     return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs]
 
 
@@ -94,3 +94,9 @@ import jaxcbm
 _ = jaxcbm.load_encoder("jaxcbm/tiny")
 """
     assert run(notebook(cell), tmp_path) == []
+
+
+def test_what_the_user_can_mend_is_said_in_one_line(tmp_path):
+    cell = "from jaxcbm.errors import UserError\nraise UserError('no such folder: birds')"
+    (shown,) = run(notebook(cell), tmp_path, allow_errors=True)
+    assert shown.traceback == ["UserError: no such folder: birds"]

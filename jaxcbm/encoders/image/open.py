@@ -55,7 +55,9 @@ def open_image(source: ImageLike) -> Image.Image:
             f"{type(source).__name__} is no picture: give a PIL picture, a path, bytes or an array"
         )
     try:
-        return upright_rgb(source if isinstance(source, Image.Image) else _decoded(source))
+        if isinstance(source, Image.Image):
+            return upright_rgb(source, in_place=False)
+        return upright_rgb(_decoded(source))
     except UnreadableImage as error:
         advice = "replace or remove it"
         if isinstance(source, str | PathLike) and os.path.isdir(source):
@@ -68,11 +70,15 @@ def open_image(source: ImageLike) -> Image.Image:
         raise UserError(f"{name}: {error}; {advice}") from error
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """A picture of any mode as RGB, see `open_image`; raises `UnreadableImage` with the reason."""
+def upright_rgb(image: Image.Image, *, in_place: bool = True) -> Image.Image:
+    """A picture of any mode as RGB, see `open_image`; raises `UnreadableImage` with the reason.
+
+    In place, which saves a copy, the picture given is turned as well, and may be what comes back.
+    """
     try:
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        # Pillow hands a turned copy over, or turns what it was given and hands over nothing.
+        return _to_rgb(ImageOps.exif_transpose(image, in_place=in_place) or image)
     # Metadata can be as broken as pixels, and a picture that was opened elsewhere loads late.
     except Exception as error:
         raise UnreadableImage(decoding_reason(error)) from error

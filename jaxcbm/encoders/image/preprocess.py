@@ -172,10 +172,9 @@ class Preprocess:
         if (resized := self._resized(image.height, image.width)) is not None:
             height, width = resized
             image = image.resize((width, height), resample=Image.Resampling(self.resample))
-        pixels_HxWx3 = np.asarray(image)
-        if self.crop is None:
-            return pixels_HxWx3
-        return _centre_crop(pixels_HxWx3, self.crop, self.rounded_corner)
+        if self.crop is not None:
+            image = _centre_crop(image, self.crop, self.rounded_corner)
+        return np.asarray(image)
 
     def keeps_all(self, image: Image.Image) -> bool:
         """Whether the result shows all of a picture, in its proportions and without a margin.
@@ -208,15 +207,12 @@ class Preprocess:
         return (new_long, new_short) if width <= height else (new_short, new_long)
 
 
-def _centre_crop(pixels_HxWx3: np.ndarray, size: tuple[int, int], rounded: bool) -> np.ndarray:
+def _centre_crop(image: Image.Image, size: tuple[int, int], rounded: bool) -> Image.Image:
     """The middle of a picture; a picture too small is padded with black."""
-    height, width = pixels_HxWx3.shape[:2]
-    padding: list[tuple[int, int]] = []
     corner: list[int] = []
-    for have, want in ((height, size[0]), (width, size[1])):
-        before = -((have - want) // 2) if want > have else 0  # rounded up
-        padding.append((before, max(want - have - before, 0)))
-        spare = max(have - want, 0)
-        corner.append(round(spare / 2) if rounded else spare // 2)
-    padded = np.pad(pixels_HxWx3, [*padding, (0, 0)])
-    return padded[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+    for have, want in ((image.height, size[0]), (image.width, size[1])):
+        spare = have - want
+        # Of an odd margin the wider half stands before the picture.
+        corner.append(round(spare / 2) if rounded and spare > 0 else spare // 2)
+    top, left = corner
+    return image.crop((left, top, left + size[1], top + size[0]))

@@ -54,7 +54,8 @@ class PoolingHead(nnx.Module):
             q_1xC.reshape(1, 1, heads, -1), (k_BxTxHxF.shape[0], 1, heads, width // heads)
         )
         mixed_BxSxHxF = attend(q_BxSxHxF, k_BxTxHxF, v_BxTxHxF, dtype=dtype)
-        return self._read(mixed_BxSxHxF.reshape(-1, width), dtype)
+        # A single row a picture: exact products cost nothing, and no other row evens out an error.
+        return self._read(mixed_BxSxHxF.reshape(-1, width), jnp.float32)
 
     def of_each(self, x_MxC: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
         """What the head would say if its query attended to one patch alone, [M, C]."""
