@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from random_siglip import (
     CONTEXT_LENGTH,
     PHRASES,
@@ -20,7 +22,9 @@ from random_siglip import (
 from transformers import PreTrainedTokenizerFast, SiglipConfig
 
 from jaxcbm.encoders.load import load_encoder
+from jaxcbm.encoders.nn.matmul import matmul
 from jaxcbm.encoders.siglip.config import SiglipConfig as OurConfig
+from jaxcbm.encoders.siglip.model import PoolingHead
 from jaxcbm.encoders.siglip.tokenizer import siglip_tokenizer
 from jaxcbm.errors import UserError
 from jaxcbm.flat_params import merge_flat
@@ -247,3 +251,17 @@ def test_what_fills_a_row_shows(kept):
     )
     assert np.abs(first - other).max() > 1e-3
     np.testing.assert_allclose(encoder.embed_texts(["a bird"])[0], first, atol=1e-6)
+
+
+def test_rows_that_a_picture_has_one_of_are_read_exactly():
+    vision = OurConfig.from_hf(CONFIG).vision
+    head = PoolingHead(vision, nnx.Rngs(0))
+    x_MxC = jax.random.normal(jax.random.key(0), (6, vision.width))
+    values_MxC = matmul(x_MxC, head.qkv.kernel[...][:, -vision.width :], jnp.bfloat16)
+    # Of a single patch attention keeps all, in the type of its operands.
+    read_MxC = values_MxC.astype(jnp.bfloat16).astype(jnp.float32)
+    hidden_MxC = head.out(read_MxC)
+    wanted_MxC = hidden_MxC + head.mlp(head.norm(hidden_MxC))
+    found_MxC = head(x_MxC, 1, jnp.bfloat16)
+    np.testing.assert_allclose(found_MxC, wanted_MxC, atol=1e-5)
+    assert np.abs(head.of_each(x_MxC, jnp.bfloat16) - wanted_MxC).max() > 1e-3
