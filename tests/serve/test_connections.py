@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import threading
 import time
 
 import httpx
@@ -217,20 +218,23 @@ def test_what_is_taken_before_the_stop_is_answered(model):
 
 def test_who_has_connected_when_it_stops_is_answered(model, monkeypatch):
     """The loop is busy elsewhere while clients come and the stop is asked for."""
+    entered, left = threading.Event(), threading.Event()
 
     def busy(_):
-        time.sleep(0.5)
+        entered.set()
+        left.wait(10)
         return front_page(model)
 
     monkeypatch.setattr("jaxcbm.serve.app.front_page", busy)
     with served(model, seconds=10.0) as service, listening(service) as port:
         with connect(port) as first, connect(port) as late:
             first.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            time.sleep(0.1)
+            assert entered.wait(10)
             service.stopping = True
             others = [connect(port) for _ in range(8)]
             for client in others:
                 client.sendall(WHOLE)
+            left.set()
             assert everything(first).startswith(b"HTTP/1.1 200")
             # This one has said nothing so far.
             late.sendall(WHOLE)
