@@ -179,13 +179,13 @@ def _taught(encoder: DualEncoder, lessons: Lessons) -> dict[str, jax.Array]:
         return optax.apply_updates(params, updates), state, value
 
     params = dict(encoder.params)
-    state, total = optimizer.init(params), 0.0
+    state, total = optimizer.init(params), jnp.float32(0.0)
     for i, key in enumerate(jax.random.split(jax.random.key(TRAINING.seed), TRAINING.steps)):
         params, state, value = step(params, state, key)
-        total += float(value)
+        total += value
         if (i + 1) % EVERY == 0:
-            print(f"{encoder.family}: step {i + 1}, loss {total / EVERY:.3f}", flush=True)
-            total = 0.0
+            print(f"{encoder.family}: step {i + 1}, loss {float(total) / EVERY:.3f}", flush=True)
+            total = jnp.float32(0.0)
     return params
 
 
